@@ -1,0 +1,206 @@
+"""Every difference between Keras 2 and Keras 3, and every private name, in one place.
+
+`keras` is `tf.keras` as the user's process resolves it: Keras 3, or `tf_keras` with `TF_USE_LEGACY_KERAS=1`.
+The library reads `keras` for its base classes only; whether a *model* is of Keras 2 or 3 is asked of the model.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+
+keras = tf.keras
+# tf.keras is resolved at the first attribute; do that before anything imports tfmot, which sets TF_USE_LEGACY_KERAS.
+KerasCallback: Any = keras.callbacks.Callback
+
+Variable = Any  # keras.Variable (Keras 3) or tf.Variable (Keras 2)
+Constraint = Callable[[Any], Any]
+
+
+class Callback(KerasCallback):
+    """A callback that the `fit` of either Keras accepts, whichever of them `tf.keras` is."""
+
+    _supports_tf_logs = True  # Keras 2: hand over tensors, so that no step waits for its logs
+    _chief_worker_only = None
+
+    def set_model(self, model: Any) -> None:
+        """Remembers the model that `fit` trains."""
+        self._model = model
+
+    @property
+    def model(self) -> Any:
+        """The model that `fit` trains, `None` before."""
+        return self._model
+
+    @model.setter
+    def model(self, model: Any) -> None:  # Keras 2 assigns the attribute in its constructor
+        self._model = model
+
+    # What the callback list of Keras 2 asks of each callback.
+    def _implements_train_batch_hooks(self) -> bool:
+        return not getattr(self.on_train_batch_end, "_is_default", False)
+
+    def _implements_test_batch_hooks(self) -> bool:
+        return False
+
+    def _implements_predict_batch_hooks(self) -> bool:
+        return False
+
+
+def is_keras_2(model: Any) -> bool:
+    """Whether `model` (or any Keras object) belongs to `tf_keras`."""
+    return any(base.__module__.partition(".")[0] == "tf_keras" for base in type(model).__mro__)
+
+
+def require_tensorflow_backend(model: Any) -> None:
+    """Raises unless the model computes with TensorFlow.
+
+    Raises:
+        RuntimeError: if Keras 3 runs on another backend, where no constraint reaches the compiled step.
+    """
+    if is_keras_2(model):
+        return
+    import keras as keras_3
+
+    if keras_3.backend.backend() != "tensorflow":
+        raise RuntimeError(
+            "Compression callbacks need Keras to run on TensorFlow; set KERAS_BACKEND=tensorflow before Keras is "
+            f"imported. Received: backend={keras_3.backend.backend()!r}."
+        )
+
+
+# --- variables -------------------------------------------------------------------------------------------------------
+
+
+def variable_path(variable: Variable) -> str:
+    """The variable's name with its layers', such as `unet/encoder/conv/kernel`."""
+    return getattr(variable, "path", None) or variable.name.partition(":")[0]
+
+
+def raw_variable(variable: Variable) -> tf.Variable:
+    """The `tf.Variable` behind a Keras variable: no autocast, and the first replica's under a strategy."""
+    if hasattr(variable, "path") and hasattr(variable, "value") and not isinstance(variable, tf.Variable):
+        variable = variable.value  # Keras 3
+    variable = getattr(variable, "_variable", variable)  # Keras 2: AutoCastVariable
+    return getattr(variable, "_primary", variable)  # MirroredVariable
+
+
+def read(variable: Variable) -> np.ndarray:
+    """The variable's value."""
+    return raw_variable(variable).numpy()
+
+
+def assign(variable: Variable, value: Any) -> None:
+    """Sets the variable, on every replica. `value`: same shape; cast to the variable's dtype."""
+    if hasattr(variable, "path") and not isinstance(variable, tf.Variable):
+        variable.assign(value)
+        return
+    target: Any = getattr(variable, "_variable", variable)
+    target.assign(tf.cast(value, target.dtype))
+
+
+def get_constraint(variable: Variable) -> Constraint | None:
+    """The projection that the optimizer applies to `variable` after each update."""
+    return variable.constraint
+
+
+def set_constraint(variable: Variable, constraint: Constraint | None) -> None:
+    """Makes the optimizer apply `constraint` to `variable` after each update."""
+    if hasattr(variable, "path") and not isinstance(variable, tf.Variable):
+        variable.constraint = constraint
+    else:
+        raw_variable(variable)._constraint = constraint
+
+
+# --- models and their fit --------------------------------------------------------------------------------------------
+
+
+def iterations(model: Any) -> int:
+    """Optimizer updates so far; 0 for a model that keeps optimizers of its own."""
+    optimizer = _inner_optimizer(model)
+    return 0 if optimizer is None else int(np.asarray(optimizer.iterations))
+
+
+def averages_weights(model: Any) -> bool:
+    """Whether the optimizer keeps an average of the weights, which `fit` or a callback puts in their place."""
+    return bool(getattr(_inner_optimizer(model), "use_ema", False))
+
+
+def _inner_optimizer(model: Any) -> Any:
+    optimizer = getattr(model, "optimizer", None)
+    return getattr(optimizer, "inner_optimizer", optimizer)
+
+
+def strategy_scope(model: Any) -> contextlib.AbstractContextManager[Any]:
+    """Where the model's variables live: variables made inside exist on every replica."""
+    return model.distribute_strategy.scope()
+
+
+def is_built(model: Any) -> bool:
+    """Whether all of the model's variables exist."""
+    if not model.built:
+        return False
+    # A subclassed model may call itself built while layers inside it wait for their first input.
+    return all(layer.built for layer in model._flatten_layers(include_self=False, recursive=True))
+
+
+def build_from_batch(model: Any, iterator: Any) -> None:
+    """Builds the model by a symbolic call with the shapes of what `iterator` yields.
+
+    Args:
+        model: the unbuilt model.
+        iterator: what `fit` gives to the compiled step; its elements are `x`, `(x, y)` or `(x, y, sample_weight)`.
+    """
+    spec = iterator.element_spec
+    spec = getattr(spec, "_value_specs", (spec,))[0]  # PerReplicaSpec of MirroredStrategy in Keras 2
+    inputs = spec[0] if isinstance(spec, tuple | list) else spec
+    inputs = tf.nest.map_structure(lambda leaf: getattr(leaf, "_value_specs", (leaf,))[0], inputs)
+    if is_keras_2(model):
+        import tf_keras
+
+        model(tf.nest.map_structure(lambda leaf: tf_keras.Input(type_spec=leaf), inputs))
+    else:
+        import keras as keras_3
+
+        model(tf.nest.map_structure(lambda leaf: keras_3.KerasTensor(leaf.shape, leaf.dtype.name), inputs))
+
+
+def remake_train_function(model: Any) -> None:
+    """Makes `fit` trace its step anew; it caches the traced one, and with it the constraints of that time."""
+    model.make_train_function(force=True)
+
+
+def drop_train_function(model: Any) -> None:
+    """Makes the *next* `fit` trace its step anew."""
+    model.train_function = None
+
+
+def before_first_step(model: Any, hook: Callable[[Any], None]) -> None:
+    """Calls `hook(iterator)` before the first step of the fit that is starting, then runs a freshly made step."""
+
+    def first_step(iterator: Any) -> Any:
+        hook(iterator)
+        remake_train_function(model)
+        return model.train_function(iterator)
+
+    model.train_function = first_step
+
+
+def after_callbacks(model: Any, hook: Callable[[], None]) -> None:
+    """Calls `hook` once the `on_train_end` of the user's callbacks have run.
+
+    `fit` appends its History behind them; its own `on_train_end` is empty, so the hook takes that place for one call.
+    """
+    history = model.history
+    original = history.on_train_end
+
+    def on_train_end(logs: Any = None) -> None:
+        del history.on_train_end
+        original(logs)
+        hook()
+
+    history.on_train_end = on_train_end

@@ -1,0 +1,74 @@
+"""What runs inside the optimizer step: projections of a weight, attached as its `constraint`."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+
+from segopt_callbacks import compat
+
+
+class Masked:
+    """Projection onto the weights with zeros in given places: `w -> where(mask, w, 0)`.
+
+    The mask is a variable of one byte per weight, so that it can change while the compiled step stays.
+
+    Args:
+        shape: the weight's shape. Everything is kept at first.
+    """
+
+    def __init__(self, shape: tuple[int, ...]) -> None:
+        self._kept = tf.Variable(np.ones(shape, bool), trainable=False, name="mask")
+
+    def __call__(self, weight: Any) -> tf.Tensor:
+        weight = tf.convert_to_tensor(weight)
+        return tf.where(self._kept, weight, tf.zeros((), weight.dtype))
+
+    @property
+    def mask(self) -> np.ndarray:
+        """bool, the weight's shape, True where a weight is kept."""
+        return compat.read(self._kept)
+
+    @mask.setter
+    def mask(self, mask: np.ndarray) -> None:
+        self._kept.assign(mask)
+
+
+@dataclass(frozen=True)
+class Composed:
+    """The user's own constraint first, then ours: the last one holds exactly."""
+
+    first: compat.Constraint
+    then: compat.Constraint
+
+    def __call__(self, weight: Any) -> Any:
+        return self.then(self.first(weight))
+
+
+@dataclass
+class Attachments:
+    """The constraints that were replaced, to be put back.
+
+    >>> attachments = Attachments()
+    >>> bool(attachments)
+    False
+    """
+
+    _replaced: list[tuple[Any, compat.Constraint | None]] = field(default_factory=list)
+
+    def __bool__(self) -> bool:
+        return bool(self._replaced)
+
+    def attach(self, variable: Any, projection: compat.Constraint) -> None:
+        """Makes the optimizer apply `projection` to `variable` after each update, behind its own constraint."""
+        constraint = compat.get_constraint(variable)
+        self._replaced.append((variable, constraint))
+        compat.set_constraint(variable, projection if constraint is None else Composed(constraint, projection))
+
+    def detach(self) -> None:
+        """Puts every replaced constraint back, the last one first."""
+        while self._replaced:
+            compat.set_constraint(*self._replaced.pop())
