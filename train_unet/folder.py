@@ -1,0 +1,232 @@
+"""The folder format of a segmentation data set, and every fault that it can have.
+
+images/NAME.jpg (or .jpeg, .png; RGB)    masks/NAME.png (8-bit grey: class ids)
+split.csv (`name,split,...`; split is train, val or test)
+classes.json (`classes`, optional `palette`, `tile`, and `ignore`: the class id left out of loss and metric)
+"""
+
+from __future__ import annotations
+
+import csv
+import json
+from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+
+SPLITS = ("train", "val", "test")
+IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png")
+
+
+class DataFolderError(ValueError):
+    """A data folder that cannot be trained on.
+
+    Attributes:
+        faults: one sentence for each fault, beginning with the file's name.
+    """
+
+    def __init__(self, root: Path, faults: list[str]) -> None:
+        self.faults = faults
+        count = f"{len(faults)} fault{'s' if len(faults) > 1 else ''}"
+        super().__init__("\n".join([f"{root}: {count}; correct them and start again.", *(f"  {f}" for f in faults)]))
+
+
+@dataclass(frozen=True)
+class DataFolder:
+    """A checked data folder.
+
+    Attributes:
+        root: the folder.
+        classes: names of the classes that a model predicts, by id; the ignored one is left out.
+        palette: `(classes + 1, 3)` uint8 colours of the classes, then of the ignored class.
+        ignore: id of the ignored class in the folder's masks, or `None`.
+        image_size: `(height, width)` of every image, in pixels.
+        pairs: split -> `(image, mask)` files, by name.
+    """
+
+    root: Path
+    classes: tuple[str, ...]
+    palette: np.ndarray
+    ignore: int | None
+    image_size: tuple[int, int]
+    pairs: dict[str, list[tuple[Path, Path]]]
+
+
+def open_folder(data_dir: str | Path, *, size_multiple: int = 1) -> DataFolder:
+    """Checks a whole data folder: each file is read and decoded.
+
+    Args:
+        data_dir: the folder.
+        size_multiple: what height and width must be multiples of, in pixels (a U-Net of depth d needs `2 ** d`).
+
+    Returns:
+        the folder, ready for `train_unet.data.datasets`.
+
+    Raises:
+        DataFolderError: with all faults at once.
+    """
+    root, faults = Path(data_dir), list[str]()
+    if not root.is_dir():
+        raise DataFolderError(root, [f"{root.name}: must be a folder of images/, masks/, split.csv and classes.json."])
+    description = _read_classes(root / "classes.json", faults)
+    names = _read_splits(root / "split.csv", faults)
+    pairs = {split: _find_pairs(root, names[split], faults) for split in SPLITS}
+    known = len(description["classes"]) if description else 256
+    every = [pair for split in SPLITS for pair in pairs[split]]
+    with ThreadPoolExecutor() as pool:
+        checked = list(pool.map(lambda pair: _check_pair(root, pair[0], pair[1], known), every))
+    faults += [fault for found, _ in checked for fault in found]
+    sizes = {image: size for (image, _), (_, size) in zip(every, checked, strict=True) if size}
+    size = _common_size(root, sizes, description, size_multiple, faults)
+    if faults:
+        raise DataFolderError(root, faults)
+    ignore = description.get("ignore")
+    kept = [i for i in range(known) if i != ignore]
+    palette = np.array(description.get("palette") or _default_palette(known), np.uint8)
+    palette = np.concatenate([palette[kept], palette[[ignore]] if ignore is not None else np.zeros((1, 3), np.uint8)])
+    return DataFolder(root, tuple(description["classes"][i] for i in kept), palette, ignore, size, pairs)
+
+
+def _read_classes(path: Path, faults: list[str]) -> dict[str, Any]:
+    """The content of classes.json, `{}` where it is of no use."""
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        faults.append(f"{path.name}: is missing; it names the classes, such as " + '{"classes": ["water", "land"]}.')
+        return {}
+    except ValueError as error:
+        faults.append(f"{path.name}: must be JSON in UTF-8 ({error}).")
+        return {}
+    classes = content.get("classes") if isinstance(content, dict) else None
+    if not (isinstance(classes, list) and 2 <= len(classes) <= 255 and all(isinstance(name, str) for name in classes)):
+        faults.append(f'{path.name}: "classes" must be a list of 2 to 255 names. Received: {classes!r}.')
+        return {}
+    before = len(faults)
+    ignore, palette, tile = content.get("ignore"), content.get("palette"), content.get("tile")
+    if ignore is not None and not (_is_int(ignore) and 0 <= ignore < len(classes)):
+        faults.append(f'{path.name}: "ignore" must be a class id from 0 to {len(classes) - 1}. Received: {ignore!r}.')
+    if palette is not None and not _is_palette(palette, len(classes)):
+        faults.append(f'{path.name}: "palette" must hold {len(classes)} colours [red, green, blue], each 0 to 255.')
+    if tile is not None and not (_is_int(tile) and tile > 0):
+        faults.append(f'{path.name}: "tile" must be the images\' height and width in pixels. Received: {tile!r}.')
+    return content if len(faults) == before else {}
+
+
+def _is_int(value: Any) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool)
+
+
+def _is_palette(palette: Any, classes: int) -> bool:
+    colours = palette if isinstance(palette, list) and len(palette) == classes else [None]
+    return all(
+        isinstance(colour, list) and len(colour) == 3 and all(_is_int(part) and 0 <= part <= 255 for part in colour)
+        for colour in colours
+    )
+
+
+def _default_palette(classes: int) -> np.ndarray:
+    # The bits of the id, spread over the three channels from the highest down: neighbours differ clearly.
+    ids = np.arange(classes)
+    bits = [(ids >> 3 * level) & (1 << channel) > 0 for level in range(3) for channel in range(3)]
+    return np.stack([sum(bits[3 * level + c] * (128 >> level) for level in range(3)) for c in range(3)], axis=-1)
+
+
+def _read_splits(path: Path, faults: list[str]) -> dict[str, list[str]]:
+    """Names in each split."""
+    names: dict[str, list[str]] = {split: [] for split in SPLITS}
+    try:
+        with path.open(newline="", encoding="utf-8-sig") as handle:
+            reader = csv.DictReader(handle)
+            rows, header = list(reader), reader.fieldnames or []
+    except FileNotFoundError:
+        faults.append(f"{path.name}: is missing; its columns are name,split.")
+        return names
+    except (csv.Error, UnicodeDecodeError) as error:
+        faults.append(f"{path.name}: must be comma-separated text in UTF-8 ({error}).")
+        return names
+    if not {"name", "split"} <= set(header):
+        faults.append(f"{path.name}: the first line must name the columns name,split. Received: {','.join(header)}.")
+        return names
+    for line, row in enumerate(rows, 2):
+        name, split = row["name"], row["split"]
+        if not name or split not in SPLITS:
+            faults.append(f"{path.name} line {line}: must be a name and {', '.join(SPLITS)}. Received: {name},{split}.")
+        else:
+            names[split].append(name)
+    for name, count in Counter(name for split in SPLITS for name in names[split]).items():
+        if count > 1:
+            faults.append(f"{path.name}: each name may stand in one split, once. Received: {name} {count} times.")
+    faults += [
+        f"{path.name}: the split {split} is empty; give it at least one image." for split in SPLITS if not names[split]
+    ]
+    return names
+
+
+def _find_pairs(root: Path, names: list[str], faults: list[str]) -> list[tuple[Path, Path]]:
+    pairs = []
+    for name in names:
+        images = [path for suffix in IMAGE_SUFFIXES if (path := root / "images" / f"{name}{suffix}").is_file()]
+        mask = root / "masks" / f"{name}.png"
+        if not images:
+            faults.append(f"images/{name}.jpg: is missing (.jpeg and .png count too), but split.csv names it.")
+        if len(images) > 1:
+            faults.append(f"images/{name}: must be one file. Received: {', '.join(path.name for path in images)}.")
+        if not mask.is_file():
+            faults.append(f"masks/{name}.png: is missing, but split.csv names it.")
+        if len(images) == 1 and mask.is_file():
+            pairs.append((images[0], mask))
+    return pairs
+
+
+def _check_pair(root: Path, image: Path, mask: Path, classes: int) -> tuple[list[str], tuple[int, int] | None]:
+    """The faults of one image and its mask, and the image's `(height, width)` in pixels."""
+    faults: list[str] = []
+    pixels = _decode(root, image, faults)
+    ids = _decode(root, mask, faults)
+    if pixels is not None and pixels.shape[-1] != 3:
+        channels = pixels.shape[-1]
+        faults.append(f"{image.relative_to(root)}: must be RGB, 3 channels. Received: {channels}; convert it.")
+    if ids is not None and ids.shape[-1] != 1:
+        faults.append(f"{mask.relative_to(root)}: must be an 8-bit grey PNG of class ids, not a palette or RGB one.")
+    elif ids is not None and ids.max(initial=0) >= classes:
+        wrong = ", ".join(map(str, np.unique(ids[ids >= classes])[:8]))
+        faults.append(f"{mask.relative_to(root)}: class ids must be 0 to {classes - 1}. Received: {wrong}.")
+    if pixels is not None and ids is not None and pixels.shape[:2] != ids.shape[:2]:
+        sizes = f"image {_size(pixels.shape)}, mask {_size(ids.shape)}"
+        faults.append(f"{mask.relative_to(root)}: must be as large as its image. Received: {sizes}.")
+    return faults, None if pixels is None else (pixels.shape[0], pixels.shape[1])
+
+
+def _decode(root: Path, path: Path, faults: list[str]) -> np.ndarray | None:
+    try:
+        return tf.io.decode_image(path.read_bytes(), expand_animations=False).numpy()
+    except (tf.errors.InvalidArgumentError, OSError):
+        faults.append(f"{path.relative_to(root)}: cannot be decoded; it is truncated or no JPEG or PNG file.")
+        return None
+
+
+def _size(shape: tuple[int, ...]) -> str:
+    return f"{shape[0]}x{shape[1]}"
+
+
+def _common_size(
+    root: Path, sizes: dict[Path, tuple[int, int]], description: dict[str, Any], multiple: int, faults: list[str]
+) -> tuple[int, int]:
+    """The `(height, width)` of all images: `tile`, or else the most frequent one."""
+    if not sizes:
+        return 0, 0
+    tile = description.get("tile")
+    common = (tile, tile) if tile else Counter(sizes.values()).most_common(1)[0][0]
+    for image, size in sizes.items():
+        if size != common:
+            faults.append(
+                f"{image.relative_to(root)}: must be {_size(common)} pixels (height x width), as "
+                f"{'tile in classes.json says' if tile else 'most images are'}. Received: {_size(size)}."
+            )
+    if any(side % multiple for side in common):
+        faults.append(f"images: height and width must be multiples of {multiple}; crop. Received: {_size(common)}.")
+    return common
