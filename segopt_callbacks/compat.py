@@ -7,7 +7,8 @@ The library reads `keras` for its base classes only; whether a *model* is of Ker
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable
+import functools
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
@@ -122,7 +123,7 @@ def set_constraint(variable: Variable, constraint: Constraint | None) -> None:
 def iterations(model: Any) -> int:
     """Optimizer updates so far; 0 for a model that keeps optimizers of its own."""
     optimizer = _inner_optimizer(model)
-    return 0 if optimizer is None else int(np.asarray(optimizer.iterations))
+    return 0 if optimizer is None else int(read(optimizer.iterations))
 
 
 def averages_weights(model: Any) -> bool:
@@ -204,3 +205,99 @@ def after_callbacks(model: Any, hook: Callable[[], None]) -> None:
         hook()
 
     history.on_train_end = on_train_end
+
+
+# --- export ----------------------------------------------------------------------------------------------------------
+
+
+def all_layers(model: Any) -> list[Any]:
+    """The model and every layer in it, however deep."""
+    return list(model._flatten_layers(include_self=True, recursive=True))
+
+
+@contextlib.contextmanager
+def float32_compute(model: Any) -> Iterator[None]:
+    """Lets the whole model compute in float32 for a while; converters refuse the casts of mixed precision."""
+    mixed = [layer for layer in all_layers(model) if str(layer.compute_dtype) in ("float16", "bfloat16")]
+    before = [(layer, layer._dtype_policy) for layer in mixed]
+    try:
+        for layer in mixed:
+            _set_policy(layer, "float32")
+        yield
+    finally:
+        for layer, policy in before:
+            _set_policy(layer, policy)
+
+
+def _set_policy(layer: Any, policy: Any) -> None:
+    if is_keras_2(layer):
+        import tf_keras
+
+        is_name = isinstance(policy, str)
+        layer._set_dtype_policy(tf_keras.mixed_precision.Policy(policy) if is_name else policy)
+    else:
+        layer.dtype_policy = policy
+
+
+def model_input_specs(model: Any) -> Any:
+    """What a built model takes, by its own account: a structure of `tf.TensorSpec`, `None` where it cannot say.
+
+    A subclassed model of Keras 3 remembers shapes and no dtypes; its specs have the dtype that it computes in.
+    """
+    if getattr(model, "inputs", None):  # functional, or a Sequential that was built
+        owned = (getattr(model, name, None) for name in ("_inputs_struct", "_nested_inputs"))
+        structure = next((one for one in owned if one is not None), model.inputs)
+        specs = tf.nest.map_structure(lambda leaf: tf.TensorSpec(leaf.shape, leaf.dtype), structure)
+        return specs[0] if isinstance(specs, list | tuple) and len(specs) == 1 else specs
+    if is_keras_2(model):
+        saved = model.save_spec()
+        return tf.nest.map_structure(lambda leaf: tf.TensorSpec(leaf.shape, leaf.dtype), saved[0][0]) if saved else None
+    shapes = getattr(model, "_build_shapes_dict", None)
+    if not shapes or len(shapes) != 1:
+        return None
+    (shape,) = shapes.values()
+    return _specs_of_shapes(shape)
+
+
+def _specs_of_shapes(shape: Any) -> Any:
+    if isinstance(shape, dict):
+        return {name: _specs_of_shapes(one) for name, one in shape.items()}
+    if any(isinstance(one, tuple | list) for one in shape):
+        return [_specs_of_shapes(one) for one in shape]
+    return tf.TensorSpec(shape, tf.float32)
+
+
+def tflite_schema() -> Any:
+    """The module that reads and writes the flatbuffer of a `.tflite` file."""
+    from ai_edge_litert import schema_py_generated
+
+    return schema_py_generated
+
+
+def pack_tflite(model: Any) -> bytes:
+    """The file of a `schema.ModelT`.
+
+    The schema asks for data at multiples of 16 bytes; the generated Python code packs it anywhere.
+    """
+    import flatbuffers
+
+    schema = tflite_schema()
+
+    def pack(buffer: Any, builder: Any) -> int:
+        data = None
+        if buffer.data is not None:
+            content = np.asarray(buffer.data, np.uint8).tobytes()
+            builder.StartVector(1, len(content), 16)
+            builder.head -= len(content)
+            builder.Bytes[builder.head : builder.head + len(content)] = content
+            data = builder.EndVector()
+        schema.BufferStart(builder)
+        if data is not None:
+            schema.BufferAddData(builder, data)
+        return schema.BufferEnd(builder)
+
+    for buffer in model.buffers:
+        buffer.Pack = functools.partial(pack, buffer)
+    builder = flatbuffers.Builder(1024)
+    builder.Finish(model.Pack(builder), b"TFL3")
+    return bytes(builder.Output())

@@ -77,7 +77,7 @@ def last_update(schedule: Schedule, after: int, upto: int, *, end_step: int | No
         try:
             should_prune, sparsity = schedule(step)
             should_prune, sparsity = bool(should_prune), float(sparsity)
-        except TypeError as error:
+        except (TypeError, ValueError) as error:
             raise ValueError(
                 f"A schedule must return (should_prune, sparsity) for every step. Received: {schedule(step)!r} at step "
                 f"{step}."

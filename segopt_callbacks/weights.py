@@ -8,7 +8,8 @@ from typing import Any
 
 from segopt_callbacks import compat
 
-Filters = str | Callable[[Any], bool] | Sequence[str | Callable[[Any], bool]] | None
+Filter = str | Callable[[Any], bool]
+Filters = Filter | Sequence[Filter] | None
 
 
 def validate_filters(filters: Filters) -> None:
@@ -82,7 +83,7 @@ def select_weights(model: Any, filters: Filters = None) -> dict[str, Any]:
 def _as_list(filters: Filters) -> list[Any]:
     if filters is None:
         return []
-    return [filters] if isinstance(filters, str) or callable(filters) else list(filters)
+    return list(filters) if isinstance(filters, list | tuple | set | frozenset) else [filters]
 
 
 def _taken(one: Any, named: dict[str, Any], default: dict[str, Any]) -> set[str]:

@@ -1,0 +1,40 @@
+# Every target sets up what it needs. PYTHON must be 3.11 or newer.
+PYTHON ?= python3.11
+VENV ?= .venv
+BIN := $(VENV)/bin
+
+.PHONY: help setup train test lint bench docs clean
+help:
+	@echo "make train   set up, train the U-Net with --prune --cluster, export, verify, report (10 minutes)"
+	@echo "make test    set up and pass the tests"
+	@echo "make lint    ruff and mypy"
+	@echo "make bench   run every benchmark"
+	@echo "make docs    make the pictures and figures of docs/ anew"
+
+$(VENV)/.ready: pyproject.toml
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install --quiet --disable-pip-version-check -e ".[dev]"
+	@touch $@
+
+setup: $(VENV)/.ready
+
+train: setup
+	cd train_unet && ../$(BIN)/python train.py --prune --cluster
+
+test: setup
+	$(BIN)/python -m pytest
+
+lint: setup
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+bench: setup
+	for script in benchmarks/*.py; do $(BIN)/python $$script || exit 1; done
+
+docs: setup
+	$(BIN)/python docs/images/make_tensorboard.py
+	$(BIN)/python benchmarks/size_story.py
+
+clean:
+	rm -rf $(VENV) runs build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis

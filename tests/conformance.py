@@ -1,0 +1,155 @@
+"""The situations that every callback must get right, and the models to try them on; both Kerases run all of it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from segopt_callbacks import compat
+from segopt_callbacks.compat import keras
+
+BATCH, STEPS, EPOCHS = 8, 4, 2
+IMAGES = np.random.default_rng(0).uniform(size=(BATCH * STEPS, 8, 8, 3)).astype("float32")
+LABELS = np.random.default_rng(1).integers(0, 3, size=(BATCH * STEPS, 8, 8)).astype("int32")
+
+
+class Block(keras.layers.Layer):
+    """A nested subclassed block: two convolutions around a normalisation."""
+
+    def __init__(self, filters: int, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.first = keras.layers.Conv2D(filters, 3, padding="same", use_bias=False)
+        self.normalize = keras.layers.BatchNormalization()
+        self.second = keras.layers.SeparableConv2D(filters, 3, padding="same")
+
+    def call(self, inputs, training=None):
+        return self.second(keras.activations.relu(self.normalize(self.first(inputs), training=training)))
+
+
+class Segmenter(keras.Model):
+    """Subclassed out of nested blocks, with a weight of its own; it has no weights until it has seen an input."""
+
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.encoder = Block(8)
+        self.decoder = Block(8)
+        self.head = keras.layers.Conv2D(3, 1)
+
+    def call(self, inputs, training=None):
+        encoded = self.encoder(inputs, training=training)
+        return self.head(self.decoder(encoded, training=training) + encoded)
+
+
+class Outer(keras.Model):
+    """A model in a model."""
+
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.inner = Segmenter()
+        self.last = keras.layers.Conv2D(3, 3, padding="same")
+
+    def call(self, inputs, training=None):
+        return self.last(self.inner(inputs, training=training))
+
+
+class Bypassing(Segmenter):
+    """Its train_step writes the weights itself: no optimizer, no constraint."""
+
+    def train_step(self, data):
+        import tensorflow as tf
+
+        images, labels = data
+        with tf.GradientTape() as tape:
+            loss = tf.reduce_mean(
+                keras.losses.sparse_categorical_crossentropy(labels, self(images, training=True), from_logits=True)
+            )
+        weights = self.trainable_variables
+        for weight, gradient in zip(weights, tape.gradient(loss, weights), strict=True):
+            weight.assign(tf.convert_to_tensor(weight) - 0.1 * gradient)
+        return {"loss": loss}
+
+
+def functional() -> Any:
+    inputs = keras.Input((8, 8, 3))
+    hidden = keras.layers.Conv2D(8, 3, padding="same", activation="relu")(inputs)
+    return keras.Model(inputs, keras.layers.Conv2D(3, 1)(hidden))
+
+
+def sequential() -> Any:
+    return keras.Sequential([keras.layers.Conv2D(8, 3, padding="same"), keras.layers.ReLU(), keras.layers.Conv2D(3, 1)])
+
+
+def built(make: Callable[[], Any]) -> Callable[[], Any]:
+    def make_built() -> Any:
+        model = make()
+        model(IMAGES[:1])
+        return model
+
+    return make_built
+
+
+@dataclass(frozen=True)
+class Situation:
+    """A model, how it is compiled, and what happened to it before."""
+
+    name: str
+    make: Callable[[], Any]
+    compile_args: dict[str, Any] = field(default_factory=dict)
+    fits_before: int = 0
+    fits: int = 1
+
+    def __str__(self) -> str:
+        return self.name
+
+
+SITUATIONS = (
+    Situation("subclassed_unbuilt", Segmenter),
+    Situation("subclassed_built", built(Segmenter)),
+    Situation("nested", Outer),
+    Situation("functional", functional),
+    Situation("sequential", sequential),
+    Situation("already_fitted", Segmenter, fits_before=1),
+    Situation("two_fits_in_a_row", Segmenter, fits=2),
+    Situation("steps_per_execution", Segmenter, {"steps_per_execution": 2}),
+    Situation("jit_compile", Segmenter, {"jit_compile": True}),
+)
+
+
+def compiled(model: Any, **compile_args: Any) -> Any:
+    loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+    model.compile(**{"optimizer": keras.optimizers.Adam(1e-2), "loss": loss, "metrics": ["accuracy"], **compile_args})
+    return model
+
+
+def fit(model: Any, *callbacks: Any, epochs: int = EPOCHS, **fit_args: Any) -> Any:
+    return model.fit(
+        IMAGES, LABELS, batch_size=BATCH, epochs=epochs, shuffle=False, verbose=0, callbacks=[*callbacks], **fit_args
+    )
+
+
+def kernels(model: Any) -> dict[str, np.ndarray]:
+    """Trainable weights of rank 2 or more, by an enumeration of the tests' own."""
+    return {
+        f"{index}/{compat.variable_path(weight)}": compat.read(weight)
+        for index, weight in enumerate(model.trainable_weights)
+        if len(weight.shape) >= 2
+    }
+
+
+def zeros(model: Any) -> dict[str, int]:
+    return {path: int((value == 0).sum()) for path, value in kernels(model).items()}
+
+
+class Watch(keras.callbacks.Callback):
+    """Records the zeros of every weight after each batch."""
+
+    def __init__(self, record: Callable[[Any], Any] = zeros) -> None:
+        super().__init__()
+        self.record = record
+        self.seen: list[Any] = []
+
+    def on_train_batch_end(self, batch, logs=None):
+        self.seen.append(self.record(self.model))

@@ -1,0 +1,88 @@
+import math
+
+import numpy as np
+import pytest
+from hypothesis import assume, given, settings
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as npst
+
+from segopt_callbacks.masks import distribute, erk_sparsities, magnitude_mask, number_of_zeros
+
+weights = npst.arrays(np.float32, npst.array_shapes(max_dims=5, max_side=6), elements=st.floats(-10, 10, width=16))
+fractions = st.floats(0, 1)
+shapes = st.lists(npst.array_shapes(min_dims=2, max_dims=5, max_side=24), min_size=1, max_size=8)
+
+
+@settings(deadline=None)
+@given(weights=weights, sparsity=fractions)
+def test_exactly_as_many_zeros_as_asked_for_and_the_smallest(weights, sparsity):
+    mask = magnitude_mask(weights, sparsity)
+    assert mask.shape == weights.shape
+    assert np.count_nonzero(~mask) == round(sparsity * weights.size)
+    if mask.any() and not mask.all():
+        assert np.abs(weights[mask]).min() >= np.abs(weights[~mask]).max()
+
+
+@settings(deadline=None)
+@given(weights=weights, first=fractions, second=fractions)
+def test_masks_nest_as_sparsity_grows(weights, first, second):
+    low, high = sorted([first, second])
+    before = magnitude_mask(weights, low)
+    after = magnitude_mask(weights * before, high, pruned=~before)
+    assert not np.any(after & ~before)
+
+
+def test_the_mask_is_that_of_tfmot():
+    import tensorflow as tf
+    from tensorflow_model_optimization.python.core.sparsity.keras import pruning_impl
+
+    kernel = np.random.default_rng(0).normal(size=(40, 30)).astype(np.float32)
+    for sparsity in (0.1, 0.5, 0.83):
+        pruning = pruning_impl.Pruning(lambda: 0, [], lambda step, s=sparsity: (True, tf.constant(s)), (1, 1), "AVG")
+        _, reference = pruning._update_mask(tf.constant(kernel))
+        np.testing.assert_array_equal(magnitude_mask(kernel, sparsity), reference.numpy().astype(bool))
+
+
+@settings(deadline=None)
+@given(shapes=shapes, sparsity=st.floats(0, 0.99))
+def test_erk_keeps_the_total_and_empties_nothing(shapes, sparsity):
+    sizes = np.array([math.prod(shape) for shape in shapes])
+    zeros = np.array(
+        [number_of_zeros(size, s) for size, s in zip(sizes, erk_sparsities(shapes, sparsity), strict=True)]
+    )
+    assert (zeros < sizes).all()
+    assert (zeros >= 0).all()
+    promised = number_of_zeros(int(sizes.sum()), sparsity)
+    assert zeros.sum() == min(promised, int((sizes - 1).sum()))
+
+
+@settings(deadline=None)
+@given(shapes=shapes, sparsity=st.floats(0.05, 0.9))
+def test_erk_densities_follow_the_formula(shapes, sparsity):
+    """Evci et al. 2020: density proportional to sum(shape) / prod(shape), or 1."""
+    densities = 1 - np.array(erk_sparsities(shapes, sparsity))
+    sizes = np.array([math.prod(shape) for shape in shapes])
+    scores = np.array([sum(shape) for shape in shapes]) / sizes
+    sparse = densities < 1 - 1.5 / sizes
+    assume(sparse.sum() >= 2)
+    share = densities[sparse] / scores[sparse]
+    tolerance = 2 / (sizes[sparse] * scores[sparse])  # one weight of rounding, either way
+    assert share.max() - share.min() <= 2 * tolerance.max()
+
+
+def test_distribute():
+    assert distribute([(2, 2), (3, 3)], 0.25, "uniform") == [0.25, 0.25]
+    assert distribute([(3, 3, 3, 16), (3, 3, 64, 64)], 0.5, "erk")[0] == 0.0
+
+
+@pytest.mark.parametrize("sparsity", [-0.1, 1.1])
+def test_sparsity_out_of_range(sparsity):
+    with pytest.raises(ValueError, match=r"in \[0, 1\]"):
+        magnitude_mask(np.ones(4), sparsity)
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf])
+@pytest.mark.parametrize("sparsity", [0.0, 0.5])
+def test_weights_that_are_not_finite(bad, sparsity):
+    with pytest.raises(ValueError, match="1 of 4 weights"):
+        magnitude_mask(np.array([1.0, bad, 2.0, 3.0], np.float32), sparsity)

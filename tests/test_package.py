@@ -1,0 +1,74 @@
+"""What the package promises as a whole."""
+
+import os
+import pathlib
+import re
+import subprocess
+import sys
+
+import pytest
+
+import segopt_callbacks
+
+ROOT = pathlib.Path(__file__).parent.parent
+
+
+def run(code, **environment):
+    result = subprocess.run(
+        [sys.executable, "-c", code],
+        env={**os.environ, "TF_CPP_MIN_LOG_LEVEL": "2", **environment},
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
+    assert result.returncode == 0, result.stderr
+    return result.stdout.strip().splitlines()
+
+
+def test_the_public_names_are_sorted_and_there():
+    assert segopt_callbacks.__all__ == sorted(segopt_callbacks.__all__)
+    for name in segopt_callbacks.__all__:
+        assert getattr(segopt_callbacks, name).__doc__
+
+
+@pytest.mark.parametrize(("legacy", "version"), [(None, "keras."), ("0", "keras."), ("1", "tf_keras.")])
+def test_importing_changes_neither_keras_nor_the_environment(legacy, version):
+    """tfmot sets TF_USE_LEGACY_KERAS=1 when it is imported, which can turn tf.keras into Keras 2."""
+    environment = {} if legacy is None else {"TF_USE_LEGACY_KERAS": legacy}
+    unset = "os.environ.pop('TF_USE_LEGACY_KERAS', None)" if legacy is None else "pass"
+    lines = run(
+        f"import os; {unset}; import segopt_callbacks; segopt_callbacks.PolynomialDecay\n"
+        "import tensorflow as tf; print(os.environ.get('TF_USE_LEGACY_KERAS')); print(tf.keras.Model.__module__)",
+        **environment,
+    )
+    assert lines[0] == str(legacy)
+    assert lines[1].startswith(version)
+
+
+def test_a_tf_keras_model_in_a_process_of_keras_3():
+    lines = run(
+        "import numpy as np, tf_keras, segopt_callbacks as s\n"
+        "model = tf_keras.Sequential([tf_keras.layers.Dense(10)])\n"
+        "model.compile('sgd', 'mse')\n"
+        "data = np.ones((8, 10), 'float32'), np.ones((8, 10), 'float32')\n"
+        "history = model.fit(*data, verbose=0, epochs=2, callbacks=[s.ClusterOnTrainEndCallback(4),\n"
+        "    s.PruningScheduleCallback(0.5)])\n"
+        "kernel = model.weights[0].numpy()\n"
+        "print((kernel == 0).sum(), len(np.unique(kernel)), history.history['sparsity'])"
+    )
+    assert lines[-1] == "50 4 [0.5, 0.5]"
+
+
+def test_private_names_of_the_frameworks_live_in_compat_alone():
+    private = re.compile(r"keras\.src|tensorflow\.python|tensorflow_model_optimization\.python|tf_keras\b")
+    for path in sorted((ROOT / "segopt_callbacks").rglob("*.py")):
+        if path.name != "compat.py":
+            code = re.sub(r'""".*?"""|#[^\n]*', "", path.read_text(), flags=re.DOTALL)
+            assert not private.search(code), path
+
+
+def test_imports_run_downward():
+    """`weights`, `masks`, `centroids`, `schedules` and `sizes` import no callback."""
+    callbacks = re.compile(r"^\s*(from|import) segopt_callbacks\.(lifecycle|pruning|clustering|summaries|export)", re.M)
+    for name in ("weights", "masks", "centroids", "schedules", "sizes", "projections", "compat"):
+        assert not callbacks.search((ROOT / "segopt_callbacks" / f"{name}.py").read_text()), name

@@ -1,0 +1,289 @@
+import numpy as np
+import pytest
+
+from segopt_callbacks import (
+    ClusterOnTrainEndCallback,
+    ConstantSparsity,
+    PolynomialDecay,
+    PruningScheduleCallback,
+    compat,
+)
+from segopt_callbacks.compat import keras
+from tests import conformance
+from tests.conformance import IMAGES, SITUATIONS, Bypassing, Segmenter, Watch, built, compiled, fit, kernels, zeros
+
+
+def expected_zeros(model, sparsity):
+    return {path: round(sparsity * value.size) for path, value in kernels(model).items()}
+
+
+@pytest.mark.parametrize("situation", SITUATIONS, ids=str)
+def test_sparsity_is_exact_after_every_batch(situation):
+    model = compiled(situation.make(), **situation.compile_args)
+    for _ in range(situation.fits_before):
+        fit(model)
+    watch = Watch()
+    history = None
+    for _ in range(situation.fits):
+        history = fit(model, PruningScheduleCallback(0.8), watch)
+    assert len(watch.seen) >= 4
+    assert all(seen == expected_zeros(model, 0.8) for seen in watch.seen)
+    assert zeros(model) == expected_zeros(model, 0.8)
+    total = sum(value.size for value in kernels(model).values())
+    assert history.history["sparsity"][-1] == pytest.approx(sum(zeros(model).values()) / total)
+
+
+@pytest.mark.parametrize("situation", SITUATIONS, ids=str)
+def test_weights_train_on_when_the_callback_is_gone(situation):
+    """Detached for good: neither constraint nor cached step prunes in a later fit (fact 2)."""
+    model = compiled(situation.make(), **situation.compile_args)
+    fit(model, PruningScheduleCallback(0.8))
+    fit(model)
+    assert all(
+        count < 0.1 * value.size for count, value in zip(zeros(model).values(), kernels(model).values(), strict=True)
+    )
+
+
+def test_nothing_is_added_to_the_model():
+    with_callback, without = compiled(built(Segmenter)()), compiled(built(Segmenter)())
+    names = [weight.shape for weight in without.weights]
+    fit(with_callback, PruningScheduleCallback(0.5))
+    assert [weight.shape for weight in with_callback.weights] == names
+    assert all(compat.get_constraint(weight) is None for weight in with_callback.trainable_weights)
+
+
+def test_the_users_constraint_applies_and_is_restored():
+    constraint = keras.constraints.NonNeg()
+    model = keras.Sequential(
+        [keras.Input((8, 8, 3)), keras.layers.Conv2D(3, 3, padding="same", kernel_constraint=constraint)]
+    )
+    watch = Watch(lambda fitted: compat.read(fitted.trainable_weights[0]))
+    fit(compiled(model), PruningScheduleCallback(0.5), watch)
+    assert all((kernel >= 0).all() and (kernel == 0).sum() >= 41 for kernel in watch.seen)
+    assert compat.get_constraint(model.trainable_weights[0]) is constraint
+
+
+def test_a_train_step_without_optimizer_is_noticed():
+    """Fact 5: the constraint never runs; zeros are put back at each batch's end, and the user is told."""
+    model = compiled(Bypassing(), metrics=None)
+    watch = Watch()
+    with pytest.warns(UserWarning, match="without the optimizer"):
+        fit(model, PruningScheduleCallback(0.8), watch)
+    assert all(seen == expected_zeros(model, 0.8) for seen in watch.seen)
+
+
+@pytest.mark.parametrize("frequency", [1, 3, 100])
+@pytest.mark.parametrize("steps_per_execution", [1, 2])
+def test_a_schedule_reaches_its_final_sparsity(frequency, steps_per_execution):
+    """Fact 8: whatever the frequency, and however many steps pass between two batches."""
+    model = compiled(Segmenter(), steps_per_execution=steps_per_execution)
+    schedule = PolynomialDecay(0.2, 0.9, begin_step=1, end_step=6, frequency=frequency)
+    watch = Watch()
+    fit(model, PruningScheduleCallback(schedule), watch)
+    assert zeros(model) == expected_zeros(model, 0.9)
+    totals = [sum(seen.values()) for seen in watch.seen]
+    assert totals == sorted(totals)
+    assert totals[0] < totals[-1]
+
+
+def test_a_schedule_that_begins_later():
+    model = compiled(Segmenter())
+    watch = Watch()
+    fit(model, PruningScheduleCallback(ConstantSparsity(0.5, begin_step=5)), watch)
+    reached = [seen == expected_zeros(model, 0.5) for seen in watch.seen]
+    assert reached == [False] * 4 + [True] * 4
+
+
+def test_masks_nest_along_a_schedule():
+    model = compiled(Segmenter())
+    watch = Watch(lambda fitted: {path: value == 0 for path, value in kernels(fitted).items()})
+    fit(model, PruningScheduleCallback(PolynomialDecay(0.0, 0.9, 0, 7, frequency=1)), watch)
+    for before, after in zip(watch.seen, watch.seen[1:], strict=False):
+        assert all((after[path] | ~before[path]).all() for path in before)
+
+
+def test_the_steps_of_a_schedule_count_from_the_beginning_of_each_fit():
+    model = compiled(Segmenter())
+    fit(model)
+    callback = PruningScheduleCallback(PolynomialDecay(0.0, 0.8, begin_step=4, end_step=6, frequency=1))
+    for _ in range(2):
+        watch = Watch()
+        fit(model, callback, watch)
+        assert sum(watch.seen[2].values()) < sum(watch.seen[-1].values())
+        assert zeros(model) == expected_zeros(model, 0.8)
+
+
+def test_a_resumed_fit_continues_the_schedule():
+    model = compiled(Segmenter())
+    schedule = PolynomialDecay(0.0, 0.8, begin_step=0, end_step=8, frequency=1)
+    fit(model, PruningScheduleCallback(schedule), epochs=1)
+    at_half = zeros(model)
+    watch = Watch()
+    fit(model, PruningScheduleCallback(schedule), watch, initial_epoch=1)
+    assert all(sum(seen.values()) > sum(at_half.values()) for seen in watch.seen)
+    assert zeros(model) == expected_zeros(model, 0.8)
+
+
+def test_backup_and_restore_brings_the_masks_back(tmp_path):
+    """Fact 7: masks are read from the restored weights, wherever BackupAndRestore stands in the list."""
+
+    class Stop(keras.callbacks.Callback):
+        def on_epoch_begin(self, epoch, logs=None):
+            if epoch == 2:
+                self.kernels = kernels(self.model)
+                raise KeyboardInterrupt
+
+    schedule = PolynomialDecay(0.0, 0.8, begin_step=0, end_step=8, frequency=1)
+
+    def callbacks():
+        backup = keras.callbacks.BackupAndRestore(str(tmp_path / "backup"), delete_checkpoint=False)
+        return [PruningScheduleCallback(schedule), backup]
+
+    stop = Stop()
+    with pytest.raises(KeyboardInterrupt):
+        fit(compiled(built(Segmenter)()), *callbacks(), stop, epochs=4)
+    model = compiled(built(Segmenter)())
+    watch = Watch(lambda fitted: {path: value == 0 for path, value in kernels(fitted).items()})
+    fit(model, *callbacks(), watch, epochs=4)
+    for mask, kernel in zip(watch.seen[0].values(), stop.kernels.values(), strict=True):
+        np.testing.assert_array_equal(mask, kernel == 0)
+    assert zeros(model) == expected_zeros(model, 0.8)
+
+
+def test_after_an_interrupted_fit_the_next_one_starts_clean():
+    class Interrupt(keras.callbacks.Callback):
+        def on_train_batch_end(self, batch, logs=None):
+            raise KeyboardInterrupt
+
+    model = compiled(Segmenter())
+    with pytest.raises(KeyboardInterrupt):
+        fit(model, PruningScheduleCallback(0.9), Interrupt())
+    fit(model, PruningScheduleCallback(0.95))
+    assert zeros(model) == expected_zeros(model, 0.95)
+    assert all(compat.get_constraint(weight) is None for weight in model.trainable_weights)
+
+
+def test_averaged_weights_are_pruned_too():
+    """Fact 4: use_ema overwrites the weights with dense averages before on_train_end."""
+    optimizer = keras.optimizers.Adam(1e-2, use_ema=True)
+    model = compiled(Segmenter(), optimizer=optimizer)
+    fit(model, PruningScheduleCallback(0.8))
+    assert zeros(model) == expected_zeros(model, 0.8)
+
+
+def test_early_stopping_that_restores_other_weights():
+    model = compiled(Segmenter())
+    schedule = PolynomialDecay(0.0, 0.8, begin_step=0, end_step=8, frequency=1)
+    # "Best" is the first epoch, before the target sparsity; restored after our on_train_end.
+    stop = keras.callbacks.EarlyStopping("sparsity", mode="min", patience=10, restore_best_weights=True)
+    with pytest.warns(UserWarning, match="replaced the weights"):
+        fit(model, PruningScheduleCallback(schedule), ClusterOnTrainEndCallback(4), stop, epochs=3)
+    assert zeros(model) == expected_zeros(model, 0.8)
+    assert all(np.unique(value).size <= 4 for value in kernels(model).values())
+
+
+@pytest.mark.parametrize("policy", ["mixed_float16", "mixed_bfloat16"])
+@pytest.mark.parametrize("jit_compile", [False, True])
+def test_mixed_precision(policy, jit_compile):
+    keras.mixed_precision.set_global_policy(policy)
+    try:
+        watch = Watch()
+        model = compiled(Segmenter(), jit_compile=jit_compile)
+        fit(model, PruningScheduleCallback(0.8), watch)
+    finally:
+        keras.mixed_precision.set_global_policy("float32")
+    assert all(seen == expected_zeros(model, 0.8) for seen in watch.seen)
+
+
+@pytest.mark.filterwarnings("ignore:Your input ran out of data:UserWarning")
+@pytest.mark.parametrize("run_eagerly", [False, True])
+def test_a_generator_of_unknown_length(run_eagerly):
+    def batches():
+        for start in range(0, 32, 8):
+            yield IMAGES[start : start + 8], conformance.LABELS[start : start + 8]
+
+    model = compiled(Segmenter(), run_eagerly=run_eagerly)
+    watch = Watch()
+    model.fit(batches(), shuffle=False, verbose=0, callbacks=[PruningScheduleCallback(0.8), watch])
+    assert all(seen == expected_zeros(model, 0.8) for seen in watch.seen)
+
+
+def test_frozen_layers_are_left_alone():
+    model = built(Segmenter)()
+    model.encoder.trainable = False
+    frozen = compat.read(model.encoder.weights[0])
+    fit(compiled(model), PruningScheduleCallback(0.8))
+    np.testing.assert_array_equal(compat.read(model.encoder.weights[0]), frozen)
+    assert zeros(model) == expected_zeros(model, 0.8)
+
+
+def test_erk_keeps_the_mean_and_spares_small_weights():
+    model = compiled(Segmenter())
+    history = fit(model, PruningScheduleCallback(0.8, distribution="erk"))
+    sizes = {path: value.size for path, value in kernels(model).items()}
+    assert sum(zeros(model).values()) == round(0.8 * sum(sizes.values()))
+    assert history.history["sparsity"][-1] == pytest.approx(0.8, abs=1e-3)
+    head = next(path for path in sizes if sizes[path] == 24)
+    assert zeros(model)[head] < 0.8 * 24
+
+
+def test_two_callbacks_with_filters_of_their_own():
+    model = compiled(functional := conformance.functional())
+    first, second = functional.layers[1].name, functional.layers[2].name
+    fit(model, PruningScheduleCallback(0.5, f"{first}/"), PruningScheduleCallback(0.75, f"{second}/"))
+    assert list(zeros(model).values()) == [108, 18]
+
+
+def test_two_callbacks_on_one_weight_contradict():
+    model = compiled(conformance.functional())
+    with pytest.raises(ValueError, match="can belong to one PruningScheduleCallback only"):
+        fit(model, PruningScheduleCallback(0.5), PruningScheduleCallback(0.6))
+    fit(model, PruningScheduleCallback(0.5))
+    assert zeros(model) == expected_zeros(model, 0.5)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"schedule": 1.0}, r"in \[0, 1\).*schedule=1.0"),
+        ({"schedule": -0.1}, r"in \[0, 1\)"),
+        ({"schedule": "0.5"}, "callable"),
+        ({"schedule": True}, "callable"),
+        ({"schedule": 0.5, "distribution": "er"}, "one of uniform, erk.*'er'"),
+        ({"schedule": 0.5, "filters": "("}, "regular expressions"),
+        ({"schedule": 0.5, "filters": []}, "at least one"),
+        ({"schedule": 0.5, "filters": 3}, "a regex"),
+    ],
+)
+def test_bad_arguments(arguments, message):
+    with pytest.raises(ValueError, match=message):
+        PruningScheduleCallback(**arguments)
+
+
+@pytest.mark.parametrize("schedule", [lambda step: 0.5, lambda step: (True, 1.5), lambda step: (True, "much")])
+def test_a_schedule_that_returns_nonsense(schedule):
+    with pytest.raises(ValueError, match="schedule"):
+        fit(compiled(conformance.functional()), PruningScheduleCallback(schedule))
+
+
+def test_filters_that_match_nothing():
+    with pytest.raises(ValueError, match="must match a weight.*'nowhere'.*kernel"):
+        fit(compiled(conformance.functional()), PruningScheduleCallback(0.5, "nowhere"))
+
+
+def test_weights_that_are_not_finite():
+    model = compiled(conformance.functional())
+    compat.assign(model.trainable_weights[0], np.full(model.trainable_weights[0].shape, np.nan))
+    with pytest.raises(ValueError, match="must be finite"):
+        fit(model, PruningScheduleCallback(0.5))
+
+
+def test_a_fit_without_steps_prunes_a_built_model():
+    model = compiled(built(Segmenter)())
+    fit(model, PruningScheduleCallback(0.5), epochs=1, initial_epoch=1)
+    assert zeros(model) == expected_zeros(model, 0.5)
+
+
+def test_a_fit_without_steps_cannot_prune_an_unbuilt_model():
+    with pytest.raises(ValueError, match="must be built"):
+        fit(compiled(Segmenter()), PruningScheduleCallback(0.5), epochs=1, initial_epoch=1)
