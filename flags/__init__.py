@@ -1,0 +1,8 @@
+"""Flags of the training command, by topic; parsed without TensorFlow, so that a wrong one is told at once.
+
+Only `train_unet/train.py` reads the values; everything else takes plain arguments.
+"""
+
+from flags.command_line import define_all, help_text, parse
+
+__all__ = ["define_all", "help_text", "parse"]

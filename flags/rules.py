@@ -1,0 +1,52 @@
+"""Rules that several topics state about their flags."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from absl import flags as absl_flags
+
+
+def require(
+    values: absl_flags.FlagValues, name: str, holds: Callable[[Any], bool], rule: str, remedy: str = "see --help"
+) -> None:
+    """Registers a rule on one flag's value.
+
+    Args:
+        values: where the flag is defined.
+        name: the flag.
+        holds: value -> whether it is allowed.
+        rule: what it must be, such as "at least 1".
+        remedy: what to do instead.
+    """
+
+    def check(value: Any) -> bool:
+        if not holds(value):
+            raise absl_flags.ValidationError(f"--{name} must be {rule}; {remedy}. Received: --{name}={value}.")
+        return True
+
+    absl_flags.register_validator(name, check, flag_values=values)
+
+
+def require_switch(values: absl_flags.FlagValues, switches: tuple[str, ...], names: list[str]) -> None:
+    """Registers the rule that flags may only be given together with one of the switches that they belong to.
+
+    Args:
+        values: where the flags are defined.
+        switches: boolean flags.
+        names: flags without effect while no switch is on.
+    """
+    wanted = " or ".join(f"--{switch}" for switch in switches)
+
+    def check(current: dict[str, Any]) -> bool:
+        given = [name for name in names if values[name].present]
+        if given and not any(current[switch] for switch in switches):
+            name = given[0]
+            raise absl_flags.ValidationError(
+                f"--{name} needs {wanted}; add {wanted}, or leave --{name} out. Received: --{name}={current[name]} "
+                f"without {wanted}."
+            )
+        return True
+
+    absl_flags.register_multi_flags_validator([*switches, *names], check, flag_values=values)

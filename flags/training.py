@@ -1,0 +1,86 @@
+"""Model and training."""
+
+from __future__ import annotations
+
+from absl import flags as absl_flags
+
+from flags.rules import require
+
+LOSSES = ("cross_entropy", "dice", "cross_entropy_dice")
+UPSAMPLINGS = ("bilinear", "transposed")
+
+
+def define(values: absl_flags.FlagValues) -> None:
+    """Defines the flags of this topic in `values`."""
+    _define_model(values)
+    _define_optimization(values)
+    for name in ("epochs", "batch_size", "base_filters"):
+        require(values, name, lambda value: value >= 1, "a whole number of at least 1")
+    require(values, "learning_rate", lambda value: 0 < value < 1, "above 0 and below 1", "0.003 is a good start")
+    require(values, "weight_decay", lambda value: 0 <= value < 1, "in [0, 1)", "0.0001 is a good start")
+    require(values, "seed", lambda value: 0 <= value < 2**31, "a whole number from 0 to 2147483647")
+
+
+def _define_model(values: absl_flags.FlagValues) -> None:
+    absl_flags.DEFINE_integer(
+        "base_filters",
+        16,
+        "Filters of the first encoder; each deeper level doubles them. Unit: channels.",
+        flag_values=values,
+    )
+    absl_flags.DEFINE_enum(
+        "upsampling",
+        "bilinear",
+        UPSAMPLINGS,
+        "How a decoder doubles height and width: bilinear (no weights) or transposed (a learned convolution). A name.",
+        flag_values=values,
+    )
+    absl_flags.DEFINE_boolean(
+        "mixed_precision",
+        False,
+        "Compute in float16 with float32 weights and logits; for GPUs, slower on CPUs. Yes or no.",
+        flag_values=values,
+    )
+    absl_flags.DEFINE_boolean(
+        "jit_compile",
+        False,
+        "Compile the training step with XLA; for GPUs, slower on most CPUs. Yes or no.",
+        flag_values=values,
+    )
+
+
+def _define_optimization(values: absl_flags.FlagValues) -> None:
+    absl_flags.DEFINE_integer("epochs", 24, "Passes over the training images. Unit: epochs.", flag_values=values)
+    absl_flags.DEFINE_integer("batch_size", 8, "Images in a training step. Unit: images.", flag_values=values)
+    absl_flags.DEFINE_float(
+        "learning_rate",
+        3e-3,
+        "Highest learning rate of AdamW; it falls to 0 along a cosine. Unit: step size, in (0, 1).",
+        flag_values=values,
+    )
+    absl_flags.DEFINE_float(
+        "weight_decay",
+        1e-4,
+        "Decoupled weight decay of the kernels, times the learning rate. Unit: fraction of a weight, in [0, 1).",
+        flag_values=values,
+    )
+    absl_flags.DEFINE_enum(
+        "loss",
+        "cross_entropy",
+        LOSSES,
+        "What is minimised: cross_entropy, dice, or cross_entropy_dice (their sum). A name.",
+        flag_values=values,
+    )
+    absl_flags.DEFINE_integer(
+        "seed",
+        0,
+        "Seed of weights, order and augmentation; the same seed repeats a run. A whole number.",
+        flag_values=values,
+    )
+    absl_flags.DEFINE_boolean(
+        "baseline",
+        False,
+        "Also train the plain unpruned float32 model equally long and report its mIoU beside the others; doubles the "
+        "time of training. Yes or no.",
+        flag_values=values,
+    )
