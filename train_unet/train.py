@@ -1,0 +1,159 @@
+"""Trains a subclassed U-Net; prunes, clusters, exports and verifies it.
+
+    python train.py --prune --cluster
+
+`--help` lists the flags. Only this file reads their values.
+"""
+
+from __future__ import annotations
+
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import flags
+from train_unet.process import ExitOnInterrupt, without_start_up_noise
+
+FAILED, USAGE_ERROR = 1, 2  # exit codes
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Runs one training.
+
+    Args:
+        argv: program and flags; default: those of the process.
+
+    Returns:
+        exit code: 0, or 1 if a file could not be exported, 2 if the data or a flag is wrong.
+
+    Raises:
+        SystemExit: 0 after `--help`, 2 for a wrong flag, 130 after Ctrl-C.
+    """
+    values = flags.parse(sys.argv if argv is None else argv)
+    sys.stdout.reconfigure(line_buffering=True)  # type: ignore[union-attr]  # a pipe shows progress too
+    with ExitOnInterrupt("Interrupted by Ctrl-C: no file is half-written; start again to train."):
+        with without_start_up_noise():
+            import tensorflow as tf
+
+            tf.config.list_logical_devices()  # says here what it has to say about missing GPUs
+        from segopt_callbacks.export import ExportError
+        from train_unet.folder import DataFolderError
+
+        try:
+            run(values)
+        except (DataFolderError, FlagError) as error:
+            print(error, file=sys.stderr)
+            return USAGE_ERROR
+        except ExportError as error:
+            print(error, file=sys.stderr)
+            return FAILED
+    return 0
+
+
+class FlagError(ValueError):
+    """A flag's value that turned out wrong only with the model at hand."""
+
+
+def run(values: Any) -> None:
+    """Trains, compresses, exports and reports as the flags say."""
+    from segopt_callbacks.compat import keras
+    from train_unet.data import datasets, load
+    from train_unet.folder import open_folder
+    from train_unet.training import SaveOnTrainEnd, compression_callbacks, export_callback, log_callbacks
+
+    keras.utils.set_random_seed(values.seed)
+    keras.mixed_precision.set_global_policy("mixed_float16" if values.mixed_precision else "float32")
+    folder = open_folder(values.data_dir, size_multiple=8)
+    data = datasets(folder, batch_size=values.batch_size, seed=values.seed)
+    steps = len(data["train"]) * values.epochs
+    output_dir = Path(values.output_dir)
+    log_dir = Path(values.log_dir or output_dir / "logs" / time.strftime("%Y%m%d-%H%M%S"))
+    counts = ", ".join(f"{len(pairs)} {split}" for split, pairs in folder.pairs.items())
+    print(f"{folder.root}: {counts} images, {len(folder.classes)} classes. TensorBoard: {log_dir}")
+    model = make_model(values, folder, steps=steps)
+    compression = compression_callbacks(
+        steps=steps,
+        prune=values.prune,
+        target_sparsity=values.target_sparsity,
+        begin=values.prune_begin,
+        end=values.prune_end,
+        frequency=values.prune_frequency,
+        distribution=values.distribution,
+        cluster=values.cluster,
+        number_of_clusters=values.number_of_clusters,
+        filters=values.filters,
+    )
+    callbacks = [
+        *compression,
+        *log_callbacks(log_dir, data["val"], folder.palette, compressed=bool(compression)),
+        SaveOnTrainEnd(output_dir / "model.keras"),
+    ]
+    if values.export_formats:
+        # Files are in the order of longitude and latitude; a few hundred of them have to show every kind of land.
+        train = load(folder, "train").shuffle(len(folder.pairs["train"]), seed=values.seed).batch(values.batch_size)
+        callbacks.append(
+            export_callback(output_dir / "export", values.export_formats, train, data["test"], folder.classes)
+        )
+    baseline = train_baseline(values, folder, data) if values.baseline else None
+    fit(model, data, values.epochs, callbacks)
+    scores = {"this run, in memory": evaluate(model, data["test"]), "baseline, dense float32": baseline}
+    print("Test mIoU:", "; ".join(f"{name}: {score:.4f}" for name, score in scores.items() if score is not None))
+
+
+def make_model(values: Any, folder: Any, *, steps: int) -> Any:
+    """The built and compiled model."""
+    from segopt_callbacks.weights import select_weights
+    from train_unet.training import compile_model
+    from train_unet.unet import UNet
+
+    model = UNet(len(folder.classes), values.base_filters, upsampling=values.upsampling)
+    model.build((None, *folder.image_size, 3))
+    try:
+        select_weights(model, list(values.filters) or None)
+    except ValueError as error:
+        raise FlagError(f"--filters: {error}") from error
+    compile_model(
+        model,
+        folder.classes,
+        steps=steps,
+        learning_rate=values.learning_rate,
+        weight_decay=values.weight_decay,
+        loss=values.loss,
+        jit_compile=values.jit_compile,
+    )
+    return model
+
+
+def fit(model: Any, data: dict[str, Any], epochs: int, callbacks: list[Any]) -> None:
+    """Trains with a progress bar, or a line for each epoch where the output is no terminal."""
+    print(f"Training {model.count_params():,} weights for {epochs} epochs of {len(data['train'])} steps.")
+    model.fit(
+        data["train"],
+        epochs=epochs,
+        validation_data=data["val"],
+        callbacks=callbacks,
+        shuffle=False,  # the dataset shuffles itself
+        verbose=1 if sys.stdout.isatty() else 2,
+    )
+
+
+def train_baseline(values: Any, folder: Any, data: dict[str, Any]) -> float:
+    """The test mIoU of a plain float model, trained equally long from the same seed."""
+    from segopt_callbacks.compat import keras
+    from train_unet.training import SaveOnTrainEnd
+
+    print("Baseline: the same model and training without compression.")
+    model = make_model(values, folder, steps=len(data["train"]) * values.epochs)
+    fit(model, data, values.epochs, [SaveOnTrainEnd(Path(values.output_dir) / "baseline.keras")])
+    keras.utils.set_random_seed(values.seed)
+    return evaluate(model, data["test"])
+
+
+def evaluate(model: Any, test: Any) -> float:
+    """The mIoU on the test split."""
+    return float(model.evaluate(test, verbose=0, return_dict=True)["mIoU"])
+
+
+if __name__ == "__main__":
+    sys.exit(main())

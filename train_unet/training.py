@@ -1,0 +1,166 @@
+"""A model and plain arguments -> a compiled model, and the callbacks of a run."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+
+from segopt_callbacks import (
+    ClusterOnTrainEndCallback,
+    CompressionSummaries,
+    ExportQuantizedCallback,
+    PolynomialDecay,
+    PruningScheduleCallback,
+)
+from segopt_callbacks.compat import keras
+from train_unet.losses import SegmentationLoss, class_ious, mean_iou
+
+
+def compile_model(
+    model: Any,
+    classes: Sequence[str],
+    *,
+    steps: int,
+    learning_rate: float = 3e-3,
+    weight_decay: float = 1e-4,
+    loss: str = "cross_entropy",
+    jit_compile: bool = False,
+) -> None:
+    """Compiles a model with AdamW, whose learning rate falls to 0 along a cosine, and with mIoU.
+
+    Args:
+        model: its logits are `(batch, height, width, len(classes))`.
+        classes: names by id; `len(classes)` itself is the id of unlabelled pixels.
+        steps: of the whole training.
+        learning_rate: the highest.
+        weight_decay: fraction of each kernel taken away in a step, times the learning rate.
+        loss: a name of `train_unet.losses.LOSSES`.
+        jit_compile: compile the step with XLA.
+    """
+    optimizer = keras.optimizers.AdamW(
+        keras.optimizers.schedules.CosineDecay(learning_rate, steps), weight_decay=weight_decay
+    )
+    # Decay would pull offsets and scales of the normalisation towards 0, which does not regularise.
+    optimizer.exclude_from_weight_decay(var_names=["bias", "gamma", "beta"])
+    model.compile(
+        optimizer=optimizer,
+        loss=SegmentationLoss(loss, ignore_class=len(classes)),
+        metrics=[mean_iou(len(classes), ignore_class=len(classes))],
+        jit_compile=jit_compile,
+    )
+
+
+def compression_callbacks(
+    *,
+    steps: int,
+    prune: bool = False,
+    target_sparsity: float = 0.8,
+    begin: float = 0.1,
+    end: float = 0.6,
+    frequency: int = 20,
+    distribution: str = "erk",
+    cluster: bool = False,
+    number_of_clusters: int = 16,
+    filters: Sequence[str] = (),
+) -> list[Any]:
+    """The callbacks that prune and cluster.
+
+    Args:
+        steps: of the whole training.
+        prune: whether to prune.
+        target_sparsity: fraction of zeros, in (0, 1).
+        begin: when pruning begins, as a fraction of the training in [0, 1].
+        end: when the target is reached, as a fraction of the training in [0, 1].
+        frequency: steps from one raise to the next.
+        distribution: `"erk"` or `"uniform"`.
+        cluster: whether to cluster.
+        number_of_clusters: distinct values in each weight.
+        filters: regular expressions on the weights' paths; empty for every kernel.
+    """
+    chosen: list[Any] = []
+    if prune:
+        schedule = PolynomialDecay(0.0, target_sparsity, *prune_steps(begin, end, steps), frequency=frequency)
+        chosen.append(PruningScheduleCallback(schedule, list(filters) or None, distribution=distribution))
+    if cluster:
+        chosen.append(ClusterOnTrainEndCallback(number_of_clusters, list(filters) or None))
+    return chosen
+
+
+def prune_steps(begin: float, end: float, steps: int) -> tuple[int, int]:
+    """First and last step of pruning, from fractions of the training in [0, 1].
+
+    >>> prune_steps(0.1, 0.6, 1000)
+    (100, 600)
+    >>> prune_steps(0.1, 0.2, 1)  # at least one step apart, and no later than the last
+    (0, 1)
+    """
+    last = min(max(round(end * steps), 1), steps)
+    return min(round(begin * steps), last - 1), last
+
+
+def log_callbacks(log_dir: Path, examples: tf.data.Dataset, palette: np.ndarray, *, compressed: bool) -> list[Any]:
+    """What writes to TensorBoard: scalars, pictures of predictions, and the state of compression.
+
+    Args:
+        log_dir: of TensorBoard.
+        examples: batches of images and masks; the first four are drawn.
+        palette: `(colours, 3)` uint8.
+        compressed: whether there is a compression to tell of.
+    """
+    from train_unet.images import PredictionImages
+
+    images, masks = next(examples.unbatch().batch(4).as_numpy_iterator())
+    chosen = [
+        keras.callbacks.TensorBoard(str(log_dir), write_graph=False),
+        PredictionImages(log_dir, (images, masks), palette=palette),
+    ]
+    return [*chosen, CompressionSummaries(str(log_dir))] if compressed else chosen
+
+
+def export_callback(
+    export_dir: Path, formats: Sequence[str], train: tf.data.Dataset, test: tf.data.Dataset, classes: Sequence[str]
+) -> Any:
+    """What exports, verifies and reports after the fit.
+
+    Args:
+        export_dir: folder of the files.
+        formats: names of formats.
+        train: batches of training images and masks; integer formats take their ranges from the images.
+        test: batches on which every file's answers are measured.
+        classes: names by id; `len(classes)` itself is the id of unlabelled pixels.
+    """
+    unlabelled = len(classes)
+    ious = {metric.name: metric for metric in class_ious(classes, ignore_class=unlabelled)}
+    return ExportQuantizedCallback(
+        str(export_dir),
+        formats=tuple(formats),
+        representative_dataset=train.map(lambda images, masks: images),
+        evaluation_data=test,
+        metrics={"mIoU": mean_iou(len(classes), ignore_class=unlabelled), **ious},
+    )
+
+
+class SaveOnTrainEnd(keras.callbacks.Callback):
+    """Saves the whole model after the fit; the file appears under its name only when it is complete.
+
+    Args:
+        path: of the `.keras` file.
+    """
+
+    def __init__(self, path: str | Path) -> None:
+        super().__init__()
+        self.path = Path(path)
+
+    def on_train_end(self, logs: Any = None) -> None:
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        partial = self.path.with_name(f".{self.path.stem}.partial{self.path.suffix}")
+        try:
+            self.model.save(partial)
+            os.replace(partial, self.path)
+        finally:
+            partial.unlink(missing_ok=True)
