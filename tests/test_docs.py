@@ -1,0 +1,47 @@
+"""Every Python block of README and docs runs; every public name and option is documented."""
+
+import os
+import pathlib
+import re
+import subprocess
+import sys
+
+import pytest
+
+import segopt_callbacks
+
+ROOT = pathlib.Path(__file__).parent.parent
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+
+
+def python_blocks(page):
+    return re.findall(r"^```python\n(.*?)^```", page.read_text(), re.DOTALL | re.MULTILINE)
+
+
+@pytest.mark.parametrize("page", [page for page in PAGES if python_blocks(page)], ids=lambda page: page.name)
+def test_the_blocks_of_a_page_run_one_after_another(page, tmp_path):
+    script = tmp_path / "page.py"
+    script.write_text("\n".join(python_blocks(page)))
+    result = subprocess.run(
+        [sys.executable, str(script)], cwd=tmp_path, capture_output=True, text=True, timeout=600, env={**os.environ}
+    )
+    assert result.returncode == 0, result.stderr[-4000:]
+
+
+def test_the_api_page_names_what_is_public():
+    documented = set(re.findall(r"^## `(\w+)", (ROOT / "docs" / "api.md").read_text(), re.MULTILINE))
+    assert documented == set(segopt_callbacks.__all__)
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_links_and_pictures_lead_somewhere(page):
+    for target in re.findall(r"\]\((?!http)([^)#]+)", page.read_text()):
+        assert (page.parent / target).exists(), target
+
+
+def test_every_dependency_is_accounted_for():
+    project = (ROOT / "pyproject.toml").read_text()
+    lists = re.findall(r"^(?:dependencies|train|dev) = \[(.*?)\]$", project, re.DOTALL | re.MULTILINE)
+    names = {re.match(r"[\w-]+", name)[0] for part in lists for name in re.findall(r'"([^"]+)"', part)}
+    page = (ROOT / "docs" / "dependencies.md").read_text()
+    assert {name for name in names if f"`{name}`" not in page} == set()
