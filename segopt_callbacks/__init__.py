@@ -1,13 +1,48 @@
 """Keras callbacks that prune, cluster, quantize and export any model, verified, without touching the model."""
 
-from segopt_callbacks.clustering import ClusterOnTrainEndCallback, cluster_model
-from segopt_callbacks.pruning import PruningScheduleCallback
-from segopt_callbacks.schedules import ConstantSparsity, PolynomialDecay
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from segopt_callbacks.clustering import ClusterOnTrainEndCallback, cluster_model
+    from segopt_callbacks.export.callback import ExportQuantizedCallback, export_model
+    from segopt_callbacks.pruning import PruningScheduleCallback
+    from segopt_callbacks.schedules import ConstantSparsity, PolynomialDecay
+    from segopt_callbacks.summaries import CompressionSummaries
 
 __all__ = [
     "ClusterOnTrainEndCallback",
+    "CompressionSummaries",
     "ConstantSparsity",
+    "ExportQuantizedCallback",
     "PolynomialDecay",
     "PruningScheduleCallback",
     "cluster_model",
+    "export_model",
 ]
+
+# TensorFlow takes seconds to import, and `segopt-sizes` does without it: a name is imported when it is first used.
+_HOMES = {
+    "ClusterOnTrainEndCallback": "clustering",
+    "CompressionSummaries": "summaries",
+    "ConstantSparsity": "schedules",
+    "ExportQuantizedCallback": "export.callback",
+    "PolynomialDecay": "schedules",
+    "PruningScheduleCallback": "pruning",
+    "cluster_model": "clustering",
+    "export_model": "export.callback",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}. Public names: {', '.join(__all__)}.")
+    value = getattr(importlib.import_module(f"{__name__}.{_HOMES[name]}"), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return __all__
