@@ -65,7 +65,7 @@ def explain(error: absl_flags.Error, values: absl_flags.FlagValues) -> str:
         known = [flag.name for topic in values.flags_by_module_dict().values() for flag in topic]
         close = difflib.get_close_matches(error.flagname, known, n=1, cutoff=0.5)
         remedy = f"did you mean --{close[0]}?" if close else "see --help."
-        return f"Flags must be among those of --help; {remedy} Received: --{error.flagname}."
+        return f"Flags must be among those of --help; {remedy} Received: {error.flagvalue or error.flagname}."
     if rule := re.match(r"flags? .*?: (--.*)", text):
         return rule[1]  # a validator's sentence
     if wrong := re.match(r"flag --(\w+)=(.*?): ", text):

@@ -23,7 +23,8 @@ def require(
 
     def check(value: Any) -> bool:
         if not holds(value):
-            raise absl_flags.ValidationError(f"--{name} must be {rule}; {remedy}. Received: --{name}={value}.")
+            shown = ",".join(value) if isinstance(value, list) else value
+            raise absl_flags.ValidationError(f"--{name} must be {rule}; {remedy}. Received: --{name}={shown}.")
         return True
 
     absl_flags.register_validator(name, check, flag_values=values)

@@ -57,7 +57,7 @@ def without_start_up_noise() -> Iterator[None]:
     if "TF_CPP_MIN_LOG_LEVEL" in os.environ:
         yield
         return
-    os.environ["TF_CPP_MIN_LOG_LEVEL"] = "2"
+    os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"  # what matters is raised as well
     sys.stderr.flush()
     kept = os.dup(2)
     with tempfile.TemporaryFile() as caught:

@@ -58,6 +58,8 @@ class FlagError(ValueError):
 def run(values: Any) -> None:
     """Trains, compresses, exports and reports as the flags say."""
     from segopt_callbacks.compat import keras
+    from segopt_callbacks.export import add_baseline
+    from segopt_callbacks.export.report import table
     from train_unet.data import datasets, load
     from train_unet.folder import open_folder
     from train_unet.training import SaveOnTrainEnd, compression_callbacks, export_callback, log_callbacks
@@ -97,8 +99,11 @@ def run(values: Any) -> None:
         )
     baseline = train_baseline(values, folder, data) if values.baseline else None
     fit(model, data, values.epochs, callbacks)
-    scores = {"this run, in memory": evaluate(model, data["test"]), "baseline, dense float32": baseline}
-    print("Test mIoU:", "; ".join(f"{name}: {score:.4f}" for name, score in scores.items() if score is not None))
+    print(f"Test mIoU in memory: {evaluate(model, data['test']):.4f}")
+    if baseline is not None:
+        print(f"Test mIoU of the dense float32 baseline: {baseline:.4f}")
+        if values.export_formats:
+            print(table(add_baseline(output_dir / "export", "dense float32", {"mIoU": baseline})))
 
 
 def make_model(values: Any, folder: Any, *, steps: int) -> Any:
