@@ -7,7 +7,6 @@ The library reads `keras` for its base classes only; whether a *model* is of Ker
 from __future__ import annotations
 
 import contextlib
-import functools
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -142,11 +141,19 @@ def strategy_scope(model: Any) -> contextlib.AbstractContextManager[Any]:
 
 
 def is_built(model: Any) -> bool:
-    """Whether all of the model's variables exist."""
-    if not model.built:
-        return False
-    # A subclassed model may call itself built while layers inside it wait for their first input.
-    return all(layer.built for layer in model._flatten_layers(include_self=False, recursive=True))
+    """Whether all of the model's variables exist, as far as its layers tell.
+
+    A subclassed model may call itself built while layers inside it wait for their first input; a layer that is never
+    called waits for ever. `has_weights` is the question to ask once the model has run.
+    """
+    return bool(model.built) and all(
+        layer.built for layer in model._flatten_layers(include_self=False, recursive=True)
+    )
+
+
+def has_weights(model: Any) -> bool:
+    """Whether the model has been built as far as it will be."""
+    return bool(model.built) and bool(model.weights)
 
 
 def build_from_batch(model: Any, iterator: Any) -> None:
@@ -170,9 +177,26 @@ def build_from_batch(model: Any, iterator: Any) -> None:
         model(tf.nest.map_structure(lambda leaf: keras_3.KerasTensor(leaf.shape, leaf.dtype.name), inputs))
 
 
-def remake_train_function(model: Any) -> None:
-    """Makes `fit` trace its step anew; it caches the traced one, and with it the constraints of that time."""
+def remake_train_function(model: Any, on_interrupt: Callable[[], None]) -> None:
+    """Makes `fit` trace its step anew; it caches the traced one, and with it the constraints of that time.
+
+    Args:
+        model: the model in `fit`.
+        on_interrupt: called when a step raises (Ctrl-C, an error in the data), since no `on_train_end` follows then.
+    """
     model.make_train_function(force=True)
+    step = model.train_function
+
+    def guarded_step(iterator: Any) -> Any:
+        try:
+            return step(iterator)
+        except (StopIteration, tf.errors.OutOfRangeError):  # the end of the data: fit goes on
+            raise
+        except BaseException:
+            on_interrupt()
+            raise
+
+    model.train_function = guarded_step
 
 
 def drop_train_function(model: Any) -> None:
@@ -180,12 +204,12 @@ def drop_train_function(model: Any) -> None:
     model.train_function = None
 
 
-def before_first_step(model: Any, hook: Callable[[Any], None]) -> None:
+def before_first_step(model: Any, hook: Callable[[Any], None], on_interrupt: Callable[[], None]) -> None:
     """Calls `hook(iterator)` before the first step of the fit that is starting, then runs a freshly made step."""
 
     def first_step(iterator: Any) -> Any:
         hook(iterator)
-        remake_train_function(model)
+        remake_train_function(model, on_interrupt)
         return model.train_function(iterator)
 
     model.train_function = first_step
@@ -267,37 +291,8 @@ def _specs_of_shapes(shape: Any) -> Any:
     return tf.TensorSpec(shape, tf.float32)
 
 
-def tflite_schema() -> Any:
-    """The module that reads and writes the flatbuffer of a `.tflite` file."""
-    from ai_edge_litert import schema_py_generated
+def converter_errors() -> tuple[type[Exception], ...]:
+    """What LiteRT's converter raises when it refuses a model."""
+    from tensorflow.lite.python.convert_phase import ConverterError
 
-    return schema_py_generated
-
-
-def pack_tflite(model: Any) -> bytes:
-    """The file of a `schema.ModelT`.
-
-    The schema asks for data at multiples of 16 bytes; the generated Python code packs it anywhere.
-    """
-    import flatbuffers
-
-    schema = tflite_schema()
-
-    def pack(buffer: Any, builder: Any) -> int:
-        data = None
-        if buffer.data is not None:
-            content = np.asarray(buffer.data, np.uint8).tobytes()
-            builder.StartVector(1, len(content), 16)
-            builder.head -= len(content)
-            builder.Bytes[builder.head : builder.head + len(content)] = content
-            data = builder.EndVector()
-        schema.BufferStart(builder)
-        if data is not None:
-            schema.BufferAddData(builder, data)
-        return schema.BufferEnd(builder)
-
-    for buffer in model.buffers:
-        buffer.Pack = functools.partial(pack, buffer)
-    builder = flatbuffers.Builder(1024)
-    builder.Finish(model.Pack(builder), b"TFL3")
-    return bytes(builder.Output())
+    return (ConverterError, ValueError, RuntimeError, TypeError, tf.errors.OpError)

@@ -1,0 +1,157 @@
+"""What a written file really holds: counts over its weights, and where each came from in the model."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from segopt_callbacks.export.errors import FormatError
+from segopt_callbacks.sizes import file_bytes
+
+SMALLEST_SHARE = 0.5  # of the weights' own bytes; less, and some of them are not in the file
+LEAST_BYTES = 4096  # below this many bytes of weights the check says nothing
+SAME = 0.95  # cosine between a weight of the model and the file's: int8 rounding costs far less
+
+
+def weight_row(
+    name: str,
+    values: np.ndarray,
+    *,
+    channel_axis: int,
+    zero_point: Any = 0,
+    scales: Any = (),
+    weight: str | None = None,
+) -> dict[str, Any]:
+    """Counts what matters in one stored weight.
+
+    Args:
+        name: the tensor's name in the file.
+        values: as stored (integer codes where quantized), rank 2 or more.
+        channel_axis: the axis of output channels.
+        zero_point: the code that means 0.
+        scales: of quantized values, one or one for each channel.
+        weight: the path of the model's own weight, where known.
+
+    Returns:
+        `name`, `weight`, `shape`, `dtype`, `elements`, `zeros` (a count), `distinct` (stored values in all),
+        `max_distinct_per_channel` (the most in one output channel) and `scales` (a count).
+
+    Example:
+        >>> row = weight_row("kernel", np.array([[0.0, 1.0], [2.0, 1.0]]), channel_axis=-1)
+        >>> row["zeros"], row["distinct"], row["max_distinct_per_channel"]
+        (1, 3, 2)
+    """
+    channels = np.sort(np.moveaxis(values, channel_axis, 0).reshape(values.shape[channel_axis], -1), axis=1)
+    per_channel = 1 + (np.diff(channels, axis=1) != 0).sum(axis=1)
+    return {
+        "name": name,
+        "weight": weight,
+        "shape": list(values.shape),
+        "dtype": values.dtype.name,
+        "elements": int(values.size),
+        "zeros": int((values == zero_point).sum()),
+        "distinct": int(np.unique(values).size),
+        "max_distinct_per_channel": int(per_channel.max()),
+        "scales": int(np.size(scales)),
+    }
+
+
+def totals(rows: list[dict[str, Any]]) -> dict[str, Any]:
+    """Sums over all weights.
+
+    Returns:
+        `elements`, `zeros` (a fraction, in [0, 1]) and `max_distinct_per_channel`.
+
+    Example:
+        >>> totals([{"elements": 4, "zeros": 1, "max_distinct_per_channel": 2}])
+        {'elements': 4, 'zeros': 0.25, 'max_distinct_per_channel': 2}
+    """
+    elements = sum(row["elements"] for row in rows)
+    return {
+        "elements": elements,
+        "zeros": sum(row["zeros"] for row in rows) / elements if elements else 0.0,
+        "max_distinct_per_channel": max((row["max_distinct_per_channel"] for row in rows), default=0),
+    }
+
+
+def require_size(path: Path, weights: Mapping[str, np.ndarray], bytes_per_weight: int) -> None:
+    """Raises if a file or folder is too small for the weights it is made of.
+
+    Args:
+        path: the file or folder.
+        weights: path -> value, the weights that the frozen function reads.
+        bytes_per_weight: what the format takes for each.
+
+    Raises:
+        FormatError: if it is smaller than half of its weights.
+    """
+    kernels = [value for value in weights.values() if value.ndim >= 2]
+    needed = sum(value.size for value in kernels) * bytes_per_weight
+    size = file_bytes(path)
+    if needed > LEAST_BYTES and size < SMALLEST_SHARE * needed:
+        raise FormatError(
+            f"the file is far too small for its parameters: {size} bytes, and {needed} bytes of weights to hold; "
+            "the converter lost them"
+        )
+
+
+def match_weights(stored: list[np.ndarray], weights: Mapping[str, np.ndarray]) -> list[str | None]:
+    """Finds the model's own weight behind each weight of a file, by value.
+
+    Converters rename weights, transpose them, fold normalisation into them (which scales output channels) and round
+    them; the direction of each output channel survives all of that.
+
+    Args:
+        stored: the values in the file, less their zero point, output channels first: `(channels, elements)`.
+        weights: path -> value, the model's weights.
+
+    Returns:
+        for each stored weight the path of the model's, `None` where none is alike.
+
+    Example:
+        >>> kernel = np.random.default_rng(0).normal(size=(3, 3, 4, 8))
+        >>> match_weights([5 * kernel.reshape(-1, 8).T], {"conv/kernel": kernel, "other": kernel[::-1]})
+        ['conv/kernel']
+    """
+    names: list[str | None] = []
+    free = {path: value for path, value in weights.items() if value.ndim >= 2}
+    for channels in stored:
+        likeness = {path: _likeness(channels, value) for path, value in free.items() if value.size == channels.size}
+        best = max(likeness, key=likeness.__getitem__, default=None)
+        if best is None or likeness[best] < SAME:
+            best = None
+        else:
+            del free[best]
+        names.append(best)
+    return names
+
+
+def _likeness(channels: np.ndarray, weight: np.ndarray) -> float:
+    ours = _unit(channels.astype(np.float32))
+    best = 0.0
+    for layout in _layouts(weight):
+        if layout.shape == channels.shape:
+            best = max(best, float(np.abs((ours * _unit(layout)).sum(axis=1)).mean()))
+    return best
+
+
+def _layouts(weight: np.ndarray) -> list[np.ndarray]:
+    """The ways in which converters lay out a Keras kernel, each as `(channels, elements)`."""
+    last_first = np.moveaxis(weight, -1, 0)
+    layouts = [last_first.reshape(weight.shape[-1], -1)]  # convolutions, dense
+    if weight.ndim >= 3:
+        second_last = np.moveaxis(weight, -2, 0)
+        layouts.append(second_last.reshape(weight.shape[-2], -1))  # transposed: (h, w, out, in)
+        depthwise = weight.reshape(-1, weight.shape[-2] * weight.shape[-1])  # (h, w, in, multiplier)
+        layouts.append(depthwise.T)
+    return [np.ascontiguousarray(layout, np.float32) for layout in layouts]
+
+
+def _unit(channels: np.ndarray) -> np.ndarray:
+    # A channel of zeros is like a channel of zeros.
+    norm = np.linalg.norm(channels, axis=1, keepdims=True)
+    empty = np.full_like(channels, 1 / np.sqrt(channels.shape[1]))
+    return np.where(norm > 0, channels / np.maximum(norm, 1e-30), empty)

@@ -1,0 +1,95 @@
+"""Exports when training ends."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from segopt_callbacks.export.errors import ExportError
+from segopt_callbacks.export.exporter import FORMATS, export_model, validate
+from segopt_callbacks.lifecycle import CompressionCallback, Stage
+
+
+class ExportQuantizedCallback(CompressionCallback):
+    """Exports the model when training ends, after pruning and clustering, wherever it stands in the list.
+
+    Every file is opened, audited, run on the evaluation data and compared with the model in memory; see
+    `export_model`. The report is in `report` afterwards, and in `report.json` and `report.md`.
+
+    Args:
+        export_dir: the folder for all files.
+        formats: names of export formats.
+        representative_dataset: examples for the ranges of activations: a callable that yields lists or dicts of
+            inputs, or a `tf.data.Dataset`. Default: the inputs of `evaluation_data`.
+        evaluation_data: what `fit` takes as `validation_data`.
+        metrics: name -> Keras metric, computed on every file's own answers.
+        on_failure: `"raise"` or `"warn"`, after every other format has been delivered.
+        verbose: 0 for silence, 1 for a line for each format and the table.
+
+    Raises:
+        ValueError: for an unknown format, one that is not available, an integer format without any data, or another
+            argument outside its range.
+
+    Example:
+        >>> import tempfile
+        >>> import numpy as np
+        >>> from segopt_callbacks.compat import keras
+        >>> model = keras.Sequential([keras.Input((4,)), keras.layers.Dense(2)])
+        >>> model.compile("sgd", "mse")
+        >>> data = np.ones((8, 4), "float32"), np.ones((8, 2), "float32")
+        >>> export = ExportQuantizedCallback(tempfile.mkdtemp(), evaluation_data=data, verbose=0)
+        >>> history = model.fit(*data, verbose=0, callbacks=[export])
+        >>> sorted(export.report["formats"])
+        ['float32', 'int8', 'saved_model']
+    """
+
+    stage = Stage.EXPORT
+
+    def __init__(
+        self,
+        export_dir: str | os.PathLike[str],
+        formats: Sequence[str] = FORMATS,
+        *,
+        representative_dataset: Any = None,
+        evaluation_data: Any = None,
+        metrics: Mapping[str, Any] | None = None,
+        on_failure: str = "raise",
+        verbose: int = 1,
+    ) -> None:
+        super().__init__()
+        self.formats = validate(
+            formats,
+            representative_dataset=representative_dataset,
+            evaluation_data=evaluation_data,
+            metrics=metrics,
+            on_failure=on_failure,
+        )
+        self.export_dir = export_dir
+        self.representative_dataset = representative_dataset
+        self.evaluation_data = evaluation_data
+        self.metrics = metrics
+        self.on_failure = on_failure
+        self.verbose = verbose
+        self.report: dict[str, Any] | None = None
+
+    def on_train_begin(self, logs: Any = None) -> None:
+        self.report = None
+        super().on_train_begin(logs)
+
+    def finish(self, logs: Any = None) -> None:
+        """Exports the finished model."""
+        try:
+            self.report = export_model(
+                self.model,
+                self.export_dir,
+                self.formats,
+                representative_dataset=self.representative_dataset,
+                evaluation_data=self.evaluation_data,
+                metrics=self.metrics,
+                on_failure=self.on_failure,
+                verbose=self.verbose,
+            )
+        except ExportError as error:
+            self.report = error.report
+            raise

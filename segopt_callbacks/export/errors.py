@@ -1,0 +1,28 @@
+"""What goes wrong with an export, named."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+
+class FormatError(RuntimeError):
+    """One format cannot be delivered; the message is the cause."""
+
+
+class ExportError(RuntimeError):
+    """Some formats could not be delivered; the others were.
+
+    Attributes:
+        causes: format -> why.
+        report: the report of everything, the delivered formats included.
+
+    Example:
+        >>> str(ExportError({"int8": "ADD computes in float32"}, {}))
+        'Export failed for 1 format: int8: ADD computes in float32'
+    """
+
+    def __init__(self, causes: Mapping[str, str], report: dict) -> None:
+        self.causes = dict(causes)
+        self.report = report
+        formats = "1 format" if len(causes) == 1 else f"{len(causes)} formats"
+        super().__init__(f"Export failed for {formats}: " + "; ".join(f"{name}: {why}" for name, why in causes.items()))

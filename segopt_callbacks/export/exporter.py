@@ -1,0 +1,220 @@
+"""A built model -> every deployable file: written, opened, audited, run, compared, weighed, reported."""
+
+from __future__ import annotations
+
+import os
+import time
+import warnings
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from segopt_callbacks.export import audit, data, signature
+from segopt_callbacks.export.errors import ExportError, FormatError
+from segopt_callbacks.export.feed import Feed
+from segopt_callbacks.export.files import deliver, workspace
+from segopt_callbacks.export.formats import TARGETS, validate_formats
+from segopt_callbacks.export.metrics import validate_metrics
+from segopt_callbacks.export.quiet import quiet
+from segopt_callbacks.export.report import table, write_report
+from segopt_callbacks.export.target import Runner, Target
+from segopt_callbacks.export.verify import MODEL, Verification, verify
+from segopt_callbacks.sizes import file_bytes, gzip_bytes
+
+FORMATS = ("saved_model", "float32", "int8")
+
+
+def export_model(
+    model: Any,
+    export_dir: str | os.PathLike[str],
+    formats: Sequence[str] = FORMATS,
+    *,
+    representative_dataset: Any = None,
+    evaluation_data: Any = None,
+    metrics: Mapping[str, Any] | None = None,
+    on_failure: str = "raise",
+    verbose: int = 1,
+) -> dict[str, Any]:
+    """Exports a built model; runs every file on the same data as the model and compares them.
+
+    The model is not changed. A file appears under its final name once it has passed every check, an earlier one is
+    kept until then. `report.json` and `report.md` follow. Without any data, files are run on one example of noise.
+
+    Args:
+        model: a built Keras model.
+        export_dir: the folder for all files.
+        formats: names out of `formats.TARGETS`.
+        representative_dataset: examples that show the ranges of activations, at most `data.EXAMPLE_LIMIT` are read: a
+            callable that yields lists or dicts of inputs, or a `tf.data.Dataset` of `x` or `(x, y)`. Default: the
+            inputs of `evaluation_data`.
+        evaluation_data: what `fit` takes as `validation_data`: `(x, y[, sample_weight])` or a dataset of batches.
+        metrics: name -> Keras metric, computed on every file's own answers; weighted, where there are weights.
+        on_failure: `"raise"` or `"warn"`, after every other format has been delivered.
+        verbose: 0 for silence, 1 for a line for each format and the table.
+
+    Returns:
+        the report: `model`, `formats`, `baselines` and `verification`, as in `report.json`.
+
+    Raises:
+        ValueError: for an argument outside its range, or a model whose input is not known.
+        ExportError: if a format failed and `on_failure` is `"raise"`.
+
+    Example:
+        >>> import tempfile
+        >>> from segopt_callbacks.compat import keras
+        >>> model = keras.Sequential([keras.Input((4,)), keras.layers.Dense(2)])
+        >>> report = export_model(model, tempfile.mkdtemp(), ["float32"], verbose=0)
+        >>> report["formats"]["float32"]["equal_argmax"]
+        1.0
+    """
+    names = validate(
+        formats,
+        representative_dataset=representative_dataset,
+        evaluation_data=evaluation_data,
+        metrics=metrics,
+        on_failure=on_failure,
+    )
+    signature.require_built(model)
+    job = _Job(model, Path(export_dir), Feed(model, evaluation_data, representative_dataset), bool(verbose))
+    with workspace(job.export_dir) as folder:
+        for name in names:
+            job.write(name, folder)
+        verification = job.verify(metrics)
+        for name in [one for one in names if one in job.runners]:
+            job.deliver(name, folder, verification)
+    report = job.report(names, verification)
+    write_report(job.export_dir, report)
+    if verbose:
+        print(f"\n{table(report)}\n", flush=True)
+    if job.causes:
+        error = ExportError(job.causes, report)
+        if on_failure == "raise":
+            raise error
+        warnings.warn(str(error), stacklevel=2)
+    return report
+
+
+def validate(
+    formats: Sequence[str], *, representative_dataset: Any, evaluation_data: Any, metrics: Any, on_failure: str
+) -> tuple[str, ...]:
+    """Checks the arguments of an export, before any training is spent on it.
+
+    Returns:
+        the names of the formats.
+
+    Raises:
+        ValueError: for an argument outside its range.
+    """
+    data.validate_representative_dataset(representative_dataset)
+    data.validate_evaluation_data(evaluation_data)
+    validate_metrics(metrics)
+    if on_failure not in ("raise", "warn"):
+        raise ValueError(f"`on_failure` must be 'raise' or 'warn'. Received: on_failure={on_failure!r}.")
+    return validate_formats(formats, has_data=representative_dataset is not None or evaluation_data is not None)
+
+
+@dataclass
+class _Job:
+    """One export under way."""
+
+    model: Any
+    export_dir: Path
+    feed: Feed
+    verbose: bool
+    runners: dict[str, Runner] = field(default_factory=dict)
+    causes: dict[str, str] = field(default_factory=dict)
+    entries: dict[str, dict[str, Any]] = field(default_factory=dict)
+
+    frozen: dict[int | None, signature.Frozen] = field(default_factory=dict)
+    weights: dict[str, np.ndarray] = field(default_factory=dict)
+
+    def write(self, name: str, folder: Path) -> None:
+        """Writes one format into the workspace, opens and audits it."""
+        target, path, start = TARGETS[name], folder / TARGETS[name].file_name, time.monotonic()
+        self._say(f"{name}: writing {target.file_name}")
+        try:
+            with quiet():
+                frozen = self._freeze(target)
+                target.write(frozen, path, self.feed.representative)
+                audit.require_size(path, self.weights, target.bytes_per_weight)
+                runner = target.load(path, frozen)
+            _require_integers(target, path)
+            rows = target.read_weights(path, self.weights)
+        except FormatError as error:
+            self._fail(name, str(error))
+            return
+        seconds = time.monotonic() - start
+        self.runners[name] = runner
+        self.entries[name] = {"seconds": round(seconds, 3), **audit.totals(rows), "weights": rows}
+        self._say(f"{name}: written and opened in {seconds:.1f} s")
+
+    def verify(self, metrics: Mapping[str, Any] | None) -> Verification:
+        """Runs all files that could be opened."""
+        start = time.monotonic()
+        try:
+            outcome = verify(self.model, self.feed, self.runners, metrics=metrics)
+        except FormatError as error:
+            outcome = Verification(causes=dict.fromkeys(self.runners, str(error)), results={MODEL: {"metrics": {}}})
+        for name, cause in outcome.causes.items():
+            del self.runners[name]
+            self._fail(name, cause)
+        self._say(f"ran {len(self.runners)} files on {outcome.examples} examples in {time.monotonic() - start:.1f} s")
+        return outcome
+
+    def deliver(self, name: str, folder: Path, verification: Verification) -> None:
+        """Gives a checked file its final name, and weighs it there."""
+        final = self.export_dir / TARGETS[name].file_name
+        deliver(folder / final.name, final)
+        sizes = {"bytes": file_bytes(final), "gzip_bytes": gzip_bytes(final)}
+        self.entries[name] = {"status": "ok", "file": final.name, **sizes, **verification.results[name]} | self.entries[
+            name
+        ]
+
+    def report(self, names: Sequence[str], verification: Verification) -> dict[str, Any]:
+        """The whole report."""
+        for name, cause in self.causes.items():
+            kept = (self.export_dir / TARGETS[name].file_name).exists()
+            self.entries[name] = {"status": "failed", "error": cause, "earlier_file_kept": kept}
+        rows = [
+            audit.weight_row(path, value, channel_axis=-1, weight=path)
+            for path, value in self.weights.items()
+            if value.ndim >= 2
+        ]
+        parameters = sum(int(np.prod(one.shape)) for one in self.model.weights)
+        model = {"name": self.model.name, "parameters": parameters, **verification.results[MODEL], **audit.totals(rows)}
+        return {
+            "model": model | {"weights": rows},
+            "formats": {name: self.entries[name] for name in names},
+            "baselines": {},
+            "verification": {"examples": verification.examples, "data": self.feed.name},
+        }
+
+    def _freeze(self, target: Target) -> signature.Frozen:
+        if target.batch_size not in self.frozen:
+            frozen = signature.freeze(self.model, self.feed.specs, batch_size=target.batch_size)
+            self.weights = {path: variable.numpy() for path, variable in frozen.weights.items()}
+            spoiled = signature.nonfinite_weights(frozen)
+            if spoiled:
+                raise FormatError(f"weights hold NaN or infinity: {', '.join(spoiled)}; train to finite weights first")
+            self.frozen[target.batch_size] = frozen
+        return self.frozen[target.batch_size]
+
+    def _fail(self, name: str, cause: str) -> None:
+        self.causes[name] = cause
+        self._say(f"{name}: FAILED: {cause}")
+
+    def _say(self, line: str) -> None:
+        if self.verbose:
+            print(f"export: {line}", flush=True)
+
+
+def _require_integers(target: Target, path: Path) -> None:
+    operations = target.float_operations(path) if target.float_operations else []
+    if operations:
+        raise FormatError(
+            f"operations compute in float32 in an integer file: {', '.join(operations)}; replace them with ones that "
+            "LiteRT quantizes, or leave this format out"
+        )

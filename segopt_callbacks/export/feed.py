@@ -1,0 +1,94 @@
+"""What an export feeds to a model and its files."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+
+from segopt_callbacks import compat
+from segopt_callbacks.export import data, signature
+from segopt_callbacks.export.errors import FormatError
+
+
+class Feed:
+    """The user's data for one model, whichever of it there is.
+
+    Args:
+        model: a built Keras model.
+        evaluation_data: as `export_model` takes it.
+        representative_dataset: as `export_model` takes it.
+
+    Attributes:
+        specs: structure of `tf.TensorSpec`, what the model is fed.
+        name: what the files are run on, for people.
+
+    Raises:
+        ValueError: if neither data nor model tell the sizes of the input.
+    """
+
+    def __init__(self, model: Any, evaluation_data: Any, representative_dataset: Any) -> None:
+        self._evaluation_data = evaluation_data
+        self._representative_dataset = representative_dataset
+        example = None
+        # What `fit` takes is what the model is fed; representative data may have been cast for the converter.
+        if evaluation_data is not None:
+            self.name = "evaluation data"
+            example = next(data.evaluation_examples(evaluation_data), None)
+        elif representative_dataset is not None:
+            self.name = "representative data"
+            example = next(data.representative_examples(representative_dataset, compat.model_input_specs(model)), None)
+        else:
+            self.name = "noise"
+        self.specs = signature.input_specs(model, example)
+
+    def representative(self) -> Iterator[list[np.ndarray]]:
+        """Yields the inputs of one example after the other, batch size 1, in the dtypes of `specs`.
+
+        Raises:
+            FormatError: if there is no example, or a dtype does not fit.
+        """
+        if self._representative_dataset is None:
+            examples = data.evaluation_examples(self._evaluation_data)
+        else:
+            examples = data.representative_examples(self._representative_dataset, self.specs)
+        count = 0
+        for example in examples:
+            count += 1
+            yield cast_inputs(example, self.specs)
+        if not count:
+            raise FormatError("there is no example in `representative_dataset` or `evaluation_data`; pass at least one")
+
+    def batches(self) -> Iterator[tuple[Any, Any, Any]]:
+        """Yields `(x, y, sample_weight)` to run files on; without evaluation data `y` is `None`."""
+        if self._evaluation_data is not None:
+            yield from data.evaluation_batches(self._evaluation_data)
+        elif self._representative_dataset is not None:
+            for example in data.representative_examples(self._representative_dataset, self.specs):
+                yield example, None, None
+        else:
+            yield data.synthetic_example(self.specs), None, None
+
+
+def cast_inputs(inputs: Any, specs: Any) -> list[np.ndarray]:
+    """The leaves of `inputs` in the dtypes of `specs`.
+
+    Raises:
+        FormatError: if that would lose fractions, as floats do in a signature of integers.
+
+    Example:
+        >>> cast_inputs(np.ones((1, 2)), tf.TensorSpec((1, 2), tf.float32))[0].dtype
+        dtype('float32')
+    """
+    return [_cast(np.asarray(one), spec) for one, spec in zip(data.leaves(inputs), data.leaves(specs), strict=True)]
+
+
+def _cast(value: np.ndarray, spec: tf.TensorSpec) -> np.ndarray:
+    dtype = np.dtype(spec.dtype.as_numpy_dtype)
+    if np.issubdtype(dtype, np.integer) and not np.issubdtype(value.dtype, np.integer):
+        raise FormatError(
+            f"data must be of the dtype that the model was fed; pass {dtype.name}. Received: {value.dtype.name}"
+        )
+    return value.astype(dtype, copy=False)

@@ -1,0 +1,56 @@
+"""The table of export formats."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from segopt_callbacks.export import litert, saved_model
+from segopt_callbacks.export.target import Target
+
+TARGETS: dict[str, Target] = {
+    "saved_model": saved_model.TARGET,
+    "float32": litert.target("float32"),
+    "float16": litert.target("float16"),
+    "dynamic_int8": litert.target("dynamic_int8"),
+    "int8": litert.target("int8"),
+}
+PLANNED = ("int16x8", "weight_only_int8", "int4", "onnx", "onnx_int8", "openvino_int8", "tensorrt", "tvm")
+
+
+def validate_formats(formats: Sequence[str], *, has_data: bool) -> tuple[str, ...]:
+    """Checks the names of formats before any work is done.
+
+    Args:
+        formats: names out of `TARGETS`, each once.
+        has_data: whether there is representative or evaluation data.
+
+    Returns:
+        the names as a tuple.
+
+    Raises:
+        ValueError: for a name that is unknown, not available in this version, repeated or missing, and for an integer
+            format without data.
+
+    Example:
+        >>> validate_formats(["float32", "float16"], has_data=False)
+        ('float32', 'float16')
+    """
+    names: tuple[Any, ...] = (formats,) if isinstance(formats, str) else tuple(formats)
+    known = ", ".join(TARGETS)
+    if not names or len(set(names)) != len(names):
+        raise ValueError(f"`formats` must name at least one format, each once. Received: {names}. Known: {known}.")
+    for name in names:
+        if name in PLANNED:
+            raise ValueError(
+                f"`formats` must be available; {name!r} is not available in this version, leave it out. "
+                f"Available: {known}."
+            )
+        if name not in TARGETS:
+            raise ValueError(f"`formats` must be known; correct it. Received: {name!r}. Known: {known}.")
+        if TARGETS[name].is_integer and not has_data:
+            raise ValueError(
+                f"The format {name!r} must see data to find the ranges of activations; pass `representative_dataset` "
+                "or `evaluation_data`. Received: neither."
+            )
+    return names

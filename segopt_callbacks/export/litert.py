@@ -1,0 +1,161 @@
+"""LiteRT files (`.tflite`): float32, float16, dynamic-range int8 and full-integer int8."""
+
+from __future__ import annotations
+
+import functools
+import warnings
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+
+from segopt_callbacks import compat
+from segopt_callbacks.export import flatbuffer
+from segopt_callbacks.export.errors import FormatError
+from segopt_callbacks.export.signature import Frozen
+from segopt_callbacks.export.target import Examples, Runner, Target
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What the converter is told.
+
+    Attributes:
+        optimize: whether weights are stored in fewer bits.
+        types: dtypes of stored weights, empty for the converter's default (int8).
+        is_integer: whether activations are int8 too; inputs and outputs then are integers.
+        bytes_per_weight: what a weight takes in the file.
+    """
+
+    optimize: bool
+    types: tuple[tf.DType, ...] = ()
+    is_integer: bool = False
+    bytes_per_weight: int = 1
+
+
+SETTINGS = {
+    "float32": Settings(optimize=False, bytes_per_weight=4),
+    "float16": Settings(optimize=True, types=(tf.float16,), bytes_per_weight=2),
+    "dynamic_int8": Settings(optimize=True),
+    "int8": Settings(optimize=True, is_integer=True),
+}
+
+
+def target(name: str) -> Target:
+    """The row of the table for one of `SETTINGS`.
+
+    Example:
+        >>> target("int8").file_name
+        'int8.tflite'
+    """
+    settings = SETTINGS[name]
+    return Target(
+        f"{name}.tflite",
+        functools.partial(write, settings),
+        load,
+        flatbuffer.read_weights,
+        flatbuffer.float_operations if settings.is_integer else None,
+        bytes_per_weight=settings.bytes_per_weight,
+        is_integer=settings.is_integer,
+    )
+
+
+def write(settings: Settings, frozen: Frozen, path: Path, examples: Examples) -> None:
+    """Converts and writes the file.
+
+    A full-integer file takes uint8 or int8 where the model was fed them, raw values; else int8, by its scale and
+    zero point. Its float outputs are int8, by theirs.
+
+    Args:
+        settings: a row of `SETTINGS`.
+        frozen: the function to convert.
+        path: the file to write.
+        examples: representative inputs, read for full-integer files only.
+
+    Raises:
+        FormatError: if the converter refuses.
+    """
+    converter = tf.lite.TFLiteConverter.from_concrete_functions([frozen.serve.get_concrete_function()], frozen.module)
+    if settings.optimize:
+        converter.optimizations = [tf.lite.Optimize.DEFAULT]
+    converter.target_spec.supported_types = list(settings.types)
+    if settings.is_integer:
+        converter.representative_dataset = lambda: _named(frozen, examples)
+        converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS_INT8]
+        converter.inference_input_type = tf.int8  # of float inputs; integers stay what they are
+        converter.inference_output_type = tf.int8
+    try:
+        with warnings.catch_warnings():
+            # Said whenever weights have ranges of their own (fake quantization) beside the representative data.
+            warnings.filterwarnings("ignore", "Statistics for quantized inputs were expected")
+            content = converter.convert()
+    except compat.converter_errors() as error:
+        raise FormatError(f"the converter refuses the model: {_first_line(error)}") from error
+    if settings.is_integer:
+        content = flatbuffer.take_raw_integers(content)
+    path.write_bytes(content)
+
+
+def load(path: Path, frozen: Frozen) -> Runner:
+    """Opens the file in the LiteRT interpreter with its default delegate.
+
+    Args:
+        path: the file.
+        frozen: the function that it was made from, for the order of inputs and outputs.
+
+    Returns:
+        function from a batch of inputs to a batch of outputs. Quantized inputs and outputs are converted by their
+        scale and zero point; integer inputs of the model itself are handed over raw.
+
+    Raises:
+        FormatError: if the interpreter cannot load the file.
+    """
+    from ai_edge_litert.interpreter import Interpreter
+
+    try:
+        interpreter = Interpreter(model_path=str(path))
+        interpreter.allocate_tensors()
+        runner = interpreter.get_signature_runner()
+    except (ValueError, RuntimeError) as error:
+        raise FormatError(f"the LiteRT interpreter cannot load the file: {_first_line(error)}") from error
+    inputs, outputs = runner.get_input_details(), runner.get_output_details()
+
+    def run(batch: list[np.ndarray]) -> list[np.ndarray]:
+        answers = []
+        for index in range(len(batch[0])):
+            one = {
+                name: _quantize(value[index : index + 1], inputs[name])
+                for name, value in zip(frozen.input_names, batch, strict=True)
+            }
+            answer = runner(**one)
+            answers.append([_dequantize(answer[name], outputs[name]) for name in frozen.output_names])
+        return [np.concatenate(parts) for parts in zip(*answers, strict=True)]
+
+    return run
+
+
+def _named(frozen: Frozen, examples: Examples) -> Iterator[dict[str, np.ndarray]]:
+    for example in examples():
+        yield dict(zip(frozen.input_names, example, strict=True))
+
+
+def _quantize(value: np.ndarray, detail: dict[str, Any]) -> np.ndarray:
+    dtype, (scale, zero_point) = detail["dtype"], detail["quantization"]
+    if not np.issubdtype(dtype, np.integer) or np.issubdtype(value.dtype, np.integer) or not scale:
+        return value.astype(dtype)
+    limits = np.iinfo(dtype)
+    return np.clip(np.round(value / scale) + zero_point, limits.min, limits.max).astype(dtype)
+
+
+def _dequantize(value: np.ndarray, detail: dict[str, Any]) -> np.ndarray:
+    scale, zero_point = detail["quantization"]
+    if not np.issubdtype(value.dtype, np.integer) or not scale:
+        return value
+    return (value.astype(np.float32) - zero_point) * np.float32(scale)
+
+
+def _first_line(error: BaseException) -> str:
+    return next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)

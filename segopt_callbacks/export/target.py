@@ -1,0 +1,41 @@
+"""What an export format has to offer."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from segopt_callbacks.export.signature import Frozen
+
+Examples = Callable[[], Iterator[list[np.ndarray]]]  # lists of inputs of batch size 1, in the signature's order
+Runner = Callable[[list[np.ndarray]], list[np.ndarray]]  # inputs of a batch of any size -> float or integer outputs
+
+
+@dataclass(frozen=True)
+class Target:
+    """One export format: a row of the table in `formats.py`.
+
+    Attributes:
+        file_name: what the file or folder is called under `export_dir`.
+        write: `(frozen, path, examples)`, writes it to `path`, which does not exist yet.
+        load: `(path, frozen)`, opens what was written, and returns the function that runs it.
+        read_weights: `(path, weights)`, the rows of its weight audit, read from the file itself; `weights` are the
+            model's, path -> value, to name them by.
+        float_operations: what computes in float inside the file, for a format that may have none; see `audit`.
+        batch_size: of the frozen function that it is made from; `None` leaves it open.
+        bytes_per_weight: how much of the file a weight takes at the least.
+        is_integer: whether it needs representative data.
+    """
+
+    file_name: str
+    write: Callable[[Frozen, Path, Examples], None]
+    load: Callable[[Path, Frozen], Runner]
+    read_weights: Callable[[Path, Mapping[str, np.ndarray]], list[dict[str, Any]]]
+    float_operations: Callable[[Path], list[str]] | None = None
+    batch_size: int | None = 1
+    bytes_per_weight: int = 4
+    is_integer: bool = False
