@@ -16,10 +16,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import tensorflow as tf
+
+from train_unet.pairs import check_pair, size_text
 
 SPLITS = ("train", "val", "test")
-IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png")
 
 
 class DataFolderError(ValueError):
@@ -74,20 +74,19 @@ def open_folder(data_dir: str | Path, *, size_multiple: int = 1) -> DataFolder:
         raise DataFolderError(root, [f"{root.name}: must be a folder of images/, masks/, split.csv and classes.json."])
     description = _read_classes(root / "classes.json", faults)
     names = _read_splits(root / "split.csv", faults)
-    pairs = {split: _find_pairs(root, names[split], faults) for split in SPLITS}
     known = len(description["classes"]) if description else 256
-    every = [pair for split in SPLITS for pair in pairs[split]]
     with ThreadPoolExecutor() as pool:
-        checked = list(pool.map(lambda pair: _check_pair(root, pair[0], pair[1], known), every))
-    faults += [fault for found, _ in checked for fault in found]
-    sizes = {image: size for (image, _), (_, size) in zip(every, checked, strict=True) if size}
-    size = _common_size(root, sizes, description, size_multiple, faults)
+        checked = {split: list(pool.map(lambda name: check_pair(root, name, known), names[split])) for split in SPLITS}
+    every = [pair for split in SPLITS for pair in checked[split]]
+    faults += [fault for pair in every for fault in pair.faults]
+    size = _common_size({pair.image: pair.size for pair in every if pair.size}, description, size_multiple, faults)
     if faults:
         raise DataFolderError(root, faults)
     ignore = description.get("ignore")
     kept = [i for i in range(known) if i != ignore]
     palette = np.array(description.get("palette") or _default_palette(known), np.uint8)
     palette = np.concatenate([palette[kept], palette[[ignore]] if ignore is not None else np.zeros((1, 3), np.uint8)])
+    pairs = {split: [(pair.image, pair.mask) for pair in checked[split]] for split in SPLITS}
     return DataFolder(root, tuple(description["classes"][i] for i in kept), palette, ignore, size, pairs)
 
 
@@ -153,8 +152,11 @@ def _read_splits(path: Path, faults: list[str]) -> dict[str, list[str]]:
         return names
     for line, row in enumerate(rows, 2):
         name, split = row["name"], row["split"]
-        if not name or split not in SPLITS:
-            faults.append(f"{path.name} line {line}: must be a name and {', '.join(SPLITS)}. Received: {name},{split}.")
+        if not name or Path(name).name != name or split not in SPLITS:
+            faults.append(
+                f"{path.name} line {line}: must be a file's name without ending, then train, val or test. "
+                f"Received: {name},{split}."
+            )
         else:
             names[split].append(name)
     for name, count in Counter(name for split in SPLITS for name in names[split]).items():
@@ -166,55 +168,8 @@ def _read_splits(path: Path, faults: list[str]) -> dict[str, list[str]]:
     return names
 
 
-def _find_pairs(root: Path, names: list[str], faults: list[str]) -> list[tuple[Path, Path]]:
-    pairs = []
-    for name in names:
-        images = [path for suffix in IMAGE_SUFFIXES if (path := root / "images" / f"{name}{suffix}").is_file()]
-        mask = root / "masks" / f"{name}.png"
-        if not images:
-            faults.append(f"images/{name}.jpg: is missing (.jpeg and .png count too), but split.csv names it.")
-        if len(images) > 1:
-            faults.append(f"images/{name}: must be one file. Received: {', '.join(path.name for path in images)}.")
-        if not mask.is_file():
-            faults.append(f"masks/{name}.png: is missing, but split.csv names it.")
-        if len(images) == 1 and mask.is_file():
-            pairs.append((images[0], mask))
-    return pairs
-
-
-def _check_pair(root: Path, image: Path, mask: Path, classes: int) -> tuple[list[str], tuple[int, int] | None]:
-    """The faults of one image and its mask, and the image's `(height, width)` in pixels."""
-    faults: list[str] = []
-    pixels = _decode(root, image, faults)
-    ids = _decode(root, mask, faults)
-    if pixels is not None and pixels.shape[-1] != 3:
-        channels = pixels.shape[-1]
-        faults.append(f"{image.relative_to(root)}: must be RGB, 3 channels. Received: {channels}; convert it.")
-    if ids is not None and ids.shape[-1] != 1:
-        faults.append(f"{mask.relative_to(root)}: must be an 8-bit grey PNG of class ids, not a palette or RGB one.")
-    elif ids is not None and ids.max(initial=0) >= classes:
-        wrong = ", ".join(map(str, np.unique(ids[ids >= classes])[:8]))
-        faults.append(f"{mask.relative_to(root)}: class ids must be 0 to {classes - 1}. Received: {wrong}.")
-    if pixels is not None and ids is not None and pixels.shape[:2] != ids.shape[:2]:
-        sizes = f"image {_size(pixels.shape)}, mask {_size(ids.shape)}"
-        faults.append(f"{mask.relative_to(root)}: must be as large as its image. Received: {sizes}.")
-    return faults, None if pixels is None else (pixels.shape[0], pixels.shape[1])
-
-
-def _decode(root: Path, path: Path, faults: list[str]) -> np.ndarray | None:
-    try:
-        return tf.io.decode_image(path.read_bytes(), expand_animations=False).numpy()
-    except (tf.errors.InvalidArgumentError, OSError):
-        faults.append(f"{path.relative_to(root)}: cannot be decoded; it is truncated or no JPEG or PNG file.")
-        return None
-
-
-def _size(shape: tuple[int, ...]) -> str:
-    return f"{shape[0]}x{shape[1]}"
-
-
 def _common_size(
-    root: Path, sizes: dict[Path, tuple[int, int]], description: dict[str, Any], multiple: int, faults: list[str]
+    sizes: dict[Path, tuple[int, int]], description: dict[str, Any], multiple: int, faults: list[str]
 ) -> tuple[int, int]:
     """The `(height, width)` of all images: `tile`, or else the most frequent one."""
     if not sizes:
@@ -224,9 +179,9 @@ def _common_size(
     for image, size in sizes.items():
         if size != common:
             faults.append(
-                f"{image.relative_to(root)}: must be {_size(common)} pixels (height x width), as "
-                f"{'tile in classes.json says' if tile else 'most images are'}. Received: {_size(size)}."
+                f"images/{image.name}: must be {size_text(common)} pixels, as "
+                f"{'tile in classes.json says' if tile else 'most images are'}. Received: {size_text(size)}."
             )
     if any(side % multiple for side in common):
-        faults.append(f"images: height and width must be multiples of {multiple}; crop. Received: {_size(common)}.")
+        faults.append(f"images: height and width must be multiples of {multiple}; crop. Received: {size_text(common)}.")
     return common

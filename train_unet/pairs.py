@@ -1,0 +1,103 @@
+"""An image and its mask: read, decoded and checked."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import tensorflow as tf
+
+SUFFIXES = (".jpg", ".jpeg", ".png")
+PNG_SIGNATURE, GREY_8_BIT = b"\x89PNG\r\n\x1a\n", b"\x08\x00"  # the latter: bit depth and colour type
+
+
+@dataclass(frozen=True)
+class Pair:
+    """What was found of one name.
+
+    Attributes:
+        image: path of the image.
+        mask: path of the mask.
+        size: `(height, width)` of the image in pixels, `None` if it cannot be read.
+        faults: one sentence for each, beginning with the file's path inside the folder.
+    """
+
+    image: Path
+    mask: Path
+    size: tuple[int, int] | None
+    faults: list[str]
+
+
+def check_pair(root: Path, name: str, classes: int) -> Pair:
+    """Looks for an image and its mask, and decodes both.
+
+    Args:
+        root: the data folder.
+        name: the files' name without ending.
+        classes: number of classes; a mask holds ids below it.
+
+    Returns:
+        the pair, with all its faults.
+    """
+    faults: list[str] = []
+    image = _find_image(root, name, faults)
+    pixels = None if image is None else _decode(image, faults)
+    mask = root / "masks" / f"{name}.png"
+    ids = _read_mask(mask, faults)
+    if pixels is not None and pixels.shape[-1] != 3:
+        faults.append(f"images/{name}: must be RGB; convert it. Received: {pixels.shape[-1]} channels.")
+    if ids is not None and ids.max(initial=0) >= classes:
+        wrong = ", ".join(map(str, np.unique(ids[ids >= classes])[:8]))
+        faults.append(f"masks/{name}.png: class ids must be 0 to {classes - 1}. Received: {wrong}.")
+    size = None if pixels is None else (pixels.shape[0], pixels.shape[1])
+    if size and ids is not None and ids.shape != size:
+        sizes = f"image {size_text(size)}, mask {size_text(ids.shape)}"
+        faults.append(f"masks/{name}.png: must be as large as its image. Received: {sizes}.")
+    return Pair(image or root / "images" / name, mask, size, faults)
+
+
+def size_text(size: tuple[int, ...]) -> str:
+    """Height and width, as faults tell them.
+
+    >>> size_text((128, 64))
+    '128x64 (height x width)'
+    """
+    return f"{size[0]}x{size[1]} (height x width)"
+
+
+def _find_image(root: Path, name: str, faults: list[str]) -> Path | None:
+    found = [path for suffix in SUFFIXES if (path := root / "images" / f"{name}{suffix}").is_file()]
+    if not found:
+        faults.append(f"images/{name}.jpg: is missing (.jpeg and .png count too), but split.csv names it.")
+    if len(found) > 1:
+        faults.append(f"images/{name}: must be one file. Received: {', '.join(path.name for path in found)}.")
+    return found[0] if found else None
+
+
+def _read_mask(mask: Path, faults: list[str]) -> np.ndarray | None:
+    """`(height, width)` class ids, `None` if they cannot be read."""
+    if not mask.is_file():
+        faults.append(f"masks/{mask.name}: is missing, but split.csv names it.")
+        return None
+    pixels = _decode(mask, faults)
+    if pixels is None:
+        return None
+    with mask.open("rb") as handle:
+        header = handle.read(26)
+    # A decoder expands a palette, or fewer bits, to other values, and takes a JPEG too, whose ids are blurred.
+    if header[:8] != PNG_SIGNATURE or header[24:] != GREY_8_BIT:
+        faults.append(f"masks/{mask.name}: must be an 8-bit grey PNG of class ids; convert it (no palette, no JPEG).")
+        return None
+    return pixels[..., 0]
+
+
+def _decode(path: Path, faults: list[str]) -> np.ndarray | None:
+    """`(height, width, channels)` uint8."""
+    try:
+        return tf.io.decode_image(path.read_bytes(), expand_animations=False).numpy()
+    except (tf.errors.InvalidArgumentError, OSError):
+        faults.append(
+            f"{path.parent.name}/{path.name}: cannot be decoded, truncated or no JPEG or PNG file; replace it."
+        )
+        return None
