@@ -146,9 +146,7 @@ def is_built(model: Any) -> bool:
     A subclassed model may call itself built while layers inside it wait for their first input; a layer that is never
     called waits for ever. `has_weights` is the question to ask once the model has run.
     """
-    return bool(model.built) and all(
-        layer.built for layer in model._flatten_layers(include_self=False, recursive=True)
-    )
+    return bool(model.built) and all(layer.built for layer in model._flatten_layers(include_self=False, recursive=True))
 
 
 def has_weights(model: Any) -> bool:
@@ -296,3 +294,13 @@ def converter_errors() -> tuple[type[Exception], ...]:
     from tensorflow.lite.python.convert_phase import ConverterError
 
     return (ConverterError, ValueError, RuntimeError, TypeError, tf.errors.OpError)
+
+
+# --- TensorBoard -----------------------------------------------------------------------------------------------------
+
+
+def histogram_metadata() -> Any:
+    """What tells TensorBoard that a tensor of `(buckets, 3)`, `left, right, count`, is a histogram."""
+    from tensorboard.plugins.histogram import metadata
+
+    return metadata.create_summary_metadata(display_name=None, description=None)

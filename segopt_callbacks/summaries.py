@@ -1,0 +1,193 @@
+"""What TensorBoard shows of a compression while it runs."""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+
+from segopt_callbacks import compat
+from segopt_callbacks.lifecycle import CompressionCallback, Stage
+from segopt_callbacks.weights import select_weights
+
+_BUCKETS = 30  # of a histogram; TensorBoard draws no more
+_SMALLEST_SIDE, _LARGEST_SIDE = 256, 512  # pixels of a picture, where a matrix has fewer or more entries
+
+
+class CompressionSummaries(CompressionCallback):
+    """Writes how sparse and how clustered each weight is to TensorBoard: scalars, histograms and pictures of masks.
+
+    The weights are those that the fit's other callbacks prune or cluster; without such a callback, those that they
+    would take by default. The data lie in the run `compression` of the log directory:
+
+    | tag | what |
+    |---|---|
+    | `sparsity/overall` | fraction of zeros over all these weights, in [0, 1] |
+    | `sparsity/<path>` | fraction of zeros in one weight |
+    | `target_sparsity/<path>` | fraction that the schedule asks for now; of pruned weights |
+    | `unique_weights/<path>` | number of distinct values, zero counted as one |
+    | `weights/<path>` | histogram of the values |
+    | `mask/<path>` | picture of the mask, kept weights dark, see `mask_picture`; of pruned weights |
+
+    Each write shows the weights after all other callbacks have had their turn. The last one of a fit is made when it
+    has ended, with the weights finished (pruned and clustered).
+
+    A step is one optimizer update (`optimizer.iterations`), whatever `update_freq` is, so that steps increase over
+    several fits and runs of unlike batch sizes can be told apart. If the model's `train_step` leaves the optimizer
+    aside, batches are counted instead.
+
+    Args:
+        log_dir: TensorBoard's log directory, made where it does not exist.
+        update_freq: `"epoch"`, or a number of steps from one write to the next.
+
+    Raises:
+        ValueError: for an argument outside its range.
+
+    Example:
+        >>> import tempfile
+        >>> from segopt_callbacks import PruningScheduleCallback
+        >>> from segopt_callbacks.compat import keras
+        >>> model = keras.Sequential([keras.Input((8,)), keras.layers.Dense(4)])
+        >>> model.compile("sgd", "mse")
+        >>> data = np.ones((16, 8), "float32"), np.ones((16, 4), "float32")
+        >>> with tempfile.TemporaryDirectory() as log_dir:
+        ...     callbacks = [PruningScheduleCallback(0.75), CompressionSummaries(log_dir)]
+        ...     history = model.fit(*data, verbose=0, callbacks=callbacks)
+        ...     os.listdir(log_dir)
+        ['compression']
+    """
+
+    stage = Stage.SUMMARIZE
+
+    def __init__(self, log_dir: str | os.PathLike[str], update_freq: str | int = "epoch") -> None:
+        super().__init__()
+        if not isinstance(log_dir, str | os.PathLike) or not os.fspath(log_dir):
+            raise ValueError(f"`log_dir` must be the path of a folder. Received: log_dir={log_dir!r}.")
+        is_number = isinstance(update_freq, int) and not isinstance(update_freq, bool) and update_freq >= 1
+        if update_freq != "epoch" and not is_number:
+            raise ValueError(
+                '`update_freq` must be "epoch" or a number of steps, at least 1. '
+                f"Received: update_freq={update_freq!r}."
+            )
+        self.log_dir = log_dir
+        self.update_freq = update_freq
+        self._writer: Any = None
+        self._last_step = 0
+
+    def on_train_begin(self, logs: Any = None) -> None:
+        self._close()  # of a fit that was interrupted
+        self._weights: dict[str, Any] = {}
+        self._is_due = False
+        super().on_train_begin(logs)
+
+    def prepare(self) -> None:
+        """Opens the log, for the weights that the other callbacks have chosen."""
+        self._weights = self.lifecycle.selected or select_weights(self.model)
+        self._writer = tf.summary.create_file_writer(os.path.join(os.fspath(self.log_dir), "compression"))
+        self._steps_before = self._last_step - self.lifecycle.step
+
+    # The other callbacks' hooks of a batch or epoch may follow ours and change the weights: write at the next hook.
+
+    def on_train_batch_begin(self, batch: int, logs: Any = None) -> None:
+        self._write_if_due()
+
+    def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
+        before = self._last_step
+        self._last_step = max(compat.iterations(self.model), self._steps_before + self.lifecycle.step_after(batch))
+        if isinstance(self.update_freq, int):
+            self._is_due |= self._last_step // self.update_freq > before // self.update_freq
+
+    def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
+        self._write_if_due()
+        super().on_epoch_begin(epoch, logs)
+
+    def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
+        self._is_due |= self.update_freq == "epoch"
+
+    def finish(self, logs: Any = None) -> None:
+        """Writes the finished weights, and closes the log."""
+        self._write()
+        self._close()
+
+    def _write_if_due(self) -> None:
+        if self._is_due:
+            self._write()
+
+    def _write(self) -> None:
+        self._is_due = False
+        values = {path: compat.read(weight) for path, weight in self._weights.items()}
+        with self._writer.as_default():
+            write_summaries(values, self.lifecycle.masks, self.lifecycle.targets, step=self._last_step)
+        self._writer.flush()  # who watches the training sees it now
+
+    def _close(self) -> None:
+        if self._writer is not None:
+            self._writer.close()
+            self._writer = None
+
+
+def write_summaries(
+    values: dict[str, np.ndarray], masks: dict[str, np.ndarray], targets: dict[str, float], *, step: int
+) -> None:
+    """Writes the state of some weights to the default summary writer; for the tags see `CompressionSummaries`.
+
+    Args:
+        values: path -> a weight of any shape.
+        masks: path -> bool of the weight's shape, True where it is kept; of pruned weights only.
+        targets: path -> fraction of zeros that is asked for, in [0, 1).
+        step: of training, TensorBoard's horizontal axis.
+    """
+    zeros = {path: value.size - np.count_nonzero(value) for path, value in values.items()}
+    sizes = sum(value.size for value in values.values())
+    tf.summary.scalar("sparsity/overall", sum(zeros.values()) / max(sizes, 1), step)
+    for path, value in values.items():
+        tf.summary.scalar(f"sparsity/{path}", zeros[path] / max(value.size, 1), step)
+        tf.summary.scalar(f"unique_weights/{path}", np.unique(value).size, step)
+        _write_histogram(f"weights/{path}", value, step)
+        if path in targets:
+            tf.summary.scalar(f"target_sparsity/{path}", targets[path], step)
+        if path in masks:
+            tf.summary.image(f"mask/{path}", mask_picture(masks[path])[np.newaxis, :, :, np.newaxis], step)
+
+
+def _write_histogram(tag: str, value: np.ndarray, step: int) -> None:
+    # tf.summary.histogram takes 240 bytes of memory per weight; NumPy counts block by block.
+    finite = value[np.isfinite(value)]
+    counts, edges = np.histogram(finite, _BUCKETS)
+    buckets = np.stack([edges[:-1], edges[1:], counts], axis=1)  # (_BUCKETS, 3): left, right, how many
+    tf.summary.write(tag, tf.constant(buckets, tf.float64), step, compat.histogram_metadata())
+
+
+def mask_picture(mask: np.ndarray) -> np.ndarray:
+    """Draws a mask as a matrix: a column for each output channel, a row for each weight that leads there.
+
+    The rows of a convolution run through the kernel's pixels for the first input channel, then for the next. A side
+    of more than 512 entries is drawn in groups, each as dark as the share that it keeps; a short one is enlarged.
+
+    Args:
+        mask: True where a weight is kept; `(in, out)` or `(kernel size..., in, out)`.
+
+    Returns:
+        `(height, width)` uint8, 0 (black) where every weight is kept, 255 (white) where none is.
+
+    >>> mask_picture(np.array([[True, False], [True, True]]))[::128, ::128]
+    array([[  0, 255],
+           [  0,   0]], dtype=uint8)
+    """
+    by_input = np.moveaxis(mask, -2, 0)  # (in, kernel size..., out)
+    matrix = by_input.reshape(-1, mask.shape[-1])
+    share_kept = _fit_side(_fit_side(matrix, 0), 1)
+    return np.rint(255 * (1 - share_kept)).astype(np.uint8)
+
+
+def _fit_side(matrix: np.ndarray, axis: int) -> np.ndarray:
+    length = matrix.shape[axis]
+    if length <= _LARGEST_SIDE:
+        return np.repeat(matrix, max(1, _SMALLEST_SIDE // length), axis)
+    group = -(-length // _LARGEST_SIDE)
+    starts = np.arange(0, length, group)
+    sums = np.add.reduceat(matrix, starts, axis, dtype=np.float32)
+    sizes = np.diff(starts, append=length)
+    return sums / np.expand_dims(sizes, 1 - axis)
