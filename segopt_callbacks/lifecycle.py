@@ -14,6 +14,7 @@ matter:
 
 from __future__ import annotations
 
+import contextlib
 import warnings
 import weakref
 from enum import IntEnum
@@ -165,9 +166,9 @@ class Lifecycle:
             if compat.is_built(self.model):
                 self._prepare()
                 if self._attachments:
-                    compat.remake_train_function(self.model)
+                    compat.remake_train_function(self.model, self._release)
             else:
-                compat.before_first_step(self.model, self._build_and_prepare)
+                compat.before_first_step(self.model, self._build_and_prepare, self._release)
         if epoch != self._epoch:
             self._epoch, self._epoch_start = epoch, self.step
 
@@ -208,7 +209,7 @@ class Lifecycle:
             self._close()
 
     def _prepare_without_a_step(self) -> None:
-        if not compat.is_built(self.model):
+        if not compat.has_weights(self.model):
             raise ValueError(
                 "A model must be built to be compressed; fit it for at least one step, or call it on data first. "
                 f"Received: {self.model.name!r}, not built, and a fit without steps."
@@ -238,9 +239,10 @@ class Lifecycle:
                 self._finish_weights()
         finally:
             self._release()
-        for member in self._members:
-            if member.stage > Stage.CLUSTER:
-                member.finish(self._logs)
+        with contextlib.ExitStack() as finishes:  # what one raises keeps no other from its turn
+            for member in reversed(self._members):
+                if member.stage > Stage.CLUSTER:
+                    finishes.callback(member.finish, self._logs)
 
     def _release(self) -> None:
         """Puts the constraints back, and drops the compiled step that holds ours."""

@@ -163,6 +163,33 @@ def test_after_an_interrupted_fit_the_next_one_starts_clean():
     assert all(compat.get_constraint(weight) is None for weight in model.trainable_weights)
 
 
+def test_after_an_interrupted_step_a_plain_fit_trains_every_weight():
+    """No on_train_end comes then; without it the constraint would prune on in silence."""
+
+    def interrupting_loss(true, predicted):
+        calls.append(1)
+        if len(calls) == 3:
+            raise KeyboardInterrupt
+        return keras.losses.sparse_categorical_crossentropy(true, predicted, from_logits=True)
+
+    calls: list[int] = []
+    model = compiled(Segmenter(), loss=interrupting_loss, run_eagerly=True)
+    with pytest.raises(KeyboardInterrupt):
+        fit(model, PruningScheduleCallback(0.5))
+    assert sum(zeros(model).values()) > 0
+    fit(compiled(model))
+    assert sum(zeros(model).values()) < 10
+
+
+@pytest.mark.filterwarnings("ignore:`build:UserWarning")  # Keras 3 says so of its own accord
+def test_a_layer_that_is_never_called_keeps_nobody_waiting():
+    model = Segmenter()
+    model.unused = keras.layers.Dense(3)
+    watch = Watch()
+    fit(compiled(model), PruningScheduleCallback(0.8), watch)
+    assert all(seen == expected_zeros(model, 0.8) for seen in watch.seen)
+
+
 def test_averaged_weights_are_pruned_too():
     """Fact 4: use_ema overwrites the weights with dense averages before on_train_end."""
     optimizer = keras.optimizers.Adam(1e-2, use_ema=True)
