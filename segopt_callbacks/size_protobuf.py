@@ -1,0 +1,192 @@
+"""What is inside a SavedModel and an `.onnx`: protocol buffers and checkpoints, read without TensorFlow."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Container, Iterator
+from pathlib import Path
+
+from segopt_callbacks.size_readers import SMALL, CorruptFileError, StoredTensor, digest, is_optimizer, mapped
+
+_MOST_NESTED = 32  # graphs in graphs in an ONNX file
+
+# The numbers that each format gives to its dtypes.
+_TENSORFLOW = {1: "float32", 2: "float64", 3: "int32", 4: "uint8", 5: "int16", 6: "int8", 7: "string", 9: "int64"}
+_TENSORFLOW |= {10: "bool", 14: "bfloat16", 17: "uint16", 19: "float16", 22: "uint32", 23: "uint64"}
+_ONNX = {1: "float32", 2: "uint8", 3: "int8", 4: "uint16", 5: "int16", 6: "int32", 7: "int64", 8: "string", 9: "bool"}
+_ONNX |= {10: "float16", 11: "float64", 12: "uint32", 13: "uint64", 16: "bfloat16", 21: "uint4", 22: "int4"}
+
+
+def _varint(data: memoryview, position: int) -> tuple[int, int]:
+    value = 0
+    for shift in range(0, 70, 7):
+        if position >= len(data):
+            raise CorruptFileError("the file is cut off in a number")
+        byte = data[position]
+        value |= (byte & 127) << shift
+        position += 1
+        if byte < 128:
+            return value, position
+    raise CorruptFileError("it holds a number of more than 64 bits")
+
+
+def _fields(data: memoryview) -> Iterator[tuple[int, memoryview]]:
+    """Field number and bytes of each field of a message; a number's bytes are as they are stored."""
+    position = 0
+    while position < len(data):
+        tag, position = _varint(data, position)
+        wire_type, start = tag & 7, position
+        if wire_type == 0:
+            _, end = _varint(data, position)
+        elif wire_type in (1, 5):
+            end = start + (8 if wire_type == 1 else 4)
+        elif wire_type == 2:
+            length, start = _varint(data, position)
+            end = start + length
+        else:
+            raise CorruptFileError(f"it holds a field of the unknown wire type {wire_type}")
+        if end > len(data):
+            raise CorruptFileError(f"a field claims {end - start:,} bytes where {len(data) - start:,} are left")
+        yield tag >> 3, data[start:end]
+        position = end
+
+
+def _children(data: memoryview, *numbers: int) -> Iterator[memoryview]:
+    """The messages that lie at the end of the given way of field numbers."""
+    for number, value in _fields(data):
+        if number == numbers[0]:
+            if len(numbers) == 1:
+                yield value
+            else:
+                yield from _children(value, *numbers[1:])
+
+
+def _number(data: memoryview, field: int) -> int:
+    return next((_varint(value, 0)[0] for number, value in _fields(data) if number == field), 0)
+
+
+def _proto_tensor(data: memoryview, dtype_field: int, dtypes: dict[int, str], values: Container[int]) -> StoredTensor:
+    payload = [value for number, value in _fields(data) if number in values]
+    content = digest(payload[0]) if len(payload) == 1 else None
+    return StoredTensor(sum(map(len, payload)), dtypes.get(_number(data, dtype_field), "other"), content=content)
+
+
+def read_saved_model_pb(path: Path) -> tuple[list[StoredTensor], int]:
+    """The constants in a `saved_model.pb`, and how many variables its graph reads.
+
+    Raises:
+        CorruptFileError: if the file is not such a graph.
+    """
+    tensors, variables, data = [], 0, mapped(path)
+    graphs = list(_children(data, 2, 2))  # SavedModel.meta_graphs.graph_def
+    if not graphs:
+        raise CorruptFileError("it holds no graph, so it is no SavedModel")
+    for graph in graphs:
+        for way in ((1,), (2, 1, 3)):  # GraphDef.node and GraphDef.library.function.node_def
+            for node in _children(graph, *way):
+                operation = next(_children(node, 2), b"")
+                variables += operation == b"VarHandleOp"
+                if operation == b"Const":
+                    constants = _children(node, 5, 2, 8)  # attr: a map entry's value, then its tensor
+                    tensors += [_proto_tensor(one, 1, _TENSORFLOW, range(4, 18)) for one in constants]
+    return tensors, variables
+
+
+def read_onnx(path: Path) -> tuple[list[StoredTensor], list[Path]]:
+    """The initializers and constants of an ONNX file, and the files beside it that hold some of them.
+
+    Raises:
+        CorruptFileError: if the file is not an ONNX model, or a file beside it is missing.
+    """
+    tensors: list[StoredTensor] = []
+    beside: dict[Path, None] = {}
+    graphs = list(_children(mapped(path), 7))
+    if not graphs:
+        raise CorruptFileError("it holds no graph, so it is no ONNX model")
+    for tensor in (tensor for graph in graphs for tensor in _onnx_tensors(graph, 0)):
+        for entry in _children(tensor, 13):  # external_data
+            if next(_children(entry, 1), b"") == b"location":
+                name = bytes(next(_children(entry, 2), memoryview(b""))).decode(errors="replace")
+                if name != Path(name).name or not (path.parent / name).is_file():
+                    raise CorruptFileError(f"its weights are in {name!r}, which is not beside it")
+                beside[path.parent / name] = None
+        tensors.append(_proto_tensor(tensor, 2, _ONNX, {4, 5, 6, 7, 9, 10, 11}))
+    return tensors + [StoredTensor(file.stat().st_size, "external") for file in beside], list(beside)
+
+
+def _onnx_tensors(graph: memoryview, depth: int) -> Iterator[memoryview]:
+    if depth > _MOST_NESTED:
+        raise CorruptFileError(f"its graphs are nested more than {_MOST_NESTED} deep")
+    yield from _children(graph, 5)  # initializer
+    for sparse in _children(graph, 15):
+        yield from _children(sparse, 1)
+        yield from _children(sparse, 2)
+    for attribute in _children(graph, 1, 5):  # node.attribute: tensors and graphs, single and repeated
+        for number, value in _fields(attribute):
+            if number in (5, 10):
+                yield value
+            elif number in (6, 11):
+                yield from _onnx_tensors(value, depth + 1)
+
+
+# --- the checkpoint of a SavedModel: a sorted table of keys, and shards of bytes -------------------------------------
+
+
+def read_checkpoint(prefix: Path) -> list[StoredTensor]:
+    """The variables of a TensorFlow checkpoint.
+
+    Args:
+        prefix: such as `saved_model/variables/variables`; `.index` and `.data-*` are appended.
+
+    Raises:
+        CorruptFileError: if the index is broken, or the shards hold less than it claims.
+    """
+    tensors = []
+    shards = {
+        int(match[1]): file.stat().st_size
+        for file in prefix.parent.glob(f"{prefix.name}.data-*")
+        if (match := re.fullmatch(r".*\.data-([0-9]{5})-of-[0-9]{5}", file.name))
+    }
+    for key, value in _table(mapped(prefix.with_name(prefix.name + ".index"))):
+        shard, offset, size = (_number(value, field) for field in (3, 4, 5))
+        if not key or not size:
+            continue  # the header, or a variable whose slices follow
+        if offset + size > shards.get(shard, 0):
+            raise CorruptFileError(
+                f"variables/ claims {offset + size:,} bytes where shard {shard} has {shards.get(shard, 0):,}"
+            )
+        dtype = _TENSORFLOW.get(_number(value, 1), "other")
+        checksum = next((bytes(crc) for number, crc in _fields(value) if number == 6), b"")
+        content = (checksum, size, dtype) if size >= SMALL else None
+        if dtype != "string":  # the object graph, which says what belongs where
+            tensors.append(StoredTensor(size, dtype, is_optimizer(key.decode(errors="replace")), content))
+    return tensors
+
+
+def _table(data: memoryview) -> Iterator[tuple[bytes, memoryview]]:
+    """Keys and values of a LevelDB table, the format of a checkpoint's index."""
+    if len(data) < 48 or bytes(data[-8:]) != 0xDB4775248B80FB57.to_bytes(8, "little"):
+        raise CorruptFileError("variables.index is no checkpoint index, or cut off")
+    footer = data[-48:]
+    position = _varint(footer, _varint(footer, 0)[1])[1]  # behind the handle of the meta index
+    for _, handle in _block(data, footer[position:]):
+        yield from _block(data, handle)
+
+
+def _block(data: memoryview, handle: memoryview) -> Iterator[tuple[bytes, memoryview]]:
+    offset, position = _varint(handle, 0)
+    size, _ = _varint(handle, position)
+    if offset + size >= len(data) or size < 4 or data[offset + size] != 0:
+        raise CorruptFileError("variables.index has a block that is cut off or compressed")
+    block = data[offset : offset + size]
+    restarts = int.from_bytes(block[-4:], "little")
+    key, position = b"", 0
+    while position < size - 4 - 4 * restarts:
+        shared, position = _varint(block, position)
+        fresh, position = _varint(block, position)
+        length, position = _varint(block, position)
+        if shared > len(key) or position + fresh + length > size:
+            raise CorruptFileError("variables.index has an entry that is cut off")
+        key = key[:shared] + bytes(block[position : position + fresh])
+        yield key, block[position + fresh : position + fresh + length]
+        position += fresh + length
