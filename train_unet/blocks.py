@@ -143,7 +143,8 @@ class DecoderBlock(Layer):
         self.filters = filters
         self.upsampling = upsampling
         if upsampling == "bilinear":
-            self.up = keras.layers.UpSampling2D(2, interpolation="bilinear", name="up")
+            # XLA's gradient of the resize is float32 whatever its input, so that float16 would not compile.
+            self.up = keras.layers.UpSampling2D(2, interpolation="bilinear", dtype="float32", name="up")
         else:
             self.up = keras.layers.Conv2DTranspose(filters, 2, strides=2, name="up")
         self.join = keras.layers.Concatenate(name="join")

@@ -109,6 +109,7 @@ class UNet(Model):
         """The arguments that remake this model."""
         return {
             **super().get_config(),
+            "name": self.name,  # Keras 2 leaves it out
             "classes": self.classes,
             "base_filters": self.base_filters,
             "levels": self.levels,
