@@ -2,13 +2,21 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from segopt_callbacks import compat
+from segopt_callbacks import (
+    ClusterOnTrainEndCallback,
+    CompressionSummaries,
+    ExportQuantizedCallback,
+    PruningScheduleCallback,
+    compat,
+)
 from segopt_callbacks.compat import keras
 
 BATCH, STEPS, EPOCHS = 8, 4, 2
@@ -115,6 +123,57 @@ SITUATIONS = (
     Situation("two_fits_in_a_row", Segmenter, fits=2),
     Situation("steps_per_execution", Segmenter, {"steps_per_execution": 2}),
     Situation("jit_compile", Segmenter, {"jit_compile": True}),
+)
+
+
+def check_pruned(model: Any, history: Any, path: Path) -> None:
+    total = sum(value.size for value in kernels(model).values())
+    assert zeros(model) == {name: round(0.8 * value.size) for name, value in kernels(model).items()}
+    assert history.history["sparsity"][-1] == sum(zeros(model).values()) / total
+
+
+def check_clustered(model: Any, history: Any, path: Path) -> None:
+    assert all(2 <= np.unique(value).size <= 6 for value in kernels(model).values())
+
+
+def check_exported(model: Any, history: Any, path: Path) -> None:
+    report = json.loads((path / "exported" / "report.json").read_text())
+    assert report["formats"]["float32"]["status"] == "ok"
+    assert report["formats"]["float32"]["largest_difference"] < 1e-4
+    assert report["formats"]["float32"]["bytes"] == (path / "exported" / "float32.tflite").stat().st_size
+
+
+def check_summarized(model: Any, history: Any, path: Path) -> None:
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    events = EventAccumulator(str(next((path / "logs").rglob("events.*")).parent))
+    events.Reload()
+    assert any(tag.startswith("sparsity/") for tag in events.Tags()["tensors"] + events.Tags()["scalars"])
+
+
+@dataclass(frozen=True)
+class Kind:
+    """A callback, and what must be true after a fit with it."""
+
+    name: str
+    make: Callable[[Path], Any]
+    check: Callable[[Any, Any, Path], None]
+
+    def __str__(self) -> str:
+        return self.name
+
+
+KINDS = (
+    Kind("prune", lambda path: PruningScheduleCallback(0.8), check_pruned),
+    Kind("cluster", lambda path: ClusterOnTrainEndCallback(6), check_clustered),
+    Kind(
+        "export",
+        lambda path: ExportQuantizedCallback(
+            path / "exported", ("float32",), evaluation_data=(IMAGES, LABELS), verbose=0
+        ),
+        check_exported,
+    ),
+    Kind("summaries", lambda path: CompressionSummaries(path / "logs"), check_summarized),
 )
 
 

@@ -13,14 +13,12 @@ def distinct(model):
 
 
 @pytest.mark.parametrize("situation", SITUATIONS, ids=str)
-@pytest.mark.parametrize("first", ["prune", "cluster"])
-def test_pruned_and_clustered_in_either_order(situation, first):
+def test_pruned_then_clustered_whatever_comes_first_in_the_list(situation):
     model = compiled(situation.make(), **situation.compile_args)
     for _ in range(situation.fits_before):
         fit(model)
-    callbacks = [PruningScheduleCallback(0.5), ClusterOnTrainEndCallback(6)]
     for _ in range(situation.fits):
-        fit(model, *(callbacks if first == "prune" else callbacks[::-1]))
+        fit(model, ClusterOnTrainEndCallback(6), PruningScheduleCallback(0.5))
     assert zeros(model) == {path: round(0.5 * value.size) for path, value in kernels(model).items()}
     assert all(2 <= count <= 6 for count in distinct(model))
 
