@@ -22,7 +22,7 @@ train: setup
 	cd train_unet && ../$(BIN)/python train.py --prune --cluster
 
 test: setup
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n 2 --dist worksteal
 
 lint: setup
 	$(BIN)/ruff check .

@@ -1,11 +1,7 @@
 """A fit under MirroredStrategy on two virtual CPUs, in a process of its own: `python -m tests.strategy_case`."""
 
-import tensorflow as tf
-
-CPU = tf.config.list_physical_devices("CPU")[0]
-tf.config.set_logical_device_configuration(CPU, [tf.config.LogicalDeviceConfiguration()] * 2)
-
 import numpy as np
+import tensorflow as tf
 
 from segopt_callbacks import ClusterOnTrainEndCallback, PruningScheduleCallback
 from tests.conformance import Segmenter, Watch, compiled, fit, kernels
@@ -24,6 +20,8 @@ def zeros_on_every_replica(model):
 
 
 def main():
+    cpu = tf.config.list_physical_devices("CPU")[0]
+    tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * 2)
     with tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"]).scope():
         model = compiled(Segmenter())
     watch = Watch(zeros_on_every_replica)

@@ -26,9 +26,8 @@ MODULES = sorted(path.stem for path in HERE.glob("test_*.py") if path.stem not i
 @pytest.mark.skipif(os.environ.get("TF_USE_LEGACY_KERAS") == "1", reason="this run is the one with Keras 2")
 @pytest.mark.parametrize("module", MODULES)
 def test_under_keras_2(module):
-    """Modules take turns with the tests of the other worker; each is a process of its own."""
     result = subprocess.run(
-        [sys.executable, "-m", "pytest", "-q", "-n", "0", "-p", "no:cacheprovider", f"tests/{module}.py"],
+        [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", f"tests/{module}.py"],
         cwd=HERE.parent,
         env={**os.environ, "TF_USE_LEGACY_KERAS": "1"},
         capture_output=True,
