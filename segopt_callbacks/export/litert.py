@@ -78,7 +78,7 @@ def write(settings: Settings, frozen: Frozen, path: Path, examples: Examples) ->
     Raises:
         FormatError: if the converter refuses.
     """
-    converter = tf.lite.TFLiteConverter.from_concrete_functions([frozen.serve.get_concrete_function()], frozen.module)
+    converter = tf.lite.TFLiteConverter.from_concrete_functions([frozen.serve], frozen.module)
     if settings.optimize:
         converter.optimizations = [tf.lite.Optimize.DEFAULT]
     converter.target_spec.supported_types = list(settings.types)
@@ -89,8 +89,8 @@ def write(settings: Settings, frozen: Frozen, path: Path, examples: Examples) ->
         converter.inference_output_type = tf.int8
     try:
         with warnings.catch_warnings():
-            # Said whenever weights have ranges of their own (fake quantization) beside the representative data.
-            warnings.filterwarnings("ignore", "Statistics for quantized inputs were expected")
+            # The converter's own calibrator runs TensorFlow's interpreter; nothing of ours does.
+            warnings.filterwarnings("ignore", r"\s*Warning: tf.lite.Interpreter is deprecated")
             content = converter.convert()
     except compat.converter_errors() as error:
         raise FormatError(f"the converter refuses the model: {_first_line(error)}") from error
@@ -158,4 +158,6 @@ def _dequantize(value: np.ndarray, detail: dict[str, Any]) -> np.ndarray:
 
 
 def _first_line(error: BaseException) -> str:
-    return next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    # MLIR begins with the place in the user's Python file; what is wrong follows "error:".
+    return next((line.partition(" error: ")[2] for line in lines if " error: " in line), lines[0] if lines else "")

@@ -68,7 +68,7 @@ def table(report: Mapping[str, Any]) -> str:
 
     Example:
         >>> print(table({"baselines": {"dense": {"metrics": {"miou": 0.75}}}, "model": {}, "formats": {}}))
-               miou    bytes  gzip bytes  largest diff.  equal argmax  zeros  distinct/channel
+                 miou  bytes  gzip bytes  largest diff.  equal argmax  zeros  distinct/channel
         dense  0.7500      -           -              -             -      -                 -
         model       -      -           -              -             -      -                 -
     """

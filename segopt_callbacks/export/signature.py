@@ -17,8 +17,8 @@ class Frozen:
     """An inference function with everything it needs, independent of Keras.
 
     Attributes:
-        module: holds `serve` and the raw variables.
-        serve: the function, of a static signature; its inputs are `input_names`, its outputs a dict by `output_names`.
+        module: holds the raw variables.
+        serve: the traced function; its inputs are `input_names`, its outputs a dict by `output_names`.
         input_names: one for each input.
         input_specs: shapes with the batch first, and dtypes, one for each input.
         output_names: one for each output, in TensorFlow's order of the model's own structure.
@@ -82,8 +82,7 @@ def freeze(model: Any, inputs: Any, *, batch_size: int | None = 1) -> Frozen:
     weights = _named_variables(model, concrete)
     module = tf.Module()
     module.weights = weights
-    module.serve = function
-    return Frozen(module, function, names, specs, tuple(output_names), weights)
+    return Frozen(module, concrete, names, specs, tuple(output_names), weights)
 
 
 def input_specs(model: Any, example: Any = None) -> Any:
