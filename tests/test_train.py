@@ -1,0 +1,321 @@
+"""The training command, run as its users run it: on a few of the land-cover images, with a small model."""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import tensorflow as tf
+from ai_edge_litert.interpreter import Interpreter
+from PIL import Image
+
+from segopt_callbacks.compat import keras, read
+from segopt_callbacks.weights import select_weights
+from train_unet import images, train, unet  # noqa: F401  (loading a saved model takes its class)
+from train_unet.training import SaveOnTrainEnd, prune_steps
+
+ROOT = Path(__file__).resolve().parent.parent
+LANDCOVER = ROOT / "train_unet" / "data" / "landcover"
+FORMATS = ("saved_model", "float32", "float16", "dynamic_int8", "int8")
+SMALL = ("--epochs=1", "--base_filters=4", "--batch_size=4")
+
+
+@pytest.fixture(scope="module")
+def small_data(tmp_path_factory):
+    """12 training, 3 validation and 3 test images of the embedded set, each a corner of 64 x 64 pixels."""
+    folder = tmp_path_factory.mktemp("small_data")
+    with (LANDCOVER / "split.csv").open(newline="") as handle:
+        rows = list(csv.DictReader(handle))
+    chosen = []
+    for split, count in (("train", 12), ("val", 3), ("test", 3)):
+        names = [row["name"] for row in rows if row["split"] == split]
+        chosen += [(name, split) for name in names[:: len(names) // count][:count]]
+    for part, suffix in (("images", "jpg"), ("masks", "png")):
+        (folder / part).mkdir()
+        for name, _ in chosen:
+            with Image.open(LANDCOVER / part / f"{name}.{suffix}") as picture:
+                picture.crop((0, 0, 64, 64)).save(folder / part / f"{name}.{suffix}")
+    about = json.loads((LANDCOVER / "classes.json").read_text())
+    (folder / "classes.json").write_text(json.dumps({**about, "tile": 64}))
+    with (folder / "split.csv").open("w", newline="") as handle:
+        csv.writer(handle).writerows([("name", "split"), *chosen])
+    return folder
+
+
+def environment():
+    """That of this process, without what the tests set for themselves."""
+    return {key: value for key, value in os.environ.items() if key not in ("TF_CPP_MIN_LOG_LEVEL", "PYTHONPATH")}
+
+
+def command(*arguments, cwd=ROOT / "train_unet", script=("train.py",)):
+    return subprocess.run(
+        [sys.executable, *script, *arguments], cwd=cwd, env=environment(), capture_output=True, text=True, timeout=400
+    )
+
+
+@pytest.fixture(scope="module")
+def promised_run(small_data, tmp_path_factory):
+    """The run that the project promises most about: its process and its output folder."""
+    out = tmp_path_factory.mktemp("promised")
+    done = command(
+        *SMALL,
+        "--prune",
+        "--cluster",
+        "--target_sparsity=0.8",
+        "--distribution=uniform",
+        "--number_of_clusters=16",
+        "--baseline",
+        f"--data_dir={small_data}",
+        f"--output_dir={out}",
+    )
+    assert done.returncode == 0, done.stderr + done.stdout
+    return done, out
+
+
+def test_a_run_tells_how_far_it_is_and_nothing_else(promised_run):
+    done, _ = promised_run
+    assert re.search(r"12 train, 3 val, 3 test images, 4 classes", done.stdout)
+    assert len(re.findall(r"^3/3 - .*loss: .*mIoU: .*val_mIoU", done.stdout, re.MULTILINE)) == 2  # and the baseline
+    assert re.search(r"Test mIoU in memory: 0\.\d{4}", done.stdout)
+    assert re.search(r"Test mIoU of the dense float32 baseline: 0\.\d{4}", done.stdout)
+    assert done.stderr == ""
+
+
+def test_a_run_leaves_complete_files_under_their_final_names(promised_run):
+    _, out = promised_run
+    names = {path.name for path in out.iterdir()}
+    assert names == {"model.keras", "baseline.keras", "export", "logs"}
+    exported = {path.name for path in (out / "export").iterdir()}
+    assert {f"{name}.tflite" for name in FORMATS[1:]} | {"saved_model", "report.json", "report.md"} <= exported
+    assert not [path for path in out.rglob("*") if "partial" in path.name or path.name.startswith((".", "tmp"))]
+
+
+def test_the_report_holds_the_test_miou_of_every_file_and_of_the_baseline(promised_run):
+    done, out = promised_run
+    report = json.loads((out / "export" / "report.json").read_text())
+    printed = float(re.search(r"in memory: (\S+)", done.stdout)[1])
+    baseline = float(re.search(r"baseline: (\S+)", done.stdout)[1])
+    assert set(report["formats"]) == set(FORMATS)
+    assert report["model"]["metrics"]["mIoU"] == pytest.approx(printed, abs=1e-4)
+    assert report["baselines"]["dense float32"]["metrics"]["mIoU"] == pytest.approx(baseline, abs=1e-4)
+    assert report["formats"]["float32"]["metrics"]["mIoU"] == pytest.approx(printed, abs=1e-3)
+
+
+def kernels_in_litert(path):
+    """Every convolution's kernel `(out, height, width, in)`, read from the file by LiteRT itself."""
+    interpreter = Interpreter(model_path=str(path))
+    interpreter.allocate_tensors()
+    convolutions = [op for op in interpreter._get_ops_details() if op["op_name"] == "CONV_2D"]
+    return [interpreter.get_tensor(int(op["inputs"][1])) for op in convolutions]
+
+
+@pytest.mark.parametrize("name", ["float32", "int8"])
+def test_litert_kernels_are_pruned_to_the_weight_and_clustered_by_channel(name, promised_run):
+    _, out = promised_run
+    kernels = kernels_in_litert(out / "export" / f"{name}.tflite")
+    assert len(kernels) == 15
+    assert kernels[0].dtype == {"float32": np.float32, "int8": np.int8}[name]
+    for kernel in kernels:
+        assert np.count_nonzero(kernel == 0) >= round(0.8 * kernel.size), kernel.shape
+        assert max(np.unique(channel).size for channel in kernel) <= 16, kernel.shape
+
+
+def test_saved_model_and_keras_file_are_pruned_and_clustered_whole(promised_run):
+    _, out = promised_run
+    checkpoint = tf.train.load_checkpoint(str(out / "export" / "saved_model" / "variables" / "variables"))
+    tensors = [
+        checkpoint.get_tensor(name) for name in checkpoint.get_variable_to_shape_map() if "CHECKPOINT" not in name
+    ]
+    saved = [tensor for tensor in tensors if np.ndim(tensor) == 4]
+    model = keras.models.load_model(out / "model.keras")
+    in_memory = [read(variable) for variable in select_weights(model).values()]
+    for kernels in (saved, in_memory):
+        assert len(kernels) == 15
+        for kernel in kernels:
+            assert np.count_nonzero(kernel == 0) == round(0.8 * kernel.size), kernel.shape
+            assert np.unique(kernel).size <= 16, kernel.shape
+
+
+def test_the_baseline_is_dense(promised_run):
+    _, out = promised_run
+    model = keras.models.load_model(out / "baseline.keras")
+    assert all(np.all(read(variable) != 0) for variable in select_weights(model).values())
+
+
+def events(folder):
+    """Tags of everything in the event files under `folder`."""
+    tags = set()
+    for path in folder.rglob("events.*"):
+        for record in tf.data.TFRecordDataset(str(path)).as_numpy_iterator():
+            tags |= {value.tag for value in tf.compat.v1.Event.FromString(record).summary.value}
+    return tags
+
+
+def test_tensorboard_gets_scalars_and_pictures(promised_run):
+    _, out = promised_run
+    tags = events(out / "logs")
+    assert {"epoch_loss", "epoch_mIoU", "epoch_sparsity", "input | truth | prediction"} <= tags
+
+
+STARTS = {
+    "in train_unet": {},
+    "from the root": {"cwd": ROOT, "script": ("train_unet/train.py",)},
+    "as a module": {"cwd": ROOT, "script": ("-m", "train_unet.train")},
+}
+
+
+@pytest.mark.parametrize("start", STARTS.values(), ids=STARTS)
+def test_a_bad_data_folder_is_told_whole_before_training(start, small_data, tmp_path):
+    broken = shutil.copytree(small_data, tmp_path / "broken")
+    image = sorted((broken / "images").iterdir())[0]
+    image.write_bytes(image.read_bytes()[:1000])
+    mask = sorted((broken / "masks").iterdir())[1]
+    mask.unlink()
+    done = command(*SMALL, f"--data_dir={broken}", f"--output_dir={tmp_path / 'out'}", **start)
+    assert done.returncode == 2
+    assert image.name in done.stderr
+    assert mask.name in done.stderr
+    assert "Traceback" not in done.stderr
+    assert "Epoch" not in done.stdout
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_wrong_flag_ends_at_once_with_one_line():
+    done = command("--prune", "--target_sparsity=80")
+    assert (done.returncode, done.stdout, done.stderr.count("\n")) == (2, "", 1)
+    assert "fraction of zeros" in done.stderr
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="sends SIGINT")
+def test_ctrl_c_exits_with_130_and_leaves_no_file(small_data, tmp_path):
+    arguments = [
+        "--epochs=10000",
+        "--base_filters=4",
+        "--prune",
+        f"--data_dir={small_data}",
+        f"--output_dir={tmp_path}",
+    ]
+    with subprocess.Popen(
+        [sys.executable, "train.py", *arguments],
+        cwd=ROOT / "train_unet",
+        env=environment(),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as process:
+        try:
+            for line in process.stdout:
+                if line.startswith("Epoch 2/"):
+                    process.send_signal(signal.SIGINT)
+                    break
+            _, errors = process.communicate(timeout=60)
+        finally:
+            process.kill()
+    assert process.returncode == 130
+    assert errors.strip().startswith("Interrupted")
+    assert errors.strip().count("\n") == 0
+    assert [path.name for path in tmp_path.iterdir()] == ["logs"]
+
+
+def run_here(capsys, *arguments):
+    code = train.main(["train.py", *SMALL, *arguments])
+    return code, capsys.readouterr()
+
+
+def test_the_seed_makes_runs_repeatable(small_data, tmp_path, capsys):
+    lines = []
+    for seed in (3, 3):
+        run = run_here(
+            capsys,
+            f"--seed={seed}",
+            "--prune",
+            "--cluster",
+            "--export_formats=",
+            f"--data_dir={small_data}",
+            f"--output_dir={tmp_path}",
+        )
+        assert run[0] == 0
+        line = re.search(r"^3/3.*", run[1].out, re.MULTILINE)[0]
+        lines.append(dict(re.findall(r"(\w+): ([\d.]+)", line)))
+    assert {"loss", "mIoU", "val_loss", "sparsity"} <= set(lines[0])
+    assert lines[0] == lines[1]
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore:Mixed precision compatibility check")
+def test_other_ways_to_train_export_too(small_data, tmp_path, capsys):
+    try:
+        code, captured = run_here(
+            capsys,
+            "--jit_compile",
+            "--mixed_precision",
+            "--upsampling=transposed",
+            "--loss=cross_entropy_dice",
+            "--prune",
+            "--cluster",
+            "--export_formats=float32,int8",
+            f"--data_dir={small_data}",
+            f"--output_dir={tmp_path}",
+        )
+    finally:
+        keras.mixed_precision.set_global_policy("float32")
+    assert code == 0, captured.err
+    report = json.loads((tmp_path / "export" / "report.json").read_text())
+    assert set(report["formats"]) == {"float32", "int8"}
+
+
+def test_filters_that_select_nothing_are_told_before_training(small_data, tmp_path, capsys):
+    code, captured = run_here(
+        capsys, "--prune", "--filters=no_such_layer", f"--data_dir={small_data}", f"--output_dir={tmp_path}"
+    )
+    assert code == 2
+    assert captured.err.startswith("--filters: ")
+    assert captured.err.count("\n") == 1
+    assert "no_such_layer" in captured.err
+
+
+@pytest.mark.parametrize(
+    ("begin", "end", "steps", "expected"),
+    [(0.1, 0.6, 1000, (100, 600)), (0.0, 1.0, 7, (0, 7)), (0.5, 0.51, 3, (1, 2)), (0.9, 1.0, 1, (0, 1))],
+)
+def test_prune_steps(begin, end, steps, expected):
+    assert prune_steps(begin, end, steps) == expected
+
+
+def test_pictures_show_input_truth_and_prediction():
+    palette = np.array([[10, 0, 0], [0, 20, 0], [0, 0, 0]], np.uint8)
+    image = np.full((1, 2, 3, 3), 99, np.uint8)
+    truth, predicted = np.full((1, 2, 3), 2), np.ones((1, 2, 3), int)
+    picture = images.side_by_side(image, truth, predicted, palette)
+    assert picture.shape == (1, 2, 3 * 3 + 2 * images.GAP, 3)
+    gap = images.GAP
+    assert (picture[:, :, :3] == 99).all()
+    assert (picture[:, :, 3 : 3 + gap] == 255).all()
+    assert (picture[:, :, 3 + gap : 6 + gap] == palette[2]).all()
+    assert (picture[:, :, -3:] == palette[1]).all()
+
+
+def test_a_failed_save_leaves_the_older_file_and_no_partial_one(tmp_path):
+    path = tmp_path / "model.keras"
+    path.write_text("older")
+    model = keras.Sequential([keras.Input((2,)), keras.layers.Dense(1)])
+
+    def fail(partial):
+        Path(partial).write_text("half")
+        raise KeyboardInterrupt
+
+    model.save = fail
+    callback = SaveOnTrainEnd(path)
+    callback.set_model(model)
+    with pytest.raises(KeyboardInterrupt):
+        callback.on_train_end()
+    assert [(entry.name, entry.read_text()) for entry in tmp_path.iterdir()] == [("model.keras", "older")]
