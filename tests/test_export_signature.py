@@ -57,7 +57,7 @@ def test_a_mixed_precision_model_is_frozen_in_float32_and_stays_mixed():
         keras.mixed_precision.set_global_policy("float32")
     policies = [str(layer.compute_dtype) for layer in compat.all_layers(model)]
     frozen = freeze(model, input_specs(model, IMAGES[:1]))
-    concrete = frozen.serve.get_concrete_function()
+    concrete = frozen.serve
     operations = [*concrete.graph.get_operations()]
     operations += [
         one for name in concrete.graph._functions for one in concrete.graph._functions[name].graph.get_operations()

@@ -45,7 +45,7 @@ def weight_row(
         (1, 3, 2)
     """
     channels = np.sort(np.moveaxis(values, channel_axis, 0).reshape(values.shape[channel_axis], -1), axis=1)
-    per_channel = 1 + (np.diff(channels, axis=1) != 0).sum(axis=1)
+    per_channel = 1 + (channels[:, 1:] != channels[:, :-1]).sum(axis=1)
     return {
         "name": name,
         "weight": weight,

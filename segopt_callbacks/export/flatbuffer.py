@@ -11,6 +11,7 @@ import numpy as np
 
 from segopt_callbacks.export import schema
 from segopt_callbacks.export.audit import match_weights, weight_row
+from segopt_callbacks.export.errors import FormatError
 
 # Operators that multiply by weights -> the axis of output channels in LiteRT's layout.
 WEIGHT_OPERATORS = {
@@ -80,8 +81,14 @@ def read_weights(path: Path, weights: Mapping[str, np.ndarray]) -> list[dict[str
     Args:
         path: the file.
         weights: path -> value, the model's own weights; rows are named by those they come from.
+
+    Raises:
+        FormatError: if a weight is outside of what its dtype can hold.
     """
     stored = stored_weights(path)
+    overflown = [one.name for one in stored if _overflows(one.values)]
+    if overflown:
+        raise FormatError(f"weights overflow their dtype in the file: {', '.join(overflown)}; scale them down")
     names = match_weights([one.channels for one in stored], weights)
     return [
         weight_row(
@@ -144,6 +151,14 @@ def take_raw_integers(content: bytes) -> bytes:
     graph.operators = [operator for operator in graph.operators if not any(operator is cast for cast in removed)]
     _drop_tensors(model, graph, {cast.outputs[0] for cast in removed})
     return schema.pack(model)
+
+
+def _overflows(values: np.ndarray) -> bool:
+    # The converter writes float16's largest number, or infinity, for what does not fit.
+    if not np.issubdtype(values.dtype, np.floating):
+        return False
+    limit = np.finfo(values.dtype).max
+    return not bool((np.abs(values) < limit).all())
 
 
 def _is_removable(model: Any, graph: Any, cast: Any) -> bool:

@@ -9,6 +9,8 @@ import sys
 import tempfile
 from collections.abc import Iterator
 
+from segopt_callbacks.export.errors import FormatError
+
 # glog's "E0000 00:00:..." and "F0000 ..." lines, whatever the level of TF_CPP_MIN_LOG_LEVEL.
 # TensorFlow's own graphs trip its loader's check for newer graphs; that line tells a user nothing.
 ERROR_LINE = re.compile(rb"^[EF]\d{4} (?!.*NodeDef mentions attribute)")
@@ -18,7 +20,7 @@ ERROR_LINE = re.compile(rb"^[EF]\d{4} (?!.*NodeDef mentions attribute)")
 def quiet() -> Iterator[None]:
     """Holds back what C++ code prints on standard error.
 
-    Error lines are printed afterwards; if the body raises, everything is.
+    Error lines are printed afterwards; if the body raises anything but a `FormatError`, everything is.
 
     Example:
         >>> with quiet():
@@ -32,6 +34,9 @@ def quiet() -> Iterator[None]:
             os.dup2(held.fileno(), 2)
             yield
             failed = False
+        except FormatError:
+            failed = False  # it carries its cause; the converter's own dump is 100 KB long
+            raise
         finally:
             sys.stderr.flush()
             os.dup2(original, 2)
