@@ -36,6 +36,8 @@ def _fields(data: memoryview) -> Iterator[tuple[int, memoryview]]:
     while position < len(data):
         tag, position = _varint(data, position)
         wire_type, start = tag & 7, position
+        if tag < 8:
+            raise CorruptFileError("it holds a field without a number")
         if wire_type == 0:
             _, end = _varint(data, position)
         elif wire_type in (1, 5):

@@ -53,6 +53,15 @@ def readable(size_bytes: int) -> str:
     return f"{size_bytes / 1e6:.1f} MB" if size_bytes >= 100_000 else f"{size_bytes / 1e3:.1f} kB"
 
 
+def printable(text: str) -> str:
+    r"""Text of one line that every terminal takes, whatever a file is called.
+
+    >>> printable("a\nb")
+    'a\\nb'
+    """
+    return "".join(one if one.isprintable() else one.encode("unicode_escape").decode() for one in text)
+
+
 def why(ledger: Ledger) -> str:
     """One line that says why the numbers of one model differ.
 
@@ -114,10 +123,10 @@ def compare(ledgers: Sequence[Ledger]) -> str:
 
 def table(ledgers: Sequence[Ledger]) -> str:
     """The ledgers as text: bytes in columns, and below each model why they differ."""
-    names = [ledger.path for ledger in ledgers]
+    names = [printable(ledger.path) for ledger in ledgers]
     width = max(map(len, ["bytes", *names]))
     lines = ["bytes".ljust(width) + "".join(column.rjust(13) for column in COLUMNS)]
-    for ledger in ledgers:
+    for name, ledger in zip(names, ledgers, strict=True):
         numbers = (
             ledger.graph_bytes,
             ledger.weight_bytes,
@@ -125,7 +134,7 @@ def table(ledgers: Sequence[Ledger]) -> str:
             ledger.whole_bytes,
             ledger.gzip_bytes,
         )
-        lines.append(ledger.path.ljust(width) + "".join(f"{number:13,}" for number in numbers))
-        lines.append(f"  why: {why(ledger)}")
-    comparison = compare(ledgers)
+        lines.append(name.ljust(width) + "".join(f"{number:13,}" for number in numbers))
+        lines.append(f"  why: {printable(why(ledger))}")
+    comparison = printable(compare(ledgers))
     return "\n".join([*lines, comparison] if comparison else lines)
