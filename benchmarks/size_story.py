@@ -2,7 +2,7 @@
 
 Saves one untrained model in every way that people do, then runs `segopt-sizes` on the results:
 
-    python benchmarks/size_story.py /tmp/story
+    python benchmarks/size_story.py story
 
 With `TF_USE_LEGACY_KERAS=1` the SavedModel is the one that `model.save` of Keras 2 writes, as in the story.
 About one minute and 1 GB of memory.
@@ -56,7 +56,8 @@ def save(model: keras.Model, folder: Path) -> None:
 def main() -> int:
     """Makes the files, weighs them."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("folder", type=Path, help="where to write about 350 MB")
+    default = Path(__file__).parents[1] / "runs" / "size_story"
+    parser.add_argument("folder", type=Path, nargs="?", default=default, help="where to write about 220 MB")
     folder = parser.parse_args().folder
     model = make_model()
     print(f"{model.count_params():,} parameters, {4 * model.count_params():,} bytes of float32")
