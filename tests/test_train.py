@@ -283,6 +283,15 @@ def test_filters_that_select_nothing_are_told_before_training(small_data, tmp_pa
     assert "no_such_layer" in captured.err
 
 
+def test_an_output_folder_that_cannot_be_made_is_told_before_training(small_data, tmp_path, capsys):
+    (tmp_path / "file").write_text("")
+    code, captured = run_here(capsys, f"--data_dir={small_data}", f"--output_dir={tmp_path / 'file' / 'out'}")
+    assert code == 2
+    assert captured.err.startswith("--output_dir must be a folder")
+    assert captured.err.count("\n") == 1
+    assert "Epoch" not in captured.out
+
+
 @pytest.mark.parametrize(
     ("begin", "end", "steps", "expected"),
     [(0.1, 0.6, 1000, (100, 600)), (0.0, 1.0, 7, (0, 7)), (0.5, 0.51, 3, (1, 2)), (0.9, 1.0, 1, (0, 1))],

@@ -7,6 +7,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import time
 from pathlib import Path
@@ -62,30 +63,19 @@ def run(values: Any) -> None:
     from segopt_callbacks.export.report import table
     from train_unet.data import datasets, load
     from train_unet.folder import open_folder
-    from train_unet.training import SaveOnTrainEnd, compression_callbacks, export_callback, log_callbacks
+    from train_unet.training import SaveOnTrainEnd, export_callback, log_callbacks
 
-    keras.utils.set_random_seed(values.seed)
+    keras.utils.set_random_seed(values.seed)  # the order of the images depends on it too
     keras.mixed_precision.set_global_policy("mixed_float16" if values.mixed_precision else "float32")
-    folder = open_folder(values.data_dir, size_multiple=8)
+    folder = open_folder(values.data_dir, size_multiple=8)  # the U-Net halves height and width three times
     data = datasets(folder, batch_size=values.batch_size, seed=values.seed)
     steps = len(data["train"]) * values.epochs
-    output_dir = Path(values.output_dir)
+    output_dir = make_output_dir(values.output_dir)
     log_dir = Path(values.log_dir or output_dir / "logs" / time.strftime("%Y%m%d-%H%M%S"))
     counts = ", ".join(f"{len(pairs)} {split}" for split, pairs in folder.pairs.items())
     print(f"{folder.root}: {counts} images, {len(folder.classes)} classes. TensorBoard: {log_dir}")
     model = make_model(values, folder, steps=steps)
-    compression = compression_callbacks(
-        steps=steps,
-        prune=values.prune,
-        target_sparsity=values.target_sparsity,
-        begin=values.prune_begin,
-        end=values.prune_end,
-        frequency=values.prune_frequency,
-        distribution=values.distribution,
-        cluster=values.cluster,
-        number_of_clusters=values.number_of_clusters,
-        filters=values.filters,
-    )
+    compression = make_compression(values, steps=steps)
     callbacks = [
         *compression,
         *log_callbacks(log_dir, data["val"], folder.palette, compressed=bool(compression)),
@@ -106,12 +96,27 @@ def run(values: Any) -> None:
             print(table(add_baseline(output_dir / "export", "dense float32", {"mIoU": baseline})))
 
 
+def make_output_dir(path: str) -> Path:
+    """The folder, made if missing; refused before training rather than after it."""
+    try:
+        Path(path).mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise FlagError(
+            f"--output_dir must be a folder that can be made ({error.strerror}). Received: {path}."
+        ) from error
+    if not os.access(path, os.W_OK | os.X_OK):
+        raise FlagError(f"--output_dir must be a folder that you may write to; choose another. Received: {path}.")
+    return Path(path)
+
+
 def make_model(values: Any, folder: Any, *, steps: int) -> Any:
     """The built and compiled model."""
+    from segopt_callbacks.compat import keras
     from segopt_callbacks.weights import select_weights
     from train_unet.training import compile_model
     from train_unet.unet import UNet
 
+    keras.utils.set_random_seed(values.seed)  # the baseline starts from the same weights
     model = UNet(len(folder.classes), values.base_filters, upsampling=values.upsampling)
     model.build((None, *folder.image_size, 3))
     try:
@@ -130,6 +135,24 @@ def make_model(values: Any, folder: Any, *, steps: int) -> Any:
     return model
 
 
+def make_compression(values: Any, *, steps: int) -> list[Any]:
+    """The callbacks that prune and cluster."""
+    from train_unet.training import compression_callbacks
+
+    return compression_callbacks(
+        steps=steps,
+        prune=values.prune,
+        target_sparsity=values.target_sparsity,
+        begin=values.prune_begin,
+        end=values.prune_end,
+        frequency=values.prune_frequency,
+        distribution=values.distribution,
+        cluster=values.cluster,
+        number_of_clusters=values.number_of_clusters,
+        filters=values.filters,
+    )
+
+
 def fit(model: Any, data: dict[str, Any], epochs: int, callbacks: list[Any]) -> None:
     """Trains with a progress bar, or a line for each epoch where the output is no terminal."""
     print(f"Training {model.count_params():,} weights for {epochs} epochs of {len(data['train'])} steps.")
@@ -144,14 +167,12 @@ def fit(model: Any, data: dict[str, Any], epochs: int, callbacks: list[Any]) -> 
 
 
 def train_baseline(values: Any, folder: Any, data: dict[str, Any]) -> float:
-    """The test mIoU of a plain float model, trained equally long from the same seed."""
-    from segopt_callbacks.compat import keras
+    """The test mIoU of a plain float model, trained equally long from the same weights."""
     from train_unet.training import SaveOnTrainEnd
 
     print("Baseline: the same model and training without compression.")
     model = make_model(values, folder, steps=len(data["train"]) * values.epochs)
     fit(model, data, values.epochs, [SaveOnTrainEnd(Path(values.output_dir) / "baseline.keras")])
-    keras.utils.set_random_seed(values.seed)
     return evaluate(model, data["test"])
 
 
