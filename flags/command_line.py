@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import os
 import re
 import sys
 import textwrap
@@ -42,7 +43,7 @@ def parse(argv: Sequence[str]) -> absl_flags.FlagValues:
     """
     values = define_all()
     if {"--help", "-help", "-h", "--helpfull"} & set(argv[1:]):
-        print(help_text(values))
+        _show(help_text(values))
         raise SystemExit(0)
     try:
         positional = values(list(argv))[1:]
@@ -51,6 +52,13 @@ def parse(argv: Sequence[str]) -> absl_flags.FlagValues:
     if positional:
         _stop(f"Every argument must be a flag --name=value; see --help. Received: {positional[0]}.")
     return values
+
+
+def _show(text: str) -> None:
+    try:
+        print(text, flush=True)
+    except BrokenPipeError:  # `--help | head`; nothing more may be written when the process ends
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _stop(line: str) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import subprocess
 import sys
@@ -61,6 +62,15 @@ def test_each_help_says_unit_and_default(name, capsys):
     entry = " ".join(entry[1].split())
     assert re.search(r"Unit: |A path|A name|Yes or no|A whole number|[Rr]egular expression|names separated", entry)
     assert re.search(r" Default: .+\.$", entry)
+
+
+def test_help_survives_a_reader_that_has_seen_enough():
+    reader, writer = os.pipe()
+    os.close(reader)
+    with os.fdopen(writer, "w") as broken:
+        command = [sys.executable, "-c", "import flags; flags.parse(['train.py', '--help'])"]
+        done = subprocess.run(command, stdout=broken, stderr=subprocess.PIPE, text=True, cwd=ROOT)
+    assert (done.returncode, done.stderr) == (0, "")
 
 
 def test_help_leaves_out_the_flags_of_tensorflow(capsys):
