@@ -130,7 +130,7 @@ def synthetic_example(inputs: Any) -> Any:
     def make(spec: tf.TensorSpec) -> np.ndarray:
         shape = [1, *spec.shape[1:]]
         if spec.dtype.is_integer:
-            return random.integers(0, min(256, spec.dtype.max), shape).astype(spec.dtype.as_numpy_dtype)
+            return random.integers(0, min(255, spec.dtype.max), shape, endpoint=True).astype(spec.dtype.as_numpy_dtype)
         return random.uniform(size=shape).astype(spec.dtype.as_numpy_dtype)
 
     return tf.nest.map_structure(make, inputs)

@@ -43,6 +43,10 @@ def export_model(
     The model is not changed. A file appears under its final name once it has passed every check, an earlier one is
     kept until then. `report.json` and `report.md` follow. Without any data, files are run on one example of noise.
 
+    Inputs have the dtype of `evaluation_data` (else of `representative_dataset`, else by the model's own account,
+    which is float32 for a subclassed model of Keras 3): raw uint8 images go into every file, `int8` too. Float inputs
+    and outputs of `int8` are int8, by the scale and zero point that the file tells.
+
     Args:
         model: a built Keras model.
         export_dir: the folder for all files.
