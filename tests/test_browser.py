@@ -27,6 +27,14 @@ return 4 * dark / pixels.length;
 
 
 @pytest.fixture(scope="module")
+def installed():
+    """Skips without a browser; fails without one in CI."""
+    if tensorboard_page.browser_program() is None:
+        reason = "no chromium with its chromedriver; Debian: apt-get install chromium chromium-driver"
+        (pytest.fail if os.environ.get("CI") == "true" else pytest.skip)(reason)
+
+
+@pytest.fixture(scope="module")
 def fitted(tmp_path_factory):
     """A log directory, and the model whose fit wrote it."""
     log_dir = tmp_path_factory.mktemp("logs")
@@ -42,11 +50,8 @@ def fitted(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def page(fitted, tmp_path_factory):
+def page(installed, fitted, tmp_path_factory):
     """The browser, and the page's address."""
-    if tensorboard_page.browser_program() is None:
-        reason = "no chromium with its chromedriver; Debian: apt-get install chromium chromium-driver"
-        (pytest.fail if os.environ.get("CI") == "true" else pytest.skip)(reason)
     folder = tmp_path_factory.mktemp("page")
     with (
         tensorboard_page.served(fitted[0], folder / "tensorboard.txt") as address,
