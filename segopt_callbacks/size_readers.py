@@ -80,11 +80,13 @@ class _FlatBuffer:
         self.data = data
 
     def number(self, layout: str, position: int) -> int:
+        """The number at a position, `layout` as in `struct`."""
         if not 0 <= position <= len(self.data) - struct.calcsize(layout):
             raise CorruptFileError("it points outside of itself, so it is cut off or damaged")
         return struct.unpack_from(layout, self.data, position)[0]
 
     def follow(self, position: int) -> int:
+        """Where the offset at a position leads."""
         return position + self.number("<I", position)
 
     def field(self, table: int, index: int) -> int:
@@ -95,6 +97,7 @@ class _FlatBuffer:
         return table + offset if offset else 0
 
     def scalar(self, table: int, index: int, layout: str) -> int:
+        """A field that is a number, 0 by default."""
         position = self.field(table, index)
         return self.number(layout, position) if position else 0
 
@@ -110,6 +113,7 @@ class _FlatBuffer:
         return start + 4, length
 
     def tables(self, table: int, index: int) -> Iterator[int]:
+        """Where each table of a field is that is a vector of tables."""
         start, length = self.vector(table, index, 4)
         return (self.follow(start + 4 * position) for position in range(length))
 

@@ -95,7 +95,7 @@ def _where_the_weights_are(ledger: Ledger) -> str:
     if ledger.format == "saved_model":
         if ledger.constant_bytes > ledger.weight_bytes / 2:
             return f"saved_model.pb holds graph ({graph}) and weights ({weights}), which are constants of the graph"
-        return f"saved_model.pb is the graph ({graph}); the {weights} of {ledger.dtype} weights are in variables/"
+        return f"saved_model.pb and the indexes take {graph}; the {weights} of {ledger.dtype} weights are in variables/"
     return f"{weights} of it are weights ({ledger.dtype}), {graph} are the graph"
 
 
