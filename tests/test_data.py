@@ -12,7 +12,7 @@ import pytest
 from PIL import Image
 
 from benchmarks import color_lookup
-from train_unet.data import augment, datasets, load
+from train_unet.data import augment, datasets, load, relight
 from train_unet.folder import SPLITS, DataFolderError, open_folder
 
 SIZE = 32
@@ -219,6 +219,25 @@ def test_augmentation_makes_the_eight_symmetries_and_keeps_masks_with_their_imag
         seen.add(turned.tobytes())
         assert masks[turned.tobytes()] == ids.tobytes()
     assert seen == symmetries
+
+
+def test_other_light_is_a_factor_for_each_channel_and_leaves_masks_alone(folder):
+    found = open_folder(folder)
+    image, mask = next(load(found, "train").as_numpy_iterator())
+    one = load(found, "train").take(1)
+    factors = []
+    for relit, ids in relight(one.repeat(50), seed=5, gain=0.2).as_numpy_iterator():
+        np.testing.assert_array_equal(ids, mask)
+        dark = (image > 20) & (image < 150)  # neither rounded much nor cut off
+        ratio = np.where(dark, relit / np.maximum(image, 1), np.nan)
+        factors.append(np.nanmean(ratio, axis=(0, 1)))
+        assert np.nanmax(np.abs(ratio - factors[-1])) < 0.03
+    factors = np.array(factors)
+    assert 0.64 < factors.min() < 0.85
+    assert 1.15 < factors.max() < 1.44
+    assert np.abs(factors[:, 0] - factors[:, 1]).max() > 0.05
+    (same, _) = next(relight(one, seed=5, gain=0.0).as_numpy_iterator())
+    np.testing.assert_array_equal(same, image)
 
 
 def test_images_that_are_no_squares_keep_their_shape(tmp_path):

@@ -8,6 +8,8 @@ import tensorflow as tf
 
 from train_unet.folder import DataFolder
 
+COLOUR_GAIN = 0.1  # largest change of a colour channel, and of the whole image, as a fraction of its values
+
 
 def datasets(folder: DataFolder, *, batch_size: int = 8, seed: int = 0) -> dict[str, tf.data.Dataset]:
     """Datasets for `fit` and `evaluate`, decoded once and kept in memory as uint8.
@@ -19,7 +21,7 @@ def datasets(folder: DataFolder, *, batch_size: int = 8, seed: int = 0) -> dict[
         seed: of the order and the augmentation of the training images.
 
     Returns:
-        `"train"` (shuffled, flipped and turned anew each epoch), `"val"` and `"test"`: batches of images
+        `"train"` (shuffled, flipped, turned and relit anew each epoch), `"val"` and `"test"`: batches of images
         `(batch, height, width, 3)` uint8 and masks `(batch, height, width)` uint8. The ignored class has the id
         `len(folder.classes)`.
     """
@@ -28,7 +30,8 @@ def datasets(folder: DataFolder, *, batch_size: int = 8, seed: int = 0) -> dict[
     height, width = folder.image_size
     count = len(folder.pairs["train"])
     train = train.shuffle(count, seed=seed, reshuffle_each_iteration=True)
-    train = augment(train, seed=seed, turn=height == width).batch(min(batch_size, count), drop_remainder=True)
+    train = relight(augment(train, seed=seed, turn=height == width), seed=seed)
+    train = train.batch(min(batch_size, count), drop_remainder=True)
     batches = {"train": train, **{split: data.batch(batch_size) for split, data in plain.items()}}
     return {split: data.prefetch(tf.data.AUTOTUNE) for split, data in batches.items()}
 
@@ -96,5 +99,27 @@ def augment(data: tf.data.Dataset, *, seed: int, turn: bool = True) -> tf.data.D
             both = tf.cond(draws[2] > 0, lambda: tf.transpose(both, (1, 0, 2)), lambda: both)
         both = tf.ensure_shape(both, image.shape[:2].concatenate(4))
         return both[..., :3], both[..., 3]
+
+    return tf.data.Dataset.zip((data, seeds)).map(transform, num_parallel_calls=tf.data.AUTOTUNE)
+
+
+def relight(data: tf.data.Dataset, *, seed: int, gain: float = COLOUR_GAIN) -> tf.data.Dataset:
+    """Multiplies each image, and each of its channels, by random factors: other light, haze and seasons.
+
+    Args:
+        data: unbatched images `(height, width, 3)` uint8 and masks.
+        seed: the same seed gives the same sequence of factors.
+        gain: factors are drawn evenly from `[1 - gain, 1 + gain]`.
+
+    Returns:
+        a dataset of the same shapes; the masks are as they were.
+    """
+    seeds = tf.data.Dataset.random(seed=seed + 1, rerandomize_each_iteration=True).batch(2)
+
+    def transform(pair: tuple[tf.Tensor, tf.Tensor], seed: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        image, mask = pair
+        factors = tf.random.stateless_uniform((4,), seed, 1.0 - gain, 1.0 + gain)
+        relit = tf.round(tf.cast(image, tf.float32) * factors[0] * factors[1:])
+        return tf.cast(tf.minimum(relit, 255.0), tf.uint8), mask
 
     return tf.data.Dataset.zip((data, seeds)).map(transform, num_parallel_calls=tf.data.AUTOTUNE)
