@@ -100,8 +100,6 @@ class Lifecycle:
         self._is_prepared = self._weights_are_finished = self._is_closed = False
         self._logs: Any = None
 
-    # --- joining ---
-
     @classmethod
     def join(cls, member: CompressionCallback) -> Lifecycle:
         """Enters `member` into the lifecycle of the fit that begins.
@@ -155,8 +153,6 @@ class Lifecycle:
         """Path -> bool of the weight's shape, True where a weight is kept; of pruned weights only."""
         return {path: masked.mask for path, masked in self._masked.items()}
 
-    # --- during the fit ---
-
     def begin_epoch(self, epoch: int) -> None:
         """Prepares everybody at the first epoch, and counts steps from there."""
         if self._epoch is None:
@@ -193,8 +189,6 @@ class Lifecycle:
         self._is_prepared = True
         for member in self._members:
             member.prepare()
-
-    # --- after it ---
 
     def end(self, member: CompressionCallback, logs: Any) -> None:
         """Finishes the weights at the first call; closes at the last where no History follows."""
