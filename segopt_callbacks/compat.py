@@ -290,10 +290,11 @@ def _specs_of_shapes(shape: Any) -> Any:
 
 
 def converter_errors() -> tuple[type[Exception], ...]:
-    """What LiteRT's converter raises when it refuses a model."""
+    """What LiteRT's converter raises when it refuses a model, and what saving a graph and tracing one raise."""
     from tensorflow.lite.python.convert_phase import ConverterError
 
-    return (ConverterError, ValueError, RuntimeError, TypeError, tf.errors.OpError)
+    python_errors = (ValueError, RuntimeError, TypeError, AttributeError, NotImplementedError, AssertionError)
+    return (ConverterError, tf.errors.OpError, *python_errors)
 
 
 # --- TensorBoard -----------------------------------------------------------------------------------------------------

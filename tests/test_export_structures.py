@@ -4,8 +4,9 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from segopt_callbacks import compat
 from segopt_callbacks.compat import keras
-from segopt_callbacks.export import export_model
+from segopt_callbacks.export import ExportError, export_model
 from tests.export_models import IMAGES
 
 FORMATS = ("saved_model", "float32", "int8")
@@ -51,3 +52,33 @@ def test_a_model_of_the_other_keras_exports_too(tmp_path):
     report = export_model(model, tmp_path, FORMATS, evaluation_data=data, metrics=metrics, verbose=0)
     assert [report["formats"][name]["status"] for name in FORMATS] == ["ok"] * 3
     assert report["formats"]["float32"]["equal_argmax"] == 1.0
+
+
+def test_keras_2_runs_python_control_flow_and_keras_3_names_it(tmp_path):
+    class Branching(keras.Model):
+        def __init__(self):
+            super().__init__()
+            self.head = keras.layers.Dense(3)
+
+        def call(self, inputs):
+            outputs = self.head(inputs)
+            if tf.reduce_mean(inputs) > 0:
+                outputs = outputs * 2.0
+            return outputs
+
+    model = Branching()
+    model(LEFT)
+    arguments = {"evaluation_data": (LEFT, np.zeros(9)), "verbose": 0}
+    if compat.is_keras_2(model):
+        report = export_model(model, tmp_path, ["float32"], **arguments)
+        assert report["formats"]["float32"]["largest_difference"] < 1e-5
+    else:
+        with pytest.raises(ExportError, match="float32: the model does not run as a graph"):
+            export_model(model, tmp_path, ["float32"], **arguments)
+
+
+def test_a_recurrent_file_forgets_between_examples(tmp_path):
+    steps = np.random.default_rng(0).uniform(size=(5, 4, 3)).astype("float32")
+    model = keras.Sequential([keras.Input((4, 3)), keras.layers.LSTM(6), keras.layers.Dense(2)])
+    report = export_model(model, tmp_path, ["float32"], evaluation_data=(steps, np.zeros(5)), verbose=0)
+    assert report["formats"]["float32"]["largest_difference"] < 1e-5

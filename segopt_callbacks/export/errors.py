@@ -26,3 +26,16 @@ class ExportError(RuntimeError):
         self.report = report
         formats = "1 format" if len(causes) == 1 else f"{len(causes)} formats"
         super().__init__(f"Export failed for {formats}: " + "; ".join(f"{name}: {why}" for name, why in causes.items()))
+
+
+def first_line(error: BaseException) -> str:
+    r"""What is wrong, in one line.
+
+    Example:
+        >>> first_line(ValueError("model.py:1:1: error: 'tf.Erf' op is neither a custom op nor a flex op\nnote: ..."))
+        "'tf.Erf' op is neither a custom op nor a flex op"
+    """
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    # MLIR begins with the place in the user's Python file; what is wrong follows "error:".
+    told = next((line.partition(" error: ")[2] for line in lines if " error: " in line), lines[0] if lines else "")
+    return told or type(error).__name__

@@ -14,7 +14,7 @@ import tensorflow as tf
 
 from segopt_callbacks import compat
 from segopt_callbacks.export import flatbuffer
-from segopt_callbacks.export.errors import FormatError
+from segopt_callbacks.export.errors import FormatError, first_line
 from segopt_callbacks.export.signature import Frozen
 from segopt_callbacks.export.target import Examples, Runner, Target
 
@@ -93,7 +93,7 @@ def write(settings: Settings, frozen: Frozen, path: Path, examples: Examples) ->
             warnings.filterwarnings("ignore", r"\s*Warning: tf.lite.Interpreter is deprecated")
             content = converter.convert()
     except compat.converter_errors() as error:
-        raise FormatError(f"the converter refuses the model: {_first_line(error)}") from error
+        raise FormatError(f"the converter refuses the model: {first_line(error)}") from error
     if settings.is_integer:
         content = flatbuffer.take_raw_integers(content)
     path.write_bytes(content)
@@ -120,7 +120,7 @@ def load(path: Path, frozen: Frozen) -> Runner:
         interpreter.allocate_tensors()
         runner = interpreter.get_signature_runner()
     except (ValueError, RuntimeError) as error:
-        raise FormatError(f"the LiteRT interpreter cannot load the file: {_first_line(error)}") from error
+        raise FormatError(f"the LiteRT interpreter cannot load the file: {first_line(error)}") from error
     inputs, outputs = runner.get_input_details(), runner.get_output_details()
 
     def run(batch: list[np.ndarray]) -> list[np.ndarray]:
@@ -130,6 +130,8 @@ def load(path: Path, frozen: Frozen) -> Runner:
                 name: _quantize(value[index : index + 1], inputs[name])
                 for name, value in zip(frozen.input_names, batch, strict=True)
             }
+            # A recurrent layer keeps its state between invocations; examples have nothing to do with each other.
+            interpreter.reset_all_variables()
             answer = runner(**one)
             answers.append([_dequantize(answer[name], outputs[name]) for name in frozen.output_names])
         return [np.concatenate(parts) for parts in zip(*answers, strict=True)]
@@ -155,9 +157,3 @@ def _dequantize(value: np.ndarray, detail: dict[str, Any]) -> np.ndarray:
     if not np.issubdtype(value.dtype, np.integer) or not scale:
         return value
     return (value.astype(np.float32) - zero_point) * np.float32(scale)
-
-
-def _first_line(error: BaseException) -> str:
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    # MLIR begins with the place in the user's Python file; what is wrong follows "error:".
-    return next((line.partition(" error: ")[2] for line in lines if " error: " in line), lines[0] if lines else "")

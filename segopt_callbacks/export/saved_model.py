@@ -9,7 +9,9 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
+from segopt_callbacks import compat
 from segopt_callbacks.export.audit import weight_row
+from segopt_callbacks.export.errors import FormatError, first_line
 from segopt_callbacks.export.signature import Frozen
 from segopt_callbacks.export.target import Examples, Runner, Target
 
@@ -17,8 +19,15 @@ PREFIX, SUFFIX = "weights/", "/.ATTRIBUTES/VARIABLE_VALUE"
 
 
 def write(frozen: Frozen, path: Path, examples: Examples) -> None:
-    """Writes the folder. `examples` are not used: every weight stays float32."""
-    tf.saved_model.save(frozen.module, str(path), signatures=frozen.serve)
+    """Writes the folder. `examples` are not used: every weight stays float32.
+
+    Raises:
+        FormatError: if TensorFlow cannot save the graph.
+    """
+    try:
+        tf.saved_model.save(frozen.module, str(path), signatures=frozen.serve)
+    except compat.converter_errors() as error:
+        raise FormatError(f"TensorFlow cannot save the model: {first_line(error)}") from error
 
 
 def load(path: Path, frozen: Frozen) -> Runner:

@@ -10,6 +10,7 @@ import numpy as np
 import tensorflow as tf
 
 from segopt_callbacks import compat
+from segopt_callbacks.export.errors import FormatError, first_line
 
 
 @dataclass(frozen=True)
@@ -54,7 +55,8 @@ def freeze(model: Any, inputs: Any, *, batch_size: int | None = 1) -> Frozen:
         the function, its variables and names.
 
     Raises:
-        ValueError: if the model is not built, or answers with something other than tensors.
+        ValueError: if the model is not built.
+        FormatError: if it runs eagerly only, or answers with something other than tensors.
 
     Example:
         >>> from segopt_callbacks.compat import keras
@@ -76,9 +78,13 @@ def freeze(model: Any, inputs: Any, *, batch_size: int | None = 1) -> Frozen:
         output_names[:] = _names(outputs, "output")
         return dict(zip(output_names, map(_float32, tf.nest.flatten(outputs)), strict=True))
 
-    function = tf.function(serve, input_signature=specs, autograph=False)
+    # As `fit` runs it: Keras 2 rewrites Python's `if` and `for` over tensors, Keras 3 does not.
+    function = tf.function(serve, input_signature=specs, autograph=compat.is_keras_2(model))
     with compat.float32_compute(model):
-        concrete = function.get_concrete_function()
+        try:
+            concrete = function.get_concrete_function()
+        except compat.converter_errors() as error:
+            raise FormatError(f"the model does not run as a graph: {first_line(error)}") from error
     weights = _named_variables(model, concrete)
     module = tf.Module()
     module.weights = weights
