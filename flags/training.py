@@ -50,7 +50,7 @@ def _define_model(values: absl_flags.FlagValues) -> None:
 
 
 def _define_optimization(values: absl_flags.FlagValues) -> None:
-    absl_flags.DEFINE_integer("epochs", 24, "Passes over the training images. Unit: epochs.", flag_values=values)
+    absl_flags.DEFINE_integer("epochs", 20, "Passes over the training images. Unit: epochs.", flag_values=values)
     absl_flags.DEFINE_integer("batch_size", 8, "Images in a training step. Unit: images.", flag_values=values)
     absl_flags.DEFINE_float(
         "learning_rate",
@@ -66,7 +66,7 @@ def _define_optimization(values: absl_flags.FlagValues) -> None:
     )
     absl_flags.DEFINE_enum(
         "loss",
-        "cross_entropy",
+        "cross_entropy_dice",
         LOSSES,
         "What is minimised: cross_entropy, dice, or cross_entropy_dice (their sum). A name.",
         flag_values=values,
