@@ -23,7 +23,7 @@ from hypothesis import strategies
 
 from segopt_callbacks import compat, sizes
 from segopt_callbacks.compat import keras
-from segopt_callbacks.size_text import why
+from segopt_callbacks.sizes.text import why
 
 RNG = np.random.default_rng(0)
 KERNEL = RNG.normal(size=40_000).astype("float32")

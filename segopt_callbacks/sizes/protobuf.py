@@ -6,7 +6,7 @@ import re
 from collections.abc import Container, Iterator
 from pathlib import Path
 
-from segopt_callbacks.size_readers import SMALL, CorruptFileError, StoredTensor, digest, is_optimizer, mapped
+from segopt_callbacks.sizes.readers import SMALL, CorruptFileError, StoredTensor, digest, is_optimizer, mapped
 
 _MOST_NESTED = 32  # graphs in graphs in an ONNX file
 
