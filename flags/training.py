@@ -50,7 +50,7 @@ def _define_model(values: absl_flags.FlagValues) -> None:
 
 
 def _define_optimization(values: absl_flags.FlagValues) -> None:
-    absl_flags.DEFINE_integer("epochs", 20, "Passes over the training images. Unit: epochs.", flag_values=values)
+    absl_flags.DEFINE_integer("epochs", 24, "Passes over the training images. Unit: epochs.", flag_values=values)
     absl_flags.DEFINE_integer("batch_size", 8, "Images in a training step. Unit: images.", flag_values=values)
     absl_flags.DEFINE_float(
         "learning_rate",
