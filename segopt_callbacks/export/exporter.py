@@ -17,6 +17,7 @@ from segopt_callbacks.export.errors import ExportError, FormatError
 from segopt_callbacks.export.feed import Feed
 from segopt_callbacks.export.files import deliver, workspace
 from segopt_callbacks.export.formats import TARGETS, validate_formats
+from segopt_callbacks.export.interrupts import remembered_interrupts
 from segopt_callbacks.export.metrics import validate_metrics
 from segopt_callbacks.export.quiet import quiet
 from segopt_callbacks.export.report import table, write_report
@@ -83,10 +84,12 @@ def export_model(
     )
     signature.require_built(model)
     job = _Job(model, Path(export_dir), Feed(model, evaluation_data, representative_dataset), bool(verbose))
-    with workspace(job.export_dir) as folder:
+    with remembered_interrupts() as check, workspace(job.export_dir) as folder:
         for name in names:
             job.write(name, folder)
+            check()
         verification = job.verify(metrics)
+        check()
         for name in [one for one in names if one in job.runners]:
             job.deliver(name, folder, verification)
     report = job.report(names, verification)
