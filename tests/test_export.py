@@ -13,6 +13,7 @@ import time
 import numpy as np
 import pytest
 import tensorflow as tf
+from ai_edge_litert.interpreter import Interpreter
 
 import segopt_callbacks
 from segopt_callbacks import (
@@ -53,6 +54,26 @@ def cut(model, factor):
     """Makes float16 overflow, and nothing else: the kernel of the head times `factor`."""
     kernel = next(weight for weight in model.weights if "head/kernel" in compat.variable_path(weight))
     compat.assign(kernel, compat.read(kernel) * factor)
+
+
+def test_answers_further_off_than_rounding_are_an_error(tmp_path, monkeypatch):
+    """A tolerance that no converter meets stands in for a converter that changes the model."""
+    monkeypatch.setitem(TARGETS, "float32", dataclasses.replace(TARGETS["float32"], tolerance=-1.0))
+    with pytest.raises(ExportError, match=r"float32: its answers differ from the model's by .* more than rounding"):
+        export_model(built(Segmenter), tmp_path, ("float32", "float16"), evaluation_data=DATA, verbose=0)
+    assert names(tmp_path) == {"float16.tflite", *REPORTS}
+
+
+def test_the_dtype_of_every_activation_is_reported(tmp_path):
+    formats = export_model(built(Segmenter), tmp_path, ("float32", "int8"), evaluation_data=DATA, verbose=0)["formats"]
+    dtypes = {name: {one["dtype"] for one in entry["activations"]} for name, entry in formats.items()}
+    assert "float32" in dtypes["float32"]
+    assert dtypes["int8"] <= {"int8", "uint8"}
+    interpreter = Interpreter(str(tmp_path / "int8.tflite"))
+    listed = {detail["name"]: np.dtype(detail["dtype"]).name for detail in interpreter.get_tensor_details()}
+    for one in formats["int8"]["activations"]:
+        assert listed[one["name"]] == one["dtype"]
+    assert "Activations, inputs and outputs: " in (tmp_path / "report.md").read_text()
 
 
 @pytest.mark.parametrize("make", [Segmenter, functional], ids=["subclassed", "functional"])

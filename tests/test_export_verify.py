@@ -101,7 +101,12 @@ def test_an_answer_of_another_shape_is_an_error():
 def test_outputs_of_one_channel_have_no_largest_class():
     agreement = Agreement()
     agreement.add(np.zeros((2, 4, 4, 1), np.float32), np.ones((2, 4, 4, 1), np.float32))
-    assert agreement.result() == {"largest_difference": 1.0, "mean_difference": 1.0, "equal_argmax": None}
+    assert agreement.result() == {
+        "largest_difference": 1.0,
+        "relative_difference": 1.0,
+        "mean_difference": 1.0,
+        "equal_argmax": None,
+    }
 
 
 def test_fractions_do_not_go_into_a_signature_of_integers():

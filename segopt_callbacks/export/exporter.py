@@ -156,6 +156,8 @@ class _Job:
         seconds = time.monotonic() - start
         self.runners[name] = runner
         self.entries[name] = {"seconds": round(seconds, 3), **audit.totals(rows), "weights": rows}
+        if target.read_activations:
+            self.entries[name]["activations"] = target.read_activations(path)
         self._say(f"{name}: written and opened in {seconds:.1f} s")
 
     def verify(self, metrics: Mapping[str, Any] | None) -> Verification:
@@ -165,6 +167,7 @@ class _Job:
             outcome = verify(self.model, self.feed, self.runners, metrics=metrics)
         except FormatError as error:
             outcome = Verification(causes=dict.fromkeys(self.runners, str(error)), results={MODEL: {"metrics": {}}})
+        outcome.causes |= _beyond_tolerance(outcome)
         for name, cause in outcome.causes.items():
             del self.runners[name]
             self._fail(name, cause)
@@ -216,6 +219,19 @@ class _Job:
     def _say(self, line: str) -> None:
         if self.verbose:
             print(f"export: {line}", flush=True)
+
+
+def _beyond_tolerance(outcome: Verification) -> dict[str, str]:
+    """Format -> cause, of those whose answers are too far from the model's to be rounding."""
+    causes = {}
+    for name, result in outcome.results.items():
+        tolerance = None if name == MODEL else TARGETS[name].tolerance
+        if tolerance is not None and result["relative_difference"] > tolerance:
+            causes[name] = (
+                f"its answers differ from the model's by {result['relative_difference']:.2g} of the largest answer, "
+                f"more than rounding explains ({tolerance:.2g}); the converter changed the model"
+            )
+    return causes
 
 
 def _require_integers(target: Target, path: Path) -> None:

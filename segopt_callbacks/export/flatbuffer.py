@@ -103,6 +103,25 @@ def read_weights(path: Path, weights: Mapping[str, np.ndarray]) -> list[dict[str
     ]
 
 
+def read_activations(path: Path) -> list[dict[str, Any]]:
+    """What is computed between the constants of a file, inputs and outputs included.
+
+    Returns:
+        `name`, `shape` and `dtype` of each tensor that is no constant, in the file's order.
+    """
+    model = schema.unpack(path.read_bytes())
+    return [
+        {
+            "name": schema.tensor_name(tensor),
+            "shape": [] if tensor.shape is None else [int(size) for size in tensor.shape],
+            "dtype": schema.type_name(tensor).lower(),
+        }
+        for graph in model.subgraphs
+        for tensor in graph.tensors
+        if schema.constant(model, tensor) is None
+    ]
+
+
 def float_operations(path: Path) -> list[str]:
     """Operations that compute in float32, as `OPERATOR (name of its output)`.
 

@@ -16,7 +16,7 @@ from segopt_callbacks import compat
 from segopt_callbacks.export import flatbuffer
 from segopt_callbacks.export.errors import FormatError, first_line
 from segopt_callbacks.export.signature import Frozen
-from segopt_callbacks.export.target import Examples, Runner, Target
+from segopt_callbacks.export.target import FLOAT_TOLERANCE, Examples, Runner, Target
 
 
 @dataclass(frozen=True)
@@ -57,7 +57,9 @@ def target(name: str) -> Target:
         functools.partial(write, settings),
         load,
         flatbuffer.read_weights,
+        flatbuffer.read_activations,
         flatbuffer.float_operations if settings.is_integer else None,
+        tolerance=None if settings.optimize else FLOAT_TOLERANCE,
         bytes_per_weight=settings.bytes_per_weight,
         is_integer=settings.is_integer,
     )

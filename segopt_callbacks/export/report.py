@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -82,7 +83,7 @@ def table(report: Mapping[str, Any]) -> str:
 
 
 def markdown(report: Mapping[str, Any]) -> str:
-    """The report as a page: the table, what failed, and the audit of every weight."""
+    """The report as a page: the table, what failed, and the audit of weights and activations."""
     head, *body = _rows(report)
     lines = ["# Export report", "", _verified_on(report), "", *_markdown_table(head, body), "", EXPLANATION, ""]
     failures = _failures(report)
@@ -91,6 +92,10 @@ def markdown(report: Mapping[str, Any]) -> str:
     for entry in report["formats"].values():
         if entry.get("weights"):
             lines += [f"## Weights in `{entry['file']}`", "", *_weight_table(entry["weights"]), ""]
+        if entry.get("activations"):
+            dtypes = Counter(activation["dtype"] for activation in entry["activations"])
+            counts = ", ".join(f"{count} {dtype}" for dtype, count in dtypes.most_common())
+            lines += [f"Activations, inputs and outputs: {counts}.", ""]
     return "\n".join(lines)
 
 

@@ -13,7 +13,7 @@ from segopt_callbacks import compat
 from segopt_callbacks.export.audit import weight_row
 from segopt_callbacks.export.errors import FormatError, first_line
 from segopt_callbacks.export.signature import Frozen
-from segopt_callbacks.export.target import Examples, Runner, Target
+from segopt_callbacks.export.target import FLOAT_TOLERANCE, Examples, Runner, Target
 
 PREFIX, SUFFIX = "weights/", "/.ATTRIBUTES/VARIABLE_VALUE"
 
@@ -76,4 +76,4 @@ def _unescape(key: str) -> str:
     return "/".join(part.replace("..", ".") for part in key.split(".S"))
 
 
-TARGET = Target("saved_model", write, load, read_weights, batch_size=None)
+TARGET = Target("saved_model", write, load, read_weights, batch_size=None, tolerance=FLOAT_TOLERANCE)

@@ -15,6 +15,9 @@ Examples = Callable[[], Iterator[list[np.ndarray]]]  # lists of inputs of batch 
 Runner = Callable[[list[np.ndarray]], list[np.ndarray]]  # inputs of a batch of any size -> float or integer outputs
 
 
+FLOAT_TOLERANCE = 0.01  # kernels of other libraries add in another order, which costs far less
+
+
 @dataclass(frozen=True)
 class Target:
     """One export format: a row of the table in `formats.py`.
@@ -25,9 +28,12 @@ class Target:
         load: `(path, frozen)`, opens what was written, and returns the function that runs it.
         read_weights: `(path, weights)`, the rows of its weight audit, read from the file itself; `weights` are the
             model's, path -> value, to name them by.
+        read_activations: `(path)`, name, shape and dtype of everything that the file computes, where it can tell.
         float_operations: what computes in float inside the file, for a format that may have none; see `audit`.
         batch_size: of the frozen function that it is made from; `None` leaves it open.
         bytes_per_weight: how much of the file a weight takes at the least.
+        tolerance: largest difference from the model's answers, as a fraction of its largest answer; `None` for a format
+            that rounds weights, whose differences are reported instead.
         is_integer: whether it needs representative data.
     """
 
@@ -35,7 +41,9 @@ class Target:
     write: Callable[[Frozen, Path, Examples], None]
     load: Callable[[Path, Frozen], Runner]
     read_weights: Callable[[Path, Mapping[str, np.ndarray]], list[dict[str, Any]]]
+    read_activations: Callable[[Path], list[dict[str, Any]]] | None = None
     float_operations: Callable[[Path], list[str]] | None = None
     batch_size: int | None = 1
     bytes_per_weight: int = 4
+    tolerance: float | None = None
     is_integer: bool = False

@@ -24,6 +24,8 @@ class Agreement:
 
     Attributes:
         largest: largest absolute difference of an output.
+        float_largest: the same over floating outputs: an integer answer differs by a tie, not by rounding.
+        magnitude: largest absolute floating answer of the model.
         total: sum of absolute differences.
         count: compared numbers.
         equal: pixels (or examples) whose largest class, or integer answer, is the same.
@@ -33,10 +35,12 @@ class Agreement:
         >>> agreement = Agreement()
         >>> agreement.add(np.array([[0.0, 1.0]]), np.array([[0.5, 1.0]]))
         >>> agreement.result()
-        {'largest_difference': 0.5, 'mean_difference': 0.25, 'equal_argmax': 1.0}
+        {'largest_difference': 0.5, 'relative_difference': 0.5, 'mean_difference': 0.25, 'equal_argmax': 1.0}
     """
 
     largest: float = 0.0
+    float_largest: float = 0.0
+    magnitude: float = 0.0
     total: float = 0.0
     count: int = 0
     equal: int = 0
@@ -51,6 +55,9 @@ class Agreement:
             raise FormatError(f"it answers {_nonfinite(answer)} where the model in memory is finite")
         difference = np.abs(answer[finite].astype(np.float64) - expected[finite])
         self.largest = max(self.largest, float(difference.max(initial=0.0)))
+        if np.issubdtype(expected.dtype, np.floating):
+            self.float_largest = max(self.float_largest, float(difference.max(initial=0.0)))
+            self.magnitude = max(self.magnitude, float(np.abs(expected[finite]).max(initial=0.0)))
         self.total += float(difference.sum())
         self.count += difference.size
         if np.issubdtype(expected.dtype, np.integer):
@@ -62,9 +69,13 @@ class Agreement:
             self.decided += same.size
 
     def result(self) -> dict[str, float | None]:
-        """The figures of the report: absolute differences, and `equal_argmax`, a fraction in [0, 1]."""
+        """The figures of the report: differences, and `equal_argmax`, a fraction in [0, 1].
+
+        `relative_difference` is the largest one of a floating output, as a fraction of the model's largest answer.
+        """
         return {
             "largest_difference": self.largest,
+            "relative_difference": self.float_largest / self.magnitude if self.magnitude else self.float_largest,
             "mean_difference": self.total / self.count if self.count else 0.0,
             "equal_argmax": self.equal / self.decided if self.decided else None,
         }
