@@ -37,7 +37,8 @@ class Callback(KerasCallback):
         return self._model
 
     @model.setter
-    def model(self, model: Any) -> None:  # Keras 2 assigns the attribute in its constructor
+    def model(self, model: Any) -> None:
+        """Keras 2 assigns the attribute in its constructor."""
         self._model = model
 
     # What the callback list of Keras 2 asks of each callback.

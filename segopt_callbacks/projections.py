@@ -34,6 +34,7 @@ class Masked:
 
     @mask.setter
     def mask(self, mask: np.ndarray) -> None:
+        """Replaces the mask, on every replica."""
         self._kept.assign(mask)
 
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Container, Sequence
 from typing import Any
 
 from segopt_callbacks import compat
@@ -99,13 +100,19 @@ def _is_default(path: str, weight: Any) -> bool:
 
 
 def _unique_paths(weights: Sequence[Any]) -> dict[str, Any]:
-    # Keras 2 lets layers of one name stand in different blocks of a subclassed model.
     named: dict[str, Any] = {}
     for weight in weights:
-        path = base = compat.variable_path(weight)
-        count = 1
-        while path in named:
-            count += 1
-            path = f"{base}#{count}"
-        named[path] = weight
+        named[unique_path(compat.variable_path(weight), named)] = weight
     return named
+
+
+def unique_path(path: str, taken: Container[str]) -> str:
+    """`path`, or `path#2`, `path#3`, ... where it is taken.
+
+    Keras 2 lets layers of one name stand in different blocks of a subclassed model.
+
+    >>> unique_path("conv/kernel", {"conv/kernel"})
+    'conv/kernel#2'
+    """
+    numbered = (path if number == 1 else f"{path}#{number}" for number in itertools.count(1))
+    return next(one for one in numbered if one not in taken)

@@ -11,6 +11,7 @@ import tensorflow as tf
 
 from segopt_callbacks import compat
 from segopt_callbacks.export.errors import FormatError, first_line
+from segopt_callbacks.weights import unique_path
 
 
 @dataclass(frozen=True)
@@ -157,12 +158,8 @@ def _named_variables(model: Any, concrete: Any) -> dict[str, tf.Variable]:
     # In the model's order; a variable that Keras does not list comes last, under its own name.
     order = {key: index for index, key in enumerate(paths)}
     for variable in sorted(concrete.graph.variables, key=lambda one: order.get(id(one), len(order))):
-        path = base = paths.get(id(variable), variable.name.partition(":")[0])
-        count = 1
-        while path in named:
-            count += 1
-            path = f"{base}#{count}"
-        named[path] = variable
+        path = paths.get(id(variable), variable.name.partition(":")[0])
+        named[unique_path(path, named)] = variable
     return named
 
 
