@@ -13,7 +13,7 @@ help:
 
 $(VENV)/.ready: pyproject.toml
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/pip install --quiet --disable-pip-version-check -e ".[dev]"
+	$(BIN)/pip install --disable-pip-version-check --progress-bar off -e ".[dev]"
 	@touch $@
 
 setup: $(VENV)/.ready
@@ -22,7 +22,7 @@ train: setup
 	cd train_unet && ../$(BIN)/python train.py --prune --cluster
 
 test: setup
-	$(BIN)/python -m pytest -n 2 --dist worksteal
+	$(BIN)/python -m pytest -n 2 --dist loadgroup
 
 lint: setup
 	$(BIN)/ruff check .

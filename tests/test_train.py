@@ -23,6 +23,7 @@ from segopt_callbacks.weights import select_weights
 from train_unet import images, train, unet  # noqa: F401  (loading a saved model takes its class)
 from train_unet.training import SaveOnTrainEnd, prune_steps
 
+pytestmark = pytest.mark.xdist_group("train")  # its long run is made once
 ROOT = Path(__file__).resolve().parent.parent
 LANDCOVER = ROOT / "train_unet" / "data" / "landcover"
 FORMATS = ("saved_model", "float32", "float16", "dynamic_int8", "int8")
@@ -127,6 +128,25 @@ def test_litert_kernels_are_pruned_to_the_weight_and_clustered_by_channel(name, 
     for kernel in kernels:
         assert np.count_nonzero(kernel == 0) >= round(0.8 * kernel.size), kernel.shape
         assert max(np.unique(channel).size for channel in kernel) <= 16, kernel.shape
+
+
+DUBAI = ROOT.parent / "shared" / "data" / "dubai"
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not DUBAI.exists(), reason="needs the Dubai images in ../shared/data/dubai")
+def test_another_data_set_keeps_the_promise(tmp_path):
+    arguments = ["--epochs=1", "--base_filters=8", "--prune", "--cluster", "--distribution=uniform"]
+    done = command(*arguments, "--export_formats=float32,int8", f"--data_dir={DUBAI}", f"--output_dir={tmp_path}")
+    assert done.returncode == 0, done.stderr + done.stdout
+    assert "870 train, 145 val, 290 test images, 5 classes" in done.stdout  # class 5 is left out
+    for name in ("float32", "int8"):
+        for kernel in kernels_in_litert(tmp_path / "export" / f"{name}.tflite"):
+            assert np.count_nonzero(kernel == 0) >= round(0.8 * kernel.size), kernel.shape
+            assert max(np.unique(channel).size for channel in kernel) <= 16, kernel.shape
+    report = json.loads((tmp_path / "export" / "report.json").read_text())
+    in_memory, int8 = report["model"]["metrics"]["mIoU"], report["formats"]["int8"]["metrics"]["mIoU"]
+    assert int8 == pytest.approx(in_memory, abs=0.01)
 
 
 def test_saved_model_and_keras_file_are_pruned_and_clustered_whole(promised_run):

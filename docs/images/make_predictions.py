@@ -68,7 +68,7 @@ def main(run):
             square = Image.fromarray(picture.astype(np.uint8)).resize((SIDE, SIDE), Image.Resampling.NEAREST)
             canvas.paste(square, (left, HEADER + row * (SIDE + GAP)))
     left = GAP
-    for name, colour in zip(folder.classes, palette, strict=False):
+    for name, colour in zip([*folder.classes, "unlabelled"], palette, strict=True):
         draw.rectangle((left, size[1] - 30, left + 18, size[1] - 12), fill=tuple(int(part) for part in colour))
         text(draw, (left + 26, size[1] - 31), name.replace("_", " "), 16)
         left += 60 + 9 * len(name)
