@@ -44,6 +44,7 @@ class CompressionCallback(compat.Callback):
 
     def set_model(self, model: Any) -> None:
         """Remembers the model, and how often it was updated before anything was restored into it."""
+        compat.require_tensorflow_backend(model)
         super().set_model(model)
         self._updates_before_fit = compat.iterations(model)
 
@@ -83,7 +84,6 @@ class Lifecycle:
     _running: ClassVar[weakref.WeakKeyDictionary[Any, Lifecycle]] = weakref.WeakKeyDictionary()
 
     def __init__(self, model: Any, updates_before_fit: int) -> None:
-        compat.require_tensorflow_backend(model)
         self.model = model
         self.selected: dict[str, Any] = {}
         self.targets: dict[str, float] = {}
@@ -102,13 +102,7 @@ class Lifecycle:
 
     @classmethod
     def join(cls, member: CompressionCallback) -> Lifecycle:
-        """Enters `member` into the lifecycle of the fit that begins.
-
-        Args:
-            member: a callback in its `on_train_begin`.
-
-        Returns:
-            the lifecycle, one for all callbacks of this fit.
+        """Enters `member`, in its `on_train_begin`, into the one lifecycle of the fit that begins.
 
         Raises:
             ValueError: if `member` and another callback contradict each other.
@@ -167,6 +161,12 @@ class Lifecycle:
                 compat.before_first_step(self.model, self._build_and_prepare, self._release)
         if epoch != self._epoch:
             self._epoch, self._epoch_start = epoch, self.step
+
+    @property
+    def last_step(self) -> int | None:
+        """The step at which the fit will have run its epochs; `None` where their length is not known."""
+        params = self._members[0].params or {}
+        return params["epochs"] * params["steps"] if params.get("steps") else None
 
     def step_after(self, batch: int) -> int:
         """The step that training has come to when `batch` (counted in its epoch, from 0) has ended."""

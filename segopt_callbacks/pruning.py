@@ -11,7 +11,7 @@ from segopt_callbacks import compat
 from segopt_callbacks.lifecycle import CompressionCallback, Stage
 from segopt_callbacks.masks import DISTRIBUTIONS, distribute, magnitude_mask, number_of_zeros
 from segopt_callbacks.projections import Masked
-from segopt_callbacks.schedules import Schedule, as_schedule, last_update
+from segopt_callbacks.schedules import Schedule, as_schedule, final_sparsity, last_update
 from segopt_callbacks.weights import Filters, select_weights, validate_filters
 
 
@@ -76,7 +76,7 @@ class PruningScheduleCallback(CompressionCallback):
         self._weights: dict[str, Any] = {}
         self._masked: dict[str, Masked] = {}
         self._asked_until = -1
-        self._is_checked = self._is_bypassed = False
+        self._is_checked = self._is_bypassed = self._is_warned = False
         super().on_train_begin(logs)
 
     def select(self) -> None:
@@ -90,6 +90,8 @@ class PruningScheduleCallback(CompressionCallback):
             self._masked = {path: Masked(tuple(weight.shape)) for path, weight in self._weights.items()}
         for path, masked in self._masked.items():
             self.lifecycle.attach(path, masked)
+        if self.lifecycle.last_step is not None:
+            self._warn_if_cut_short(self.lifecycle.last_step)
         self._follow_schedule(self.lifecycle.step)
 
     def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
@@ -105,6 +107,7 @@ class PruningScheduleCallback(CompressionCallback):
     def finish(self, logs: Any = None) -> None:
         """Zeros the pruned weights once more and counts them: averages (`use_ema`) replace weights after the fit."""
         self._project()
+        self._warn_if_cut_short(self.lifecycle.step)
         for path, weight in self._weights.items():
             zeros = int(np.count_nonzero(compat.read(weight) == 0))
             promised = number_of_zeros(int(np.prod(weight.shape)), self.lifecycle.targets.get(path, 0.0))
@@ -129,6 +132,17 @@ class PruningScheduleCallback(CompressionCallback):
         if sparsity is not None:
             self._prune(sparsity)
             self._is_checked = False
+
+    def _warn_if_cut_short(self, last_step: int) -> None:
+        final = final_sparsity(self.schedule)
+        reached = last_update(self._schedule, -1, last_step, end_step=self._end_step) or 0.0
+        if final is not None and final > reached + 1e-6 and not self._is_warned:
+            self._is_warned = True
+            warnings.warn(
+                f"The schedule does not reach its final sparsity in this fit: {last_step} steps lead to {reached:.4f} "
+                f"of {final:.4f}; let it end earlier, or train longer.",
+                stacklevel=2,
+            )
 
     def _prune(self, sparsity: float) -> None:
         shapes = [tuple(weight.shape) for weight in self._weights.values()]

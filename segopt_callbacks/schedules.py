@@ -18,7 +18,7 @@ finally:
     if _legacy is not None:
         os.environ["TF_USE_LEGACY_KERAS"] = _legacy
 
-__all__ = ["ConstantSparsity", "PolynomialDecay", "Schedule", "as_schedule", "last_update"]
+__all__ = ["ConstantSparsity", "PolynomialDecay", "Schedule", "as_schedule", "final_sparsity", "last_update"]
 
 Schedule = Callable[[Any], tuple[Any, Any]]
 
@@ -50,6 +50,17 @@ def as_schedule(schedule: float | Schedule) -> Schedule:
             f"PolynomialDecay(...). Received: schedule={schedule!r}."
         )
     return lambda step: (step == 0, float(schedule))
+
+
+def final_sparsity(schedule: Any) -> float | None:
+    """The sparsity that a schedule of tfmot's ends at, a fraction of zeros; `None` for other callables.
+
+    >>> round(final_sparsity(PolynomialDecay(0.0, 0.8, begin_step=0, end_step=100)), 6)
+    0.8
+    """
+    if not isinstance(schedule, PruningSchedule):
+        return None
+    return float(schedule(max(getattr(schedule, "end_step", 0), getattr(schedule, "begin_step", 0)))[1])
 
 
 def last_update(schedule: Schedule, after: int, upto: int, *, end_step: int | None = None) -> float | None:

@@ -59,6 +59,16 @@ def test_a_tf_keras_model_in_a_process_of_keras_3():
     assert lines[-1] == "50 4 [0.5, 0.5]"
 
 
+def test_another_backend_is_refused_in_words(monkeypatch):
+    """No other backend is a dependency; Keras is asked for its name, and nothing else happens before that."""
+    import keras
+
+    monkeypatch.setattr(keras.backend, "backend", lambda: "jax")
+    model = keras.Sequential([keras.Input((2,)), keras.layers.Dense(2)])
+    with pytest.raises(RuntimeError, match="set KERAS_BACKEND=tensorflow.*'jax'"):
+        segopt_callbacks.PruningScheduleCallback(0.5).set_model(model)
+
+
 def test_private_names_of_the_frameworks_live_in_compat_alone():
     private = re.compile(r"keras\.src|tensorflow\.python|tensorflow_model_optimization\.python|tf_keras\b")
     for path in sorted((ROOT / "segopt_callbacks").rglob("*.py")):

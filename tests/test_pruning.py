@@ -113,6 +113,27 @@ def test_the_steps_of_a_schedule_count_from_the_beginning_of_each_fit():
         assert zeros(model) == expected_zeros(model, 0.8)
 
 
+@pytest.mark.parametrize("begin_step", [2, 30])
+def test_a_schedule_that_does_not_fit_into_the_training_is_told_at_its_beginning(begin_step):
+    model = compiled(Segmenter())
+    schedule = PolynomialDecay(0.2, 0.8, begin_step=begin_step, end_step=40, frequency=2)
+
+    reached = "0.0000" if begin_step == 30 else r"0\.[2-7]\d+"
+    with pytest.warns(UserWarning, match=rf"8 steps lead to {reached} of 0.8000; let it end earlier"):
+        fit(model, PruningScheduleCallback(schedule))
+
+
+def test_a_schedule_that_is_cut_short_is_told_at_the_end():
+    class Stop(keras.callbacks.Callback):
+        def on_epoch_end(self, epoch, logs=None):
+            self.model.stop_training = True
+
+    schedule = PolynomialDecay(0.0, 0.8, begin_step=0, end_step=8, frequency=2)
+    with pytest.warns(UserWarning, match="4 steps lead to 0.7"):
+        fit(compiled(Segmenter()), PruningScheduleCallback(schedule), Stop())
+
+
+@pytest.mark.filterwarnings("ignore:The schedule does not reach:UserWarning")
 def test_a_resumed_fit_continues_the_schedule():
     model = compiled(Segmenter())
     schedule = PolynomialDecay(0.0, 0.8, begin_step=0, end_step=8, frequency=1)
