@@ -135,8 +135,10 @@ class PruningScheduleCallback(CompressionCallback):
 
     def _warn_if_cut_short(self, last_step: int) -> None:
         final = final_sparsity(self.schedule)
+        if final is None or self._is_warned:
+            return
         reached = last_update(self._schedule, -1, last_step, end_step=self._end_step) or 0.0
-        if final is not None and final > reached + 1e-6 and not self._is_warned:
+        if final > reached + 1e-6:
             self._is_warned = True
             warnings.warn(
                 f"The schedule does not reach its final sparsity in this fit: {last_step} steps lead to {reached:.4f} "

@@ -67,13 +67,14 @@ def last_update(schedule: Schedule, after: int, upto: int, *, end_step: int | No
     """The sparsity that the schedule sets last in the steps `after < step <= upto`.
 
     Each step is asked, since several pass between two batches with `steps_per_execution`. `end_step` counts as a step
-    to prune at although no multiple of the schedule's frequency may meet it; the final sparsity is reached that way.
+    to prune at although no multiple of the schedule's frequency may meet it; the final sparsity is reached that way. No
+    later step is asked.
 
     Args:
         schedule: callable `step -> (should_prune, sparsity)`.
         after: last step asked before.
         upto: optimizer updates made by now.
-        end_step: the schedule's own last step, if it has one.
+        end_step: the schedule's own last step; `None` or negative if it goes on.
 
     Returns:
         fraction of zeros in [0, 1), or `None` if the schedule prunes at none of these steps.
@@ -84,6 +85,8 @@ def last_update(schedule: Schedule, after: int, upto: int, *, end_step: int | No
     >>> last_update(lambda step: (step % 4 == 0, step / 100), after=3, upto=11)
     0.08
     """
+    if end_step is not None and end_step >= 0:
+        upto = min(upto, end_step)
     for step in range(upto, after, -1):
         try:
             should_prune, sparsity = schedule(step)

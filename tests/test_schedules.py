@@ -42,3 +42,15 @@ def test_the_last_step_counts_although_the_frequency_misses_it():
 
 def test_a_fraction_is_pruned_once():
     assert [as_schedule(0.7)(step) for step in (0, 1)] == [(True, 0.7), (False, 0.7)]
+
+
+def test_a_long_training_does_not_ask_about_steps_behind_the_last():
+    asked = []
+
+    def schedule(step):
+        asked.append(step)
+        return step % 4 == 0, 0.5
+
+    assert last_update(schedule, -1, 10**6, end_step=9) == 0.5
+    assert last_update(schedule, 9, 10**6, end_step=9) is None
+    assert asked == [9]

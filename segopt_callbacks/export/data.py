@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -149,6 +149,3 @@ def _from_litert(element: Any, inputs: Any) -> Any:
     if isinstance(element, list | tuple) and inputs is not None:
         return tf.nest.pack_sequence_as(inputs, list(element))
     return element
-
-
-ExampleSource = Callable[[], Iterator[Any]]
