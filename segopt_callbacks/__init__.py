@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from segopt_callbacks.clustering import ClusterOnTrainEndCallback, cluster_model
     from segopt_callbacks.export.callback import ExportQuantizedCallback, export_model
+    from segopt_callbacks.patterns import block, channel, n_of_m
     from segopt_callbacks.pruning import PruningScheduleCallback
-    from segopt_callbacks.schedules import ConstantSparsity, PolynomialDecay
+    from segopt_callbacks.schedules import ConstantSparsity, PolynomialDecay, ramp_by_epoch, ramp_by_fraction
     from segopt_callbacks.summaries import CompressionSummaries
 
 __all__ = [
@@ -19,8 +20,13 @@ __all__ = [
     "ExportQuantizedCallback",
     "PolynomialDecay",
     "PruningScheduleCallback",
+    "block",
+    "channel",
     "cluster_model",
     "export_model",
+    "n_of_m",
+    "ramp_by_epoch",
+    "ramp_by_fraction",
 ]
 
 # TensorFlow takes seconds to import, and `segopt-sizes` does without it: a name is imported when it is first used.
@@ -31,8 +37,13 @@ _HOMES = {
     "ExportQuantizedCallback": "export.callback",
     "PolynomialDecay": "schedules",
     "PruningScheduleCallback": "pruning",
+    "block": "patterns",
+    "channel": "patterns",
     "cluster_model": "clustering",
     "export_model": "export.callback",
+    "n_of_m": "patterns",
+    "ramp_by_epoch": "schedules",
+    "ramp_by_fraction": "schedules",
 }
 
 

@@ -7,6 +7,7 @@ The library reads `keras` for its base classes only; whether a *model* is of Ker
 from __future__ import annotations
 
 import contextlib
+import inspect
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -136,6 +137,51 @@ def _inner_optimizer(model: Any) -> Any:
     return getattr(optimizer, "inner_optimizer", optimizer)
 
 
+def watch_gradients(model: Any, hook: Callable[[list[tuple[Any, Variable]]], None]) -> Callable[[], None]:
+    """Calls `hook([(gradient, variable), ...])` in each step, before the optimizer applies them.
+
+    The gradients are those of the loss, without a loss scale. A step that was traced before does not call it.
+
+    Args:
+        model: compiled with an optimizer.
+        hook: called while the step is traced (or run eagerly), inside a replica's context under a strategy.
+
+    Returns:
+        what takes the hook away again.
+    """
+    optimizers = [one for one in _inner_optimizers(model) if one is not None]
+    name = "apply_gradients" if is_keras_2(model) else "apply"
+    for optimizer in optimizers:
+        setattr(optimizer, name, _watching(optimizer, name, hook))
+
+    def undo() -> None:
+        for optimizer in optimizers:
+            delattr(optimizer, name)
+
+    return undo
+
+
+def _watching(optimizer: Any, name: str, hook: Callable[[list[tuple[Any, Variable]]], None]) -> Callable[..., Any]:
+    apply = getattr(optimizer, name)
+
+    def apply_gradients(grads_and_vars: Any, *args: Any, **kwargs: Any) -> Any:  # Keras 2
+        pairs = list(grads_and_vars)
+        hook(pairs)
+        return apply(pairs, *args, **kwargs)
+
+    def apply_keras_3(grads: Any, trainable_variables: Any = None) -> Any:
+        variables = optimizer._trainable_variables if trainable_variables is None else list(trainable_variables)
+        hook(list(zip(grads, variables, strict=True)))
+        return apply(grads, variables)
+
+    return apply_gradients if name == "apply_gradients" else apply_keras_3
+
+
+def _inner_optimizers(model: Any) -> list[Any]:
+    optimizer = _inner_optimizer(model)
+    return list(getattr(optimizer, "optimizers", [optimizer]))  # MultiOptimizer of Keras 3
+
+
 def strategy_scope(model: Any) -> contextlib.AbstractContextManager[Any]:
     """Where the model's variables live: variables made inside exist on every replica."""
     return model.distribute_strategy.scope()
@@ -155,6 +201,14 @@ def has_weights(model: Any) -> bool:
     return bool(model.built) and bool(model.weights)
 
 
+def batch_inputs(iterator: Any) -> Any:
+    """The inputs in what `iterator` yields (`x`, `(x, y)` or `(x, y, sample_weight)`), as `tf.TensorSpec`s."""
+    spec = iterator.element_spec
+    spec = getattr(spec, "_value_specs", (spec,))[0]  # PerReplicaSpec of MirroredStrategy in Keras 2
+    inputs = spec[0] if isinstance(spec, tuple | list) else spec
+    return tf.nest.map_structure(lambda leaf: getattr(leaf, "_value_specs", (leaf,))[0], inputs)
+
+
 def build_from_batch(model: Any, iterator: Any) -> None:
     """Builds the model by a symbolic call with the shapes of what `iterator` yields.
 
@@ -162,10 +216,7 @@ def build_from_batch(model: Any, iterator: Any) -> None:
         model: the unbuilt model.
         iterator: what `fit` gives to the compiled step; its elements are `x`, `(x, y)` or `(x, y, sample_weight)`.
     """
-    spec = iterator.element_spec
-    spec = getattr(spec, "_value_specs", (spec,))[0]  # PerReplicaSpec of MirroredStrategy in Keras 2
-    inputs = spec[0] if isinstance(spec, tuple | list) else spec
-    inputs = tf.nest.map_structure(lambda leaf: getattr(leaf, "_value_specs", (leaf,))[0], inputs)
+    inputs = batch_inputs(iterator)
     if is_keras_2(model):
         import tf_keras
 
@@ -228,6 +279,49 @@ def after_callbacks(model: Any, hook: Callable[[], None]) -> None:
         hook()
 
     history.on_train_end = on_train_end
+
+
+# --- inference -------------------------------------------------------------------------------------------------------
+
+
+def infer(model: Any, inputs: Any) -> Any:
+    """Runs the model for inference, whether or not its `call` knows the argument `training`."""
+    parameters = inspect.signature(model.call).parameters.values()
+    knows = any(one.name == "training" or one.kind is inspect.Parameter.VAR_KEYWORD for one in parameters)
+    return model(inputs, training=False) if knows else model(inputs)
+
+
+def inference_graph(model: Any, inputs: Any) -> tuple[tf.Graph, list[tf.Tensor], list[tuple[tf.Tensor, tf.Tensor]]]:
+    """Traces the model for inference.
+
+    Args:
+        model: a built Keras model.
+        inputs: structure of `tf.TensorSpec`.
+
+    Returns:
+        the graph, the tensors in it that are the inputs, and pairs of each handle of a variable and its tensor in it.
+
+    Raises:
+        ValueError: if the model does not run as a graph.
+    """
+
+    def run(*flat: tf.Tensor) -> Any:
+        return infer(model, tf.nest.pack_sequence_as(inputs, list(flat)))
+
+    flat = tf.nest.flatten(inputs)
+    try:
+        concrete = tf.function(run, autograph=is_keras_2(model)).get_concrete_function(*flat)
+    except converter_errors() as error:
+        raise ValueError(
+            "A pattern needs the model's graph, to tell the channels of its layers; the model must run as one "
+            f"(without run_eagerly). Received: {model.name!r}, which raises: {error}"
+        ) from error
+    return concrete.graph, list(concrete.inputs[: len(flat)]), concrete.graph.captures
+
+
+def function_inputs(call: tf.Operation) -> list[tf.Tensor]:
+    """The inputs of the function that the operation `call` calls, as tensors inside it."""
+    return list(call.graph._get_function(call.get_attr("f").name).graph.inputs)
 
 
 # --- export ----------------------------------------------------------------------------------------------------------

@@ -17,6 +17,7 @@ from __future__ import annotations
 import contextlib
 import warnings
 import weakref
+from collections.abc import Callable
 from enum import IntEnum
 from typing import Any, ClassVar
 
@@ -57,6 +58,11 @@ class CompressionCallback(compat.Callback):
     def on_train_end(self, logs: Any = None) -> None:
         self.lifecycle.end(self, logs)
 
+    @property
+    def needs_inputs(self) -> bool:
+        """Whether `prepare` reads `Lifecycle.inputs`."""
+        return False
+
     def select(self) -> None:
         """Chooses the weights, once the model is built."""
 
@@ -79,6 +85,7 @@ class Lifecycle:
         selected: path -> variable, all weights that a callback of this fit changes.
         targets: path -> fraction of zeros, in [0, 1), that the schedule asks for now.
         step: optimizer steps since the fit began; for a resumed fit, since the run began that it continues.
+        inputs: structure of `tf.TensorSpec`, what the model takes; `None` before `prepare`, or where nobody needs it.
     """
 
     _running: ClassVar[weakref.WeakKeyDictionary[Any, Lifecycle]] = weakref.WeakKeyDictionary()
@@ -88,6 +95,8 @@ class Lifecycle:
         self.selected: dict[str, Any] = {}
         self.targets: dict[str, float] = {}
         self.step = 0
+        self.inputs: Any = None
+        self._on_release: list[Callable[[], None]] = []
         self._masked: dict[str, Masked] = {}
         self._members: list[CompressionCallback] = []
         self._ended: list[CompressionCallback] = []
@@ -140,7 +149,15 @@ class Lifecycle:
     def attach(self, path: str, masked: Masked) -> None:
         """Makes the optimizer keep `masked`'s zeros in the weight from now on."""
         self._masked[path] = masked
-        self._attachments.attach(self.selected[path], masked)
+        self.constrain(self.selected[path], masked)
+
+    def constrain(self, variable: Any, masked: Masked) -> None:
+        """Makes the optimizer keep `masked`'s zeros in any variable from now on."""
+        self._attachments.attach(variable, masked)
+
+    def on_release(self, hook: Callable[[], None]) -> None:
+        """Calls `hook` when the model is let go."""
+        self._on_release.append(hook)
 
     @property
     def masks(self) -> dict[str, np.ndarray]:
@@ -153,7 +170,7 @@ class Lifecycle:
             self.step = self._resumed_step(epoch)
             if getattr(self.model, "history", None) is not None:
                 compat.after_callbacks(self.model, self._close)
-            if compat.is_built(self.model):
+            if compat.is_built(self.model) and self._knows_inputs():
                 self._prepare()
                 if self._attachments:
                     compat.remake_train_function(self.model, self._release)
@@ -161,6 +178,12 @@ class Lifecycle:
                 compat.before_first_step(self.model, self._build_and_prepare, self._release)
         if epoch != self._epoch:
             self._epoch, self._epoch_start = epoch, self.step
+
+    def _knows_inputs(self) -> bool:
+        if self.inputs is None and any(member.needs_inputs for member in self._members):
+            self.inputs = compat.model_input_specs(self.model)
+            return self.inputs is not None
+        return True
 
     @property
     def last_step(self) -> int | None:
@@ -180,7 +203,9 @@ class Lifecycle:
         return max(restored, epoch * steps_per_epoch)
 
     def _build_and_prepare(self, iterator: Any) -> None:
-        compat.build_from_batch(self.model, iterator)
+        self.inputs = compat.batch_inputs(iterator)
+        if not compat.is_built(self.model):
+            compat.build_from_batch(self.model, iterator)
         for member in self._members:
             member.select()
         self._prepare()
@@ -241,6 +266,8 @@ class Lifecycle:
     def _release(self) -> None:
         """Puts the constraints back, and drops the compiled step that holds ours."""
         self._running.pop(self.model, None)
+        while self._on_release:
+            self._on_release.pop()()
         if self._attachments:
             self._attachments.detach()
             compat.drop_train_function(self.model)

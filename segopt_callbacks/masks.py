@@ -1,4 +1,9 @@
-"""Weights and a sparsity -> which of them stay. Pure NumPy."""
+"""Scores, a sparsity and a pattern -> which weights stay. Pure NumPy.
+
+Selection works on *ranks*: integers in the order in which weights are pruned. A non-negative float32 read as an integer
+keeps its order, which leaves the negative integers for what goes first: what a pattern wants gone before all else, and,
+lowest, what is pruned already.
+"""
 
 from __future__ import annotations
 
@@ -7,124 +12,177 @@ from collections.abc import Sequence
 
 import numpy as np
 
-DISTRIBUTIONS = ("uniform", "erk")
+from segopt_callbacks.patterns import UNSTRUCTURED, Pattern, Units
+
+_PRUNED = np.iinfo(np.int32).min  # the rank of what is pruned already, so that masks nest while the sparsity grows
+_KEPT = np.iinfo(np.int32).max  # the rank of what must stay
+_LARGEST_FINITE = int(np.float32(np.finfo(np.float32).max).view(np.int32))
 
 
 def number_of_zeros(size: int, sparsity: float) -> int:
-    """How many of `size` weights are pruned at `sparsity`: `round(sparsity * size)`, halves to even.
+    """How many of `size` weights are pruned: `round(sparsity * size)`, halves to even, and never all of them.
 
-    >>> number_of_zeros(432, 0.8)
-    346
+    >>> number_of_zeros(432, 0.8), number_of_zeros(3, 0.9)
+    (346, 2)
     """
-    return round(sparsity * size)
+    return min(round(sparsity * size), size - 1)
 
 
 def magnitude_mask(weights: np.ndarray, sparsity: float, *, pruned: np.ndarray | None = None) -> np.ndarray:
-    """Keeps the weights of largest magnitude.
+    """Keeps the weights of largest magnitude; `layer_mask` without a pattern.
 
-    Exactly `round(sparsity * size)` weights are pruned, whatever the ties: among equal magnitudes those that come
-    first in memory order go first. With `pruned`, weights that are pruned already go before all others, so that masks
-    nest while the sparsity grows. (Zhu and Gupta 2017, https://arxiv.org/abs/1710.01878.)
+    (Zhu and Gupta 2017, https://arxiv.org/abs/1710.01878.)
 
     Args:
         weights: any shape, finite.
-        sparsity: fraction of zeros, in [0, 1].
+        sparsity: fraction of zeros, in [0, 1).
         pruned: `weights`' shape, True where a weight is pruned already.
 
     Returns:
         bool, `weights`' shape, True where a weight is kept.
 
     Raises:
-        ValueError: for a sparsity outside [0, 1], or weights that are not finite.
+        ValueError: for a sparsity outside [0, 1), or weights that are not finite.
 
     >>> magnitude_mask(np.array([[0.1, -3.0], [2.0, -0.2]]), 0.5)
     array([[False,  True],
            [ True, False]])
     """
-    if not 0.0 <= sparsity <= 1.0:
-        raise ValueError(f"`sparsity` must be a fraction of zeros, in [0, 1]. Received: sparsity={sparsity}.")
-    scores = np.abs(np.asarray(weights, np.float32)).ravel()
-    if pruned is not None:
-        scores[pruned.ravel()] = -1.0
-    zeros = number_of_zeros(scores.size, sparsity)
-    mask = np.ones(scores.size, bool)
-    if zeros:
-        threshold = np.partition(scores, zeros - 1)[zeros - 1]
-        below = scores < threshold
-        mask[below] = False
-        ties = np.flatnonzero(scores == threshold)
-        mask[ties[: zeros - np.count_nonzero(below)]] = False
-    # np.partition sorts NaN last: a NaN or infinity is found in what is kept, without another pass over all weights.
-    if not math.isfinite(float(scores.max(initial=0.0))):
-        raise ValueError(
-            "Weights must be finite to be pruned by magnitude; lower the learning rate, or clip the gradients. "
-            f"Received: {np.count_nonzero(~np.isfinite(scores))} of {scores.size} weights NaN or infinite."
-        )
-    return mask.reshape(np.shape(weights))
+    return layer_mask(np.abs(np.asarray(weights, np.float32)), sparsity, UNSTRUCTURED, pruned=pruned)
 
 
-def erk_sparsities(shapes: Sequence[tuple[int, ...]], sparsity: float) -> list[float]:
-    """Erdos-Renyi-Kernel: the sparsity of each weight, with their mean (by size) exactly `sparsity`.
+def layer_mask(
+    scores: np.ndarray,
+    sparsity: float,
+    pattern: Pattern,
+    *,
+    pruned: np.ndarray | None = None,
+    outputs: tuple[int, ...] = (-1,),
+    name: str = "weights",
+) -> np.ndarray:
+    """Keeps the units of highest score in one weight.
 
-    The density of a weight is in proportion to `sum(shape) / prod(shape)`: small ones, such as the first and the last
-    convolution, stay dense and large ones take the zeros. Densities above 1 are set to 1 and the rest is scaled again.
-    (Evci et al. 2020, section 3, https://arxiv.org/abs/1911.11134.) Whole weights are counted, so that the number of
-    zeros over all is `round(sparsity * total)` wherever each weight can keep at least one value.
+    Without a pattern exactly `round(sparsity * size)` weights are pruned, whatever the ties: among equal scores those
+    that come first in memory order go first. A pattern of larger units prunes the number of units whose size comes
+    nearest to that (of two that are equally near, the smaller). One unit always stays. What is pruned already goes
+    before all others, so that masks nest while the sparsity grows.
 
     Args:
-        shapes: each weight's shape.
-        sparsity: fraction of zeros over all weights, in [0, 1).
+        scores: the weight's shape, not negative, finite: its magnitudes, for example.
+        sparsity: fraction of zeros, in [0, 1).
+        pattern: which weights go together.
+        pruned: the scores' shape, True where a weight is pruned already.
+        outputs: the axes of the weight that are its layer's output channels.
+        name: of the weight, for errors.
 
     Returns:
-        one fraction of zeros for each shape; `fraction * size` is a whole number.
+        bool, the scores' shape, True where a weight is kept.
 
     Raises:
-        ValueError: for a sparsity outside [0, 1).
-
-    >>> [round(s, 2) for s in erk_sparsities([(3, 3, 3, 16), (3, 3, 64, 64)], 0.5)]
-    [0.0, 0.51]
+        ValueError: for a sparsity outside [0, 1), or scores that are not finite.
     """
-    if not 0.0 <= sparsity < 1.0:
-        raise ValueError(f"`sparsity` must be a fraction of zeros, in [0, 1). Received: sparsity={sparsity}.")
-    sizes = np.array([math.prod(shape) for shape in shapes], np.int64)
-    scores = np.array([sum(shape) / math.prod(shape) for shape in shapes])
-    kept = sizes.sum() - number_of_zeros(int(sizes.sum()), sparsity)
-    dense = np.zeros(len(sizes), bool)
-    while True:
-        share = (kept - sizes[dense].sum()) / (scores * sizes)[~dense].sum() if not dense.all() else 0.0
-        over = ~dense & (share * scores > 1.0)
-        if not over.any():
-            break
-        dense |= over
-    exact = np.where(dense, sizes, share * scores * sizes)
-    return (1.0 - _whole(exact, sizes, int(kept)) / sizes).tolist()
+    _check_sparsity(sparsity)
+    units = pattern.units(scores, outputs)
+    ranks = _ranks(units, pruned, name)
+    return units.expand(_keep(ranks, units.sizes, number_of_zeros(scores.size, sparsity), spared=1))
 
 
-def _whole(exact: np.ndarray, sizes: np.ndarray, total: int) -> np.ndarray:
-    """Rounds counts so that they sum to `total` (largest remainder), each between 1 and its size."""
-    counts = np.clip(np.floor(exact), 1, sizes).astype(np.int64)
-    order = np.argsort(counts - exact, kind="stable")  # largest remainder first
-    while counts.sum() < total:
-        room = [i for i in order if counts[i] < sizes[i]][: total - int(counts.sum())]
-        counts[room] += 1
-    while counts.sum() > total and (counts > 1).any():
-        spare = [i for i in order[::-1] if counts[i] > 1][: int(counts.sum()) - total]
-        counts[spare] -= 1
-    return counts
+def global_masks(
+    scores: Sequence[np.ndarray],
+    sparsity: float,
+    pattern: Pattern,
+    *,
+    pruned: Sequence[np.ndarray | None],
+    outputs: Sequence[tuple[int, ...]],
+    names: Sequence[str],
+) -> list[np.ndarray]:
+    """Keeps the units of highest score over all weights together: one threshold, many sparsities.
 
-
-def distribute(shapes: Sequence[tuple[int, ...]], sparsity: float, distribution: str) -> list[float]:
-    """The sparsity of each weight under a distribution.
+    The scores of each weight are divided by their Euclidean norm first (Molchanov et al. 2017, section 2.2,
+    https://arxiv.org/abs/1611.06440), since layers differ in scale. The best unit of each weight stays whatever its
+    score, so that no weight is emptied. For the rest see `layer_mask`.
 
     Args:
-        shapes: each weight's shape.
-        sparsity: fraction of zeros, in [0, 1).
-        distribution: `"uniform"` (each has `sparsity`) or `"erk"` (`erk_sparsities`).
+        scores: one array for each weight, not negative, finite.
+        sparsity: fraction of zeros over all weights, in [0, 1).
+        pattern: which weights go together.
+        pruned: for each weight its shape, True where it is pruned already, or `None`.
+        outputs: for each weight the axes that are its layer's output channels.
+        names: of the weights, for errors.
 
     Returns:
-        one fraction of zeros for each shape.
+        for each weight bool of its shape, True where it is kept.
 
-    >>> distribute([(2, 2), (4, 4)], 0.5, "uniform")
-    [0.5, 0.5]
+    Raises:
+        ValueError: for a sparsity outside [0, 1), or scores that are not finite.
     """
-    return erk_sparsities(shapes, sparsity) if distribution == "erk" else [sparsity] * len(shapes)
+    _check_sparsity(sparsity)
+    every = [pattern.units(_normalized(one), axes) for one, axes in zip(scores, outputs, strict=True)]
+    ranks = [_ranks(*one) for one in zip(every, pruned, names, strict=True)]
+    for one in ranks:
+        one[np.argmax(one)] = _KEPT
+    of_units = [units.sizes for units in every if units.sizes is not None]  # the pattern decides: of all, or of none
+    sizes = np.concatenate(of_units) if of_units else None
+    zeros = number_of_zeros(sum(one.size for one in scores), sparsity)
+    kept = _keep(np.concatenate(ranks), sizes, zeros, spared=len(ranks))
+    parts = np.split(kept, np.cumsum([one.size for one in ranks])[:-1])
+    return [units.expand(part) for units, part in zip(every, parts, strict=True)]
+
+
+def _check_sparsity(sparsity: float) -> None:
+    if not 0.0 <= sparsity < 1.0:
+        raise ValueError(f"`sparsity` must be a fraction of zeros, in [0, 1). Received: sparsity={sparsity}.")
+
+
+def _normalized(scores: np.ndarray) -> np.ndarray:
+    norm = math.sqrt(float(np.square(scores, dtype=np.float64).sum()))
+    return scores / np.float32(norm) if norm else scores
+
+
+def _ranks(units: Units, pruned: np.ndarray | None, name: str) -> np.ndarray:
+    """One int32 for each unit, in the order in which they are pruned."""
+    ranks = np.ascontiguousarray(units.scores, np.float32).view(np.int32)
+    # NaN and infinity are the largest integers; a copy of NaN may have its sign bit set.
+    if ranks.size and (int(ranks.max()) > _LARGEST_FINITE or int(ranks.min()) < 0):
+        bad = np.count_nonzero(~np.isfinite(units.scores))
+        raise ValueError(
+            "Weights must be finite to be pruned; lower the learning rate, or clip the gradients. "
+            f"Received: {name}, {bad} of {ranks.size} values NaN or infinite."
+        )
+    ranks = ranks.copy()
+    if units.first is not None:
+        ranks[units.first] += _PRUNED + 1
+    if pruned is not None:
+        ranks[units.all_of(pruned)] = _PRUNED
+    return ranks
+
+
+def _keep(ranks: np.ndarray, sizes: np.ndarray | None, zeros: int, *, spared: int) -> np.ndarray:
+    """One bool for each unit, False for the lowest ranks.
+
+    `zeros` counts weights, `sizes` those of each unit; the `spared` units of highest rank stay in any case.
+    """
+    kept = np.ones(ranks.size, bool)
+    if sizes is not None:
+        order = np.argsort(ranks, kind="stable")
+        pruned = np.concatenate([[0], np.cumsum(sizes[order])])[:-spared]  # by the first k units
+        already = np.count_nonzero(ranks == _PRUNED)
+        kept[order[: already + int(np.argmin(np.abs(pruned[already:] - zeros)))]] = False
+    elif zeros := min(zeros, ranks.size - spared):
+        threshold = _nth_smallest(ranks, zeros)
+        np.greater_equal(ranks, threshold, out=kept)
+        ties = np.flatnonzero(ranks == threshold)
+        kept[ties[: zeros - (ranks.size - np.count_nonzero(kept))]] = False
+    return kept
+
+
+def _nth_smallest(ranks: np.ndarray, n: int) -> int:
+    """np.partition takes 15 times as long where most values are equal, as zeros are; so the lowest are set aside."""
+    while True:
+        lowest = int(ranks.min())
+        equal = int(np.count_nonzero(ranks == lowest))
+        if n <= equal:
+            return lowest
+        if equal < ranks.size // 16:
+            return int(np.partition(ranks, n - 1)[n - 1])
+        ranks, n = ranks[ranks != lowest], n - equal

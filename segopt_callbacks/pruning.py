@@ -3,16 +3,33 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from segopt_callbacks import compat
+from segopt_callbacks.channels import roles
+from segopt_callbacks.followers import Followers
+from segopt_callbacks.gradients import GradientRecord
 from segopt_callbacks.lifecycle import CompressionCallback, Stage
-from segopt_callbacks.masks import DISTRIBUTIONS, distribute, magnitude_mask, number_of_zeros
+from segopt_callbacks.methods import Method
+from segopt_callbacks.patterns import UNSTRUCTURED, Pattern
 from segopt_callbacks.projections import Masked
-from segopt_callbacks.schedules import Schedule, as_schedule, final_sparsity, last_update
-from segopt_callbacks.weights import Filters, select_weights, validate_filters
+from segopt_callbacks.regrowth import SHARE_OF_TRAINING, regrown_fraction
+from segopt_callbacks.schedules import Ramp, Schedule, Timeline, as_schedule, final_sparsity
+from segopt_callbacks.weights import Filters, by_first_match, select_weights, validate_filters
+
+AnySchedule = float | Schedule | Ramp
+
+
+@dataclass
+class _Group:
+    """Weights under one schedule."""
+
+    timeline: Timeline
+    paths: list[str]
 
 
 class PruningScheduleCallback(CompressionCallback):
@@ -26,17 +43,27 @@ class PruningScheduleCallback(CompressionCallback):
     known number of steps per epoch) continues the schedule where it was.
 
     Args:
-        schedule: fraction of zeros in [0, 1), pruned at once and held; or a callable
-            `step -> (should_prune, sparsity)`, such as tfmot's `PolynomialDecay`. A schedule's `end_step` is always
-            pruned at, although no multiple of its `frequency` may meet it.
+        schedule: fraction of zeros in [0, 1), pruned at once and held; `ramp_by_epoch(...)` or `ramp_by_fraction(...)`;
+            a callable `step -> (should_prune, sparsity)`, such as tfmot's `PolynomialDecay`; or a mapping from a regex
+            on the weight's path to any of these, of which the first that matches counts, and a weight that none
+            matches is left alone. A schedule's `end_step` is always pruned at, although no multiple of its `frequency`
+            may meet it.
         filters: which weights, see `weights.select_weights`. Default: every trainable weight of rank 2 or more,
             embeddings aside.
-        distribution: `"uniform"` (each weight has the schedule's sparsity, as in tfmot) or `"erk"` (small weights keep
-            more and large ones less, their mean has it: far better above 80%).
+        pattern: `None` (each weight by itself), `block(rows, columns)`, `n_of_m(n, m)` or `channel()`.
+        scope: `"layer"` (each weight has a sparsity of its own) or `"global"` (one threshold for all of them, so that
+            their mean has the schedule's sparsity).
+        distribution: for `"layer"`: `"uniform"` (each weight has the schedule's sparsity, as in tfmot) or `"erk"`
+            (small weights keep more and large ones less, their mean has it: far better above 80%).
+        criterion: `"magnitude"`, or `"saliency"`: `|weight * gradient|`, summed over the steps between two updates of
+            the masks; it takes four bytes per weight. Before the first step magnitude decides.
+        regrow: `None`, or `"gradient"` (RigL): at each update, `0.15 * (1 + cos(pi * step / end))` of the kept weights
+            are exchanged for those where the gradient is largest, with `end` the schedule's `end_step`, or three
+            quarters of the training.
         verbose: 1 prints a line for every change of the masks.
 
     Raises:
-        ValueError: for an argument outside its range.
+        ValueError: for an argument outside its range, or two that contradict.
 
     Example:
         >>> import numpy as np
@@ -53,51 +80,118 @@ class PruningScheduleCallback(CompressionCallback):
 
     def __init__(
         self,
-        schedule: float | Schedule,
+        schedule: AnySchedule | Mapping[str, AnySchedule],
         filters: Filters = None,
         *,
+        pattern: Pattern | None = None,
+        scope: str = "layer",
         distribution: str = "uniform",
+        criterion: str = "magnitude",
+        regrow: str | None = None,
         verbose: int = 0,
     ) -> None:
         super().__init__()
         validate_filters(filters)
-        if distribution not in DISTRIBUTIONS:
-            raise ValueError(
-                f"`distribution` must be one of {', '.join(DISTRIBUTIONS)}. Received: distribution={distribution!r}."
-            )
         self.schedule = schedule
         self.filters = filters
-        self.distribution = distribution
+        self.method = Method(UNSTRUCTURED if pattern is None else pattern, scope, distribution, criterion, regrow)
         self.verbose = verbose
-        self._schedule = as_schedule(schedule)
-        self._end_step = getattr(schedule, "end_step", None)
+        self._schedules: dict[str, AnySchedule] = dict(schedule) if isinstance(schedule, Mapping) else {"": schedule}
+        validate_filters(list(self._schedules))
+        for one in self._schedules.values():
+            if not isinstance(one, Ramp):
+                as_schedule(one)
+            self._check_against_method(one)
+
+    def _check_against_method(self, schedule: AnySchedule) -> None:
+        final, least = final_sparsity(schedule), self.method.pattern.least_sparsity
+        if final is not None and final < least - 1e-6:
+            raise ValueError(
+                f"The schedule must end at {least:.4f} or more for every group of the pattern to be complete. "
+                f"Received: final sparsity {final:.4f}, pattern={self.method.pattern}."
+            )
+        if self.method.needs_gradients and isinstance(schedule, int | float):
+            raise ValueError(
+                "A fraction prunes before the first step, when no gradient is known; give a schedule that goes on, as "
+                "ramp_by_fraction(...) or ConstantSparsity(..., begin_step=100). "
+                f"Received: schedule={schedule}, criterion={self.method.criterion!r}, regrow={self.method.regrow!r}."
+            )
 
     def on_train_begin(self, logs: Any = None) -> None:
         self._weights: dict[str, Any] = {}
         self._masked: dict[str, Masked] = {}
-        self._asked_until = -1
+        self._outputs: dict[str, tuple[int, ...]] = {}
+        self._followers = Followers({})
+        self._groups: list[_Group] = []
+        self._record: GradientRecord | None = None
         self._is_checked = self._is_bypassed = self._is_warned = False
         super().on_train_begin(logs)
 
+    @property
+    def needs_inputs(self) -> bool:
+        """Whether `prepare` traces the model."""
+        return self.method.needs_graph
+
     def select(self) -> None:
         """Chooses the weights to prune."""
-        self._weights = select_weights(self.model, self.filters)
+        chosen = select_weights(self.model, self.filters)
+        shared = by_first_match(list(self._schedules), chosen)
+        self._weights = {path: weight for path, weight in chosen.items() if any(path in one for one in shared.values())}
         self.lifecycle.claim(self, self._weights)
 
     def prepare(self) -> None:
         """Attaches a mask to each weight; a resumed run's masks are read from its zeros."""
+        self._outputs = dict.fromkeys(self._weights, (-1,))
+        if self.method.needs_graph:
+            self._read_graph()
         with compat.strategy_scope(self.model):
             self._masked = {path: Masked(tuple(weight.shape)) for path, weight in self._weights.items()}
         for path, masked in self._masked.items():
             self.lifecycle.attach(path, masked)
+        if self.method.needs_gradients:
+            keeps_saliency = self.method.regrow is None
+            self._record = GradientRecord(self.model, self._weights, keeps_saliency=keeps_saliency)
+            self.lifecycle.on_release(self._record.detach)
+        self._start_schedules()
+
+    def _read_graph(self) -> None:
+        found = roles(self.model, self.lifecycle.inputs, self._weights)
+        if self.method.prunes_channels:
+            found = {path: role for path, role in found.items() if role.outputs and not role.gives_output}
+            self._weights = self._without_spared(set(found))
+            with compat.strategy_scope(self.model):
+                self._followers = Followers({path: role.followers for path, role in found.items()})
+            for variable, masked in self._followers.masked:
+                self.lifecycle.constrain(variable, masked)
+        self._outputs = {path: role.outputs or (-1,) for path, role in found.items()}
+
+    def _without_spared(self, found: set[str]) -> dict[str, Any]:
+        spared = [path for path in self._weights if path not in found]
+        if not found:
+            raise ValueError(
+                "channel() must find a layer whose output channels another layer reads; use another pattern, or "
+                f"`filters`. Received: {', '.join(spared)}, which give the model's output or are no convolution or "
+                "dense kernels."
+            )
+        if spared and self.verbose:
+            print(f"channel() spares {', '.join(spared)}: the model's output, or no convolution or dense kernel")
+        return {path: weight for path, weight in self._weights.items() if path in found}
+
+    def _start_schedules(self) -> None:
+        params = self.params or {}
+        for regex, paths in by_first_match(list(self._schedules), self._weights).items():
+            timeline = Timeline(
+                self._schedules[regex], steps_per_epoch=params.get("steps"), epochs=params.get("epochs", 1)
+            )
+            self._groups.append(_Group(timeline, paths))
         if self.lifecycle.last_step is not None:
             self._warn_if_cut_short(self.lifecycle.last_step)
-        self._follow_schedule(self.lifecycle.step)
+        self._follow_schedules(self.lifecycle.step)
 
     def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
         if not self._is_checked or self._is_bypassed:
             self._check_step()
-        self._follow_schedule(self.lifecycle.step_after(batch))
+        self._follow_schedules(self.lifecycle.step_after(batch))
 
     def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
         self._check_step()
@@ -108,9 +202,9 @@ class PruningScheduleCallback(CompressionCallback):
         """Zeros the pruned weights once more and counts them: averages (`use_ema`) replace weights after the fit."""
         self._project()
         self._warn_if_cut_short(self.lifecycle.step)
-        for path, weight in self._weights.items():
-            zeros = int(np.count_nonzero(compat.read(weight) == 0))
-            promised = number_of_zeros(int(np.prod(weight.shape)), self.lifecycle.targets.get(path, 0.0))
+        for path, masked in self._masked.items():
+            zeros = int(np.count_nonzero(compat.read(self._weights[path]) == 0))
+            promised = int(np.count_nonzero(~masked.mask))
             if zeros < promised:
                 raise RuntimeError(
                     f"A pruned weight must have its zeros when training ends, but something else writes to it. "
@@ -119,47 +213,70 @@ class PruningScheduleCallback(CompressionCallback):
 
     def holds(self) -> bool:
         """Whether every pruned weight is zero now."""
-        return not any(np.any(compat.read(self._weights[path])[~masked.mask]) for path, masked in self._masked.items())
+        return not any(np.any(compat.read(variable)[~masked.mask]) for variable, masked in self._projections())
 
     def sparsity(self) -> float:
         """Fraction of zeros over the selected weights, in [0, 1]."""
         values = [compat.read(weight) for weight in self._weights.values()]
         return float(sum(np.count_nonzero(value == 0) for value in values) / sum(value.size for value in values))
 
-    def _follow_schedule(self, step: int) -> None:
-        sparsity = last_update(self._schedule, self._asked_until, step, end_step=self._end_step)
-        self._asked_until = step
-        if sparsity is not None:
-            self._prune(sparsity)
-            self._is_checked = False
+    def _follow_schedules(self, step: int) -> None:
+        for group in self._groups:
+            sparsity = group.timeline.due(step)
+            if sparsity is not None:
+                self._prune(group, sparsity)
+                self._is_checked = False
 
     def _warn_if_cut_short(self, last_step: int) -> None:
-        final = final_sparsity(self.schedule)
-        if final is None or self._is_warned:
-            return
-        reached = last_update(self._schedule, -1, last_step, end_step=self._end_step) or 0.0
-        if final > reached + 1e-6:
-            self._is_warned = True
-            warnings.warn(
-                f"The schedule does not reach its final sparsity in this fit: {last_step} steps lead to {reached:.4f} "
-                f"of {final:.4f}; let it end earlier, or train longer.",
-                stacklevel=2,
-            )
+        for timeline in (group.timeline for group in self._groups):
+            final, reached = timeline.final_sparsity, timeline.reached(last_step)
+            if final is not None and final > reached + 1e-6 and not self._is_warned:
+                self._is_warned = True
+                warnings.warn(
+                    f"The schedule does not reach its final sparsity in this fit: {last_step} steps lead to "
+                    f"{reached:.4f} of {final:.4f}; let it end earlier, or train longer.",
+                    stacklevel=2,
+                )
 
-    def _prune(self, sparsity: float) -> None:
-        shapes = [tuple(weight.shape) for weight in self._weights.values()]
-        targets = dict(zip(self._weights, distribute(shapes, sparsity, self.distribution), strict=True))
-        for path, target in targets.items():
-            masked = self._masked[path]
-            masked.mask = magnitude_mask(compat.read(self._weights[path]), target, pruned=~masked.mask)
+    def _prune(self, group: _Group, sparsity: float) -> None:
+        record = self._record.read() if self._record else None
+        masks, targets = self.method.masks(
+            {path: compat.read(self._weights[path]) for path in group.paths},
+            sparsity,
+            pruned={path: ~self._masked[path].mask for path in group.paths},
+            outputs=self._outputs,
+            record=record,
+            regrown_fraction=self._regrown_fraction(group.timeline),
+        )
+        for path, mask in masks.items():
+            self._masked[path].mask = mask
         self.lifecycle.targets.update(targets)
+        self._followers.update({path: masked.mask for path, masked in self._masked.items()}, self._outputs)
         self._project()
+        if self._record:
+            self._record.clear()
         if self.verbose:
             print(f"step {self.lifecycle.step}: pruned to sparsity {self.sparsity():.4f}")
 
+    def _regrown_fraction(self, timeline: Timeline) -> float:
+        if self.method.regrow is None:
+            return 0.0
+        last_step = self.lifecycle.last_step
+        end_step = timeline.end_step or (None if last_step is None else round(SHARE_OF_TRAINING * last_step))
+        if end_step is None:
+            raise ValueError(
+                "Regrowth must know when it ends; give the schedule an `end_step`, or `steps_per_epoch` to fit. "
+                "Received: a schedule without an end, and data of unknown length."
+            )
+        return regrown_fraction(self.lifecycle.step, end_step)
+
+    def _projections(self) -> list[tuple[Any, Masked]]:
+        kernels = [(self._weights[path], masked) for path, masked in self._masked.items()]
+        return kernels + self._followers.masked
+
     def _project(self) -> None:
-        for path, masked in self._masked.items():
-            compat.assign(self._weights[path], masked(self._weights[path]))
+        for variable, masked in self._projections():
+            compat.assign(variable, masked(variable))
 
     def _check_step(self) -> None:
         """After a change of the masks: does the training step keep the zeros? If not, put them back at each batch."""

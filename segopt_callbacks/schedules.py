@@ -1,9 +1,10 @@
-"""step -> (should_prune, sparsity). tfmot's schedule classes, and what reads any of them."""
+"""step -> (should_prune, sparsity): tfmot's schedule classes, ramps in a user's units, and what reads any of them."""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 import tensorflow as tf
@@ -18,7 +19,18 @@ finally:
     if _legacy is not None:
         os.environ["TF_USE_LEGACY_KERAS"] = _legacy
 
-__all__ = ["ConstantSparsity", "PolynomialDecay", "Schedule", "as_schedule", "final_sparsity", "last_update"]
+__all__ = [
+    "ConstantSparsity",
+    "PolynomialDecay",
+    "Ramp",
+    "Schedule",
+    "Timeline",
+    "as_schedule",
+    "final_sparsity",
+    "last_update",
+    "ramp_by_epoch",
+    "ramp_by_fraction",
+]
 
 Schedule = Callable[[Any], tuple[Any, Any]]
 
@@ -52,12 +64,134 @@ def as_schedule(schedule: float | Schedule) -> Schedule:
     return lambda step: (step == 0, float(schedule))
 
 
+@dataclass(frozen=True)
+class Ramp:
+    """See `ramp_by_epoch` and `ramp_by_fraction`."""
+
+    final_sparsity: float
+    begin: float
+    end: float
+    unit: str
+    initial_sparsity: float = 0.0
+    power: float = 3.0
+    updates: int = 20
+
+    def __post_init__(self) -> None:
+        for name in ("initial_sparsity", "final_sparsity"):
+            if not 0.0 <= getattr(self, name) < 1.0:
+                raise ValueError(
+                    f"`{name}` must be a fraction of zeros, in [0, 1). Received: {name}={getattr(self, name)}."
+                )
+        if not 0.0 <= self.begin < self.end <= (1.0 if self.unit == "fraction" else float("inf")):
+            rule = "fractions of the training, 0 <= begin < end <= 1" if self.unit == "fraction" else "0 <= begin < end"
+            raise ValueError(f"`begin` and `end` must be {rule}. Received: begin={self.begin}, end={self.end}.")
+        if self.power <= 0 or self.updates < 1:
+            raise ValueError(
+                "`power` must be above 0 and `updates` at least 1. "
+                f"Received: power={self.power}, updates={self.updates}."
+            )
+
+    def in_steps(self, steps_per_epoch: int | None, epochs: int) -> StepRamp:
+        """The ramp for a fit whose length is known.
+
+        Raises:
+            ValueError: if it is not.
+        """
+        if not steps_per_epoch:
+            raise ValueError(
+                "A ramp in epochs or fractions needs to know the steps of an epoch; give `steps_per_epoch` to fit, "
+                "or use PolynomialDecay, which counts in steps. Received: data of unknown length."
+            )
+        scale = steps_per_epoch * (epochs if self.unit == "fraction" else 1)
+        begin = round(self.begin * scale)
+        end = max(round(self.end * scale), begin + 1)
+        raises = {begin + round(number * (end - begin) / self.updates) for number in range(self.updates + 1)}
+        return StepRamp(self.initial_sparsity, self.final_sparsity, begin, end, self.power, frozenset(raises))
+
+
+@dataclass(frozen=True)
+class StepRamp:
+    """A polynomial ramp in steps: `final + (initial - final) * (1 - (step - begin) / (end - begin)) ** power`."""
+
+    initial_sparsity: float
+    final_sparsity: float
+    begin_step: int
+    end_step: int
+    power: float
+    raises: frozenset[int]
+
+    def __call__(self, step: int) -> tuple[bool, float]:
+        progress = min(max((step - self.begin_step) / (self.end_step - self.begin_step), 0.0), 1.0)
+        left = (self.initial_sparsity - self.final_sparsity) * (1 - progress) ** self.power
+        return step in self.raises, self.final_sparsity + left
+
+
+def ramp_by_epoch(
+    final_sparsity: float,
+    begin: float,
+    end: float,
+    *,
+    initial_sparsity: float = 0.0,
+    power: float = 3.0,
+    updates: int = 20,
+) -> Ramp:
+    """Raises the sparsity between two epochs, `PolynomialDecay` in a user's own unit.
+
+    Args:
+        final_sparsity: fraction of zeros from `end` on, in [0, 1).
+        begin: when pruning begins, in epochs from the beginning of the fit; 0.5 is the middle of the first one.
+        end: when `final_sparsity` is reached, in epochs.
+        initial_sparsity: fraction of zeros at `begin`, in [0, 1).
+        power: of the polynomial; 3 prunes most at the beginning (Zhu and Gupta 2017).
+        updates: how often the sparsity is raised, evenly over the ramp.
+
+    Raises:
+        ValueError: for an argument outside its range.
+
+    >>> ramp_by_epoch(0.8, begin=1, end=3).in_steps(steps_per_epoch=10, epochs=5)(20)
+    (True, 0.7)
+    """
+    return Ramp(final_sparsity, begin, end, "epoch", initial_sparsity, power, updates)
+
+
+def ramp_by_fraction(
+    final_sparsity: float,
+    begin: float = 0.1,
+    end: float = 0.6,
+    *,
+    initial_sparsity: float = 0.0,
+    power: float = 3.0,
+    updates: int = 20,
+) -> Ramp:
+    """Raises the sparsity over a part of the training; see `ramp_by_epoch`.
+
+    Args:
+        final_sparsity: fraction of zeros from `end` on, in [0, 1).
+        begin: when pruning begins, as a fraction of the training in [0, 1].
+        end: when `final_sparsity` is reached, as a fraction of the training; the rest recovers.
+        initial_sparsity: fraction of zeros at `begin`, in [0, 1).
+        power: of the polynomial; 3 prunes most at the beginning.
+        updates: how often the sparsity is raised, evenly over the ramp.
+
+    Raises:
+        ValueError: for an argument outside its range.
+
+    >>> ramp_by_fraction(0.8, 0.0, 0.5).in_steps(steps_per_epoch=10, epochs=4)(20)
+    (True, 0.8)
+    """
+    return Ramp(final_sparsity, begin, end, "fraction", initial_sparsity, power, updates)
+
+
 def final_sparsity(schedule: Any) -> float | None:
-    """The sparsity that a schedule of tfmot's ends at, a fraction of zeros; `None` for other callables.
+    """The sparsity that a fraction, a ramp, or a schedule of tfmot's ends at; `None` for other callables.
 
     >>> round(final_sparsity(PolynomialDecay(0.0, 0.8, begin_step=0, end_step=100)), 6)
     0.8
     """
+    if isinstance(schedule, int | float):
+        return float(schedule)
+    if isinstance(schedule, Ramp | StepRamp):
+        return schedule.final_sparsity
     if not isinstance(schedule, PruningSchedule):
         return None
     return float(schedule(max(getattr(schedule, "end_step", 0), getattr(schedule, "begin_step", 0)))[1])
@@ -104,3 +238,38 @@ def last_update(schedule: Schedule, after: int, upto: int, *, end_step: int | No
         if should_prune or step == end_step:
             return sparsity
     return None
+
+
+class Timeline:
+    """One schedule through one fit.
+
+    Args:
+        schedule: in any form that users write it in.
+        steps_per_epoch: `None` where it is not known.
+        epochs: of the fit.
+
+    Raises:
+        ValueError: if the schedule needs `steps_per_epoch`.
+
+    >>> timeline = Timeline(ramp_by_epoch(0.8, 0, 1, updates=2), steps_per_epoch=4, epochs=1)
+    >>> [timeline.due(step) for step in range(5)]
+    [0.0, None, 0.7, None, 0.8]
+    """
+
+    def __init__(self, schedule: Any, *, steps_per_epoch: int | None, epochs: int) -> None:
+        if isinstance(schedule, Ramp):
+            schedule = schedule.in_steps(steps_per_epoch, epochs)
+        self._schedule = as_schedule(schedule)
+        self._asked_until = -1
+        end_step = getattr(schedule, "end_step", None)
+        self.end_step: int | None = end_step if end_step is not None and end_step >= 0 else None
+        self.final_sparsity = final_sparsity(schedule)
+
+    def due(self, step: int) -> float | None:
+        """The sparsity to prune to now, if the schedule has asked for one since it was asked last."""
+        after, self._asked_until = self._asked_until, step
+        return last_update(self._schedule, after, step, end_step=self.end_step)
+
+    def reached(self, step: int) -> float:
+        """The sparsity that a fit of so many steps leads to."""
+        return last_update(self._schedule, -1, step, end_step=self.end_step) or 0.0

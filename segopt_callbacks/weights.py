@@ -81,6 +81,35 @@ def select_weights(model: Any, filters: Filters = None) -> dict[str, Any]:
     return {path: weight for path, weight in named.items() if path in chosen}
 
 
+def by_first_match(rules: Sequence[str], weights: dict[str, Any]) -> dict[str, list[str]]:
+    """Shares weights out among rules; a weight that none matches is left out.
+
+    Args:
+        rules: regexes on the path, in order of precedence.
+        weights: path -> variable.
+
+    Returns:
+        regex -> paths.
+
+    Raises:
+        ValueError: if a regex matches nothing that an earlier one has left.
+
+    >>> by_first_match(["head", "kernel"], {"head/kernel": 0, "conv/kernel": 1, "conv/scale": 2})
+    {'head': ['head/kernel'], 'kernel': ['conv/kernel']}
+    """
+    left = list(weights)
+    shared = {}
+    for rule in rules:
+        shared[rule] = [path for path in left if re.search(rule, path)]
+        left = [path for path in left if path not in shared[rule]]
+        if not shared[rule]:
+            raise ValueError(
+                "Each regex of a mapping must match a weight that no earlier one takes; correct it, or leave it out. "
+                f"Received: {rule!r}. Left for it: {', '.join(left) or 'none'}."
+            )
+    return shared
+
+
 def _as_list(filters: Filters) -> list[Any]:
     if filters is None:
         return []

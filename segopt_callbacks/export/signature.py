@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 from dataclasses import dataclass
 from typing import Any
 
@@ -33,13 +32,6 @@ class Frozen:
     input_specs: tuple[tf.TensorSpec, ...]
     output_names: tuple[str, ...]
     weights: dict[str, tf.Variable]
-
-
-def call(model: Any, inputs: Any) -> Any:
-    """Runs the model for inference, whether or not its `call` knows the argument `training`."""
-    parameters = inspect.signature(model.call).parameters.values()
-    knows = any(one.name == "training" or one.kind is inspect.Parameter.VAR_KEYWORD for one in parameters)
-    return model(inputs, training=False) if knows else model(inputs)
 
 
 def freeze(model: Any, inputs: Any, *, batch_size: int | None = 1) -> Frozen:
@@ -75,7 +67,7 @@ def freeze(model: Any, inputs: Any, *, batch_size: int | None = 1) -> Frozen:
     output_names: list[str] = []
 
     def serve(*flat: tf.Tensor) -> dict[str, tf.Tensor]:
-        outputs = call(model, tf.nest.pack_sequence_as(inputs, list(flat)))
+        outputs = compat.infer(model, tf.nest.pack_sequence_as(inputs, list(flat)))
         output_names[:] = _names(outputs, "output")
         return dict(zip(output_names, map(_float32, tf.nest.flatten(outputs)), strict=True))
 

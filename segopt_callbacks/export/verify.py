@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from segopt_callbacks.export import signature
+from segopt_callbacks import compat
 from segopt_callbacks.export.errors import FormatError
 from segopt_callbacks.export.feed import Feed, cast_inputs
 from segopt_callbacks.export.metrics import MetricStates
@@ -122,7 +122,7 @@ def verify(
     agreements = {name: Agreement() for name in runners}
     with MetricStates(metrics or {}) as states:
         for x, y, sample_weight in feed.batches():
-            answers = signature.call(model, tf.nest.map_structure(tf.convert_to_tensor, x))
+            answers = compat.infer(model, tf.nest.map_structure(tf.convert_to_tensor, x))
             expected = [_as_array(one) for one in tf.nest.flatten(answers)]
             if any(np.isnan(one).any() for one in expected):
                 raise FormatError("the model in memory answers NaN itself; train it to finite weights first")

@@ -1,0 +1,156 @@
+"""How to prune: settings, and the masks that follow from them. Pure NumPy."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+from segopt_callbacks.distributions import DISTRIBUTIONS, distribute
+from segopt_callbacks.masks import global_masks, layer_mask
+from segopt_callbacks.patterns import UNSTRUCTURED, Channel, Pattern
+from segopt_callbacks.regrowth import regrown_mask
+
+SCOPES = ("layer", "global")
+CRITERIA = ("magnitude", "saliency")
+
+
+@dataclass(frozen=True)
+class Method:
+    """What decides which weights go.
+
+    Args:
+        pattern: which weights are pruned together.
+        scope: `"layer"` (each weight has a sparsity of its own) or `"global"` (one threshold for all).
+        distribution: for `"layer"`: `"uniform"` or `"erk"`.
+        criterion: `"magnitude"` or `"saliency"`, the score of a weight.
+        regrow: `None`, or `"gradient"`: masks give weights back where the gradient is large.
+
+    Raises:
+        ValueError: for an argument outside its range, or two that contradict.
+
+    >>> Method().needs_gradients, Method(criterion="saliency").needs_gradients
+    (False, True)
+    """
+
+    pattern: Pattern = UNSTRUCTURED
+    scope: str = "layer"
+    distribution: str = "uniform"
+    criterion: str = "magnitude"
+    regrow: str | None = None
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.pattern, Pattern):
+            raise ValueError(
+                f"`pattern` must be None, block(...), n_of_m(...) or channel(). Received: pattern={self.pattern!r}."
+            )
+        _require_one_of("scope", self.scope, SCOPES)
+        _require_one_of("distribution", self.distribution, DISTRIBUTIONS)
+        _require_one_of("criterion", self.criterion, CRITERIA)
+        if self.regrow is not None:
+            _require_one_of("regrow", self.regrow, ("gradient",))
+        if self.scope == "global" and self.distribution != "uniform":
+            raise ValueError(
+                'scope="global" spreads the zeros itself; leave `distribution` out, or use scope="layer". '
+                f"Received: distribution={self.distribution!r}."
+            )
+        if self.pattern.least_sparsity and self.distribution == "erk":
+            raise ValueError(
+                'n_of_m needs the same sparsity in every weight; use distribution="uniform". '
+                f"Received: pattern={self.pattern}, distribution='erk'."
+            )
+        if self.regrow and (self.needs_graph or self.scope != "layer" or self.criterion != "magnitude"):
+            raise ValueError(
+                'regrow="gradient" exchanges single weights of each layer by magnitude; leave `pattern`, `scope` and '
+                f"`criterion` at their defaults. Received: pattern={self.pattern}, scope={self.scope!r}, "
+                f"criterion={self.criterion!r}."
+            )
+
+    @property
+    def needs_gradients(self) -> bool:
+        """Whether `masks` wants a record of gradients."""
+        return self.regrow is not None or self.criterion == "saliency"
+
+    @property
+    def needs_graph(self) -> bool:
+        """Whether `masks` wants to know which axes are output channels."""
+        return self.pattern != UNSTRUCTURED
+
+    @property
+    def prunes_channels(self) -> bool:
+        """Whether biases and normalisation go with the kernels."""
+        return isinstance(self.pattern, Channel)
+
+    def masks(
+        self,
+        weights: Mapping[str, np.ndarray],
+        sparsity: float,
+        *,
+        pruned: Mapping[str, np.ndarray],
+        outputs: Mapping[str, tuple[int, ...]],
+        record: Mapping[str, np.ndarray] | None = None,
+        regrown_fraction: float = 0.0,
+    ) -> tuple[dict[str, np.ndarray], dict[str, float]]:
+        """The masks of some weights at a sparsity.
+
+        Args:
+            weights: path -> value.
+            sparsity: fraction of zeros over all of them, in [0, 1).
+            pruned: path -> bool of the weight's shape, True where it is pruned already.
+            outputs: path -> the axes that are output channels.
+            record: path -> saliency, or the gradient's magnitude where weights regrow; `None` before any gradient,
+                when magnitude alone decides.
+            regrown_fraction: of the kept weights, in [0, 1].
+
+        Returns:
+            path -> bool, True where a weight is kept; and path -> the fraction of zeros that was asked for.
+
+        Raises:
+            ValueError: for weights that are not finite; the path is named.
+        """
+        if self.scope == "global":
+            return self._global_masks(weights, sparsity, pruned, outputs, record)
+        shapes = [value.shape for value in weights.values()]
+        targets = dict(zip(weights, distribute(shapes, sparsity, self.distribution), strict=True))
+        masks = {}
+        for path, target in targets.items():
+            if self.regrow and record is not None and regrown_fraction:
+                masks[path] = regrown_mask(
+                    weights[path], record[path], target, regrown_fraction, pruned=pruned[path], name=repr(path)
+                )
+            else:
+                scores = self._scores(weights[path], None if record is None else record[path])
+                masks[path] = layer_mask(
+                    scores, target, self.pattern, pruned=pruned[path], outputs=outputs[path], name=repr(path)
+                )
+        return masks, targets
+
+    def _global_masks(
+        self,
+        weights: Mapping[str, np.ndarray],
+        sparsity: float,
+        pruned: Mapping[str, np.ndarray],
+        outputs: Mapping[str, tuple[int, ...]],
+        record: Mapping[str, np.ndarray] | None,
+    ) -> tuple[dict[str, np.ndarray], dict[str, float]]:
+        masks = global_masks(
+            [self._scores(value, None if record is None else record[path]) for path, value in weights.items()],
+            sparsity,
+            self.pattern,
+            pruned=[pruned[path] for path in weights],
+            outputs=[outputs[path] for path in weights],
+            names=[repr(path) for path in weights],
+        )
+        named = dict(zip(weights, masks, strict=True))
+        return named, {path: 1 - np.count_nonzero(mask) / mask.size for path, mask in named.items()}
+
+    def _scores(self, weight: np.ndarray, saliency: np.ndarray | None) -> np.ndarray:
+        if self.criterion == "magnitude" or saliency is None:
+            return np.abs(np.asarray(weight, np.float32))
+        return saliency
+
+
+def _require_one_of(name: str, value: object, allowed: tuple[str, ...]) -> None:
+    if value not in allowed:
+        raise ValueError(f"`{name}` must be one of {', '.join(allowed)}. Received: {name}={value!r}.")
