@@ -202,6 +202,7 @@ class PruningScheduleCallback(CompressionCallback):
         """Zeros the pruned weights once more and counts them: averages (`use_ema`) replace weights after the fit."""
         self._project()
         self._warn_if_cut_short(self.lifecycle.step)
+        self._warn_if_incomplete()
         for path, masked in self._masked.items():
             zeros = int(np.count_nonzero(compat.read(self._weights[path]) == 0))
             promised = int(np.count_nonzero(~masked.mask))
@@ -237,6 +238,20 @@ class PruningScheduleCallback(CompressionCallback):
                     f"{reached:.4f} of {final:.4f}; let it end earlier, or train longer.",
                     stacklevel=2,
                 )
+
+    def _warn_if_incomplete(self) -> None:
+        least = self.method.pattern.least_sparsity
+        below = {path: target for path, target in self._targets().items() if target < least - 1e-6}
+        if below:
+            warnings.warn(
+                "A group of the pattern may keep too many weights: the schedule ended at "
+                f"{min(below.values()):.4f}, and {self.method.pattern} needs {least:.4f}; raise it. "
+                f"Received: {', '.join(below)}.",
+                stacklevel=2,
+            )
+
+    def _targets(self) -> dict[str, float]:
+        return {path: self.lifecycle.targets.get(path, 0.0) for path in self._weights}
 
     def _prune(self, group: _Group, sparsity: float) -> None:
         record = self._record.read() if self._record else None

@@ -13,8 +13,10 @@ import numpy as np
 from segopt_callbacks import (
     ClusterOnTrainEndCallback,
     CompressionSummaries,
+    ConstantSparsity,
     ExportQuantizedCallback,
     PruningScheduleCallback,
+    channel,
     compat,
 )
 from segopt_callbacks.compat import keras
@@ -132,6 +134,24 @@ def check_pruned(model: Any, history: Any, path: Path) -> None:
     assert history.history["sparsity"][-1] == sum(zeros(model).values()) / total
 
 
+def check_pruned_by_channel(model: Any, history: Any, path: Path) -> None:
+    counts = []
+    for value in kernels(model).values():
+        matrix = value.reshape(-1, value.shape[-2] if value.shape[-1] == 1 else value.shape[-1])  # depthwise
+        dead = int((~matrix.any(0)).sum())
+        assert (value == 0).sum() == dead * len(matrix)
+        counts.append((matrix.shape[1], dead))
+    assert counts.pop() == (3, 0)  # the model's output
+    assert set(counts) <= {(8, 4), (3, 1)}
+
+
+def check_pruned_globally(model: Any, history: Any, path: Path) -> None:
+    sizes = {name: value.size for name, value in kernels(model).items()}
+    assert sum(zeros(model).values()) == round(0.8 * sum(sizes.values()))
+    assert all(zeros(model)[name] < size for name, size in sizes.items())
+    assert history.history["sparsity"][-1] == sum(zeros(model).values()) / sum(sizes.values())
+
+
 def check_clustered(model: Any, history: Any, path: Path) -> None:
     assert all(2 <= np.unique(value).size <= 6 for value in kernels(model).values())
 
@@ -165,6 +185,14 @@ class Kind:
 
 KINDS = (
     Kind("prune", lambda path: PruningScheduleCallback(0.8), check_pruned),
+    Kind("prune_channels", lambda path: PruningScheduleCallback(0.5, pattern=channel()), check_pruned_by_channel),
+    Kind(
+        "prune_by_saliency",
+        lambda path: PruningScheduleCallback(
+            ConstantSparsity(0.8, begin_step=2, frequency=2), scope="global", criterion="saliency"
+        ),
+        check_pruned_globally,
+    ),
     Kind("cluster", lambda path: ClusterOnTrainEndCallback(6), check_clustered),
     Kind(
         "export",

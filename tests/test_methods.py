@@ -98,6 +98,16 @@ def test_a_pattern_holds_after_every_step(pattern):
         assert zeros(model) == {path: round(0.6 * value.size) for path, value in kernels(model).items()}
 
 
+@pytest.mark.parametrize(
+    "schedule", [lambda step: (True, 0.3), ramp_by_epoch(0.6, 1, 9)], ids=["callable", "cut short"]
+)
+@pytest.mark.filterwarnings("ignore:The schedule does not reach:UserWarning")
+def test_a_pattern_that_stays_incomplete_is_told(schedule):
+    model = compiled(conformance.functional())
+    with pytest.warns(UserWarning, match=r"needs 0\.5000; raise it.*kernel"):
+        fit(model, PruningScheduleCallback(schedule, pattern=n_of_m(2, 4)))
+
+
 def test_global_scope_is_exact_over_all_weights_after_every_step():
     model = compiled(Segmenter())
     watch = Watch()
