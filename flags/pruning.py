@@ -9,7 +9,8 @@ from absl import flags as absl_flags
 
 from flags.rules import require, require_switch
 
-DISTRIBUTIONS = ("erk", "uniform")
+DISTRIBUTIONS = ("erk", "uniform", "global")
+PATTERNS = ("none", "block", "n_of_m", "channel")
 
 
 def define(values: absl_flags.FlagValues) -> None:
@@ -23,7 +24,10 @@ def define(values: absl_flags.FlagValues) -> None:
     require(values, "prune_frequency", lambda value: value >= 1, "a whole number of steps of at least 1")
     require(values, "filters", _are_regexes, "regular expressions", "escape what is special in them")
     absl_flags.register_multi_flags_validator(["prune_begin", "prune_end"], _check_order, flag_values=values)
-    names = ["target_sparsity", "prune_begin", "prune_end", "prune_frequency", "distribution"]
+    absl_flags.register_multi_flags_validator(
+        ["pattern", "distribution", "target_sparsity"], _check_pattern, flag_values=values
+    )
+    names = ["target_sparsity", "prune_begin", "prune_end", "prune_frequency", "distribution", "pattern"]
     require_switch(values, ("prune",), names)
 
 
@@ -53,8 +57,16 @@ def _define(values: absl_flags.FlagValues) -> None:
         "distribution",
         "erk",
         DISTRIBUTIONS,
-        "How the zeros spread over the weights: erk (small weights stay dense, their mean meets the target) or "
-        "uniform (each meets the target). A name.",
+        "How the zeros spread over the weights: erk (small weights stay dense, their mean meets the target), uniform "
+        "(each meets the target) or global (one threshold for all, their mean meets the target). A name.",
+        flag_values=values,
+    )
+    absl_flags.DEFINE_enum(
+        "pattern",
+        "none",
+        PATTERNS,
+        "What is pruned together: none (each weight by itself), block (1 input by 4 output channels), n_of_m (2 of 4 "
+        "input channels are kept; needs --distribution=uniform) or channel (whole output channels). A name.",
         flag_values=values,
     )
     absl_flags.DEFINE_multi_string(
@@ -79,5 +91,21 @@ def _check_order(current: dict[str, Any]) -> bool:
         raise absl_flags.ValidationError(
             f"--prune_begin must be smaller than --prune_end; lower it. Received: --prune_begin={begin} "
             f"--prune_end={end}."
+        )
+    return True
+
+
+def _check_pattern(current: dict[str, Any]) -> bool:
+    if current["pattern"] != "n_of_m":
+        return True
+    if current["distribution"] == "erk":
+        raise absl_flags.ValidationError(
+            "--pattern=n_of_m needs the same sparsity in every weight; add --distribution=uniform. Received: "
+            "--distribution=erk --pattern=n_of_m."
+        )
+    if current["target_sparsity"] < 0.5:
+        raise absl_flags.ValidationError(
+            "--pattern=n_of_m needs a --target_sparsity of at least 0.5; raise it. Received: "
+            f"--pattern=n_of_m --target_sparsity={current['target_sparsity']}."
         )
     return True

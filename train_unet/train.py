@@ -147,6 +147,7 @@ def make_compression(values: Any, *, steps: int) -> list[Any]:
         end=values.prune_end,
         frequency=values.prune_frequency,
         distribution=values.distribution,
+        pattern=values.pattern,
         cluster=values.cluster,
         number_of_clusters=values.number_of_clusters,
         filters=values.filters,

@@ -16,6 +16,9 @@ from segopt_callbacks import (
     ExportQuantizedCallback,
     PolynomialDecay,
     PruningScheduleCallback,
+    block,
+    channel,
+    n_of_m,
 )
 from segopt_callbacks.compat import keras
 from train_unet.losses import SegmentationLoss, class_ious, mean_iou
@@ -64,6 +67,7 @@ def compression_callbacks(
     end: float = 0.6,
     frequency: int = 20,
     distribution: str = "erk",
+    pattern: str = "none",
     cluster: bool = False,
     number_of_clusters: int = 16,
     filters: Sequence[str] = (),
@@ -77,7 +81,8 @@ def compression_callbacks(
         begin: when pruning begins, as a fraction of the training in [0, 1].
         end: when the target is reached, as a fraction of the training in [0, 1].
         frequency: steps from one raise to the next.
-        distribution: `"erk"` or `"uniform"`.
+        distribution: `"erk"`, `"uniform"` or `"global"`.
+        pattern: `"none"`, `"block"` (1 by 4), `"n_of_m"` (2 of 4) or `"channel"`.
         cluster: whether to cluster.
         number_of_clusters: distinct values in each weight.
         filters: regular expressions on the weights' paths; empty for every kernel.
@@ -85,7 +90,11 @@ def compression_callbacks(
     chosen: list[Any] = []
     if prune:
         schedule = PolynomialDecay(0.0, target_sparsity, *prune_steps(begin, end, steps), frequency=frequency)
-        chosen.append(PruningScheduleCallback(schedule, list(filters) or None, distribution=distribution))
+        patterns = {"none": None, "block": block(1, 4), "n_of_m": n_of_m(2, 4), "channel": channel()}
+        spread = {"scope": "global"} if distribution == "global" else {"distribution": distribution}
+        chosen.append(
+            PruningScheduleCallback(schedule, list(filters) or None, pattern=patterns[pattern], **spread)  # type: ignore[arg-type]
+        )
     if cluster:
         chosen.append(ClusterOnTrainEndCallback(number_of_clusters, list(filters) or None))
     return chosen
