@@ -127,9 +127,21 @@ def iterations(model: Any) -> int:
     return 0 if optimizer is None else int(read(optimizer.iterations))
 
 
-def averages_weights(model: Any) -> bool:
-    """Whether the optimizer keeps an average of the weights, which `fit` or a callback puts in their place."""
-    return bool(getattr(_inner_optimizer(model), "use_ema", False))
+def averages_of(model: Any, variable: Variable) -> list[Variable]:
+    """The averages of `variable` that the model's optimizer keeps (`use_ema`); none before its first step.
+
+    `fit` puts them in the weights' place when it ends, `SwapEMAWeights` while it evaluates and saves.
+    """
+    optimizer = _inner_optimizer(model)
+    found = []
+    for one in getattr(optimizer, "optimizers", [optimizer]):  # Keras 3: MultiOptimizer
+        averages = getattr(one, "_model_variables_moving_average", None)
+        if averages:
+            places = one._index_dict if is_keras_2(one) else one._trainable_variables_indices
+            place = places.get(one._var_key(variable))
+            if place is not None and averages[place] is not None:
+                found.append(averages[place])
+    return found
 
 
 def _inner_optimizer(model: Any) -> Any:

@@ -15,6 +15,7 @@ matter:
 from __future__ import annotations
 
 import contextlib
+import functools
 import warnings
 import weakref
 from collections.abc import Callable
@@ -24,7 +25,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from segopt_callbacks import compat
-from segopt_callbacks.projections import Attachments, Masked
+from segopt_callbacks.projections import Attachments, Masked, WithAverages
 
 
 class Stage(IntEnum):
@@ -152,8 +153,9 @@ class Lifecycle:
         self.constrain(self.selected[path], masked)
 
     def constrain(self, variable: Any, masked: Masked) -> None:
-        """Makes the optimizer keep `masked`'s zeros in any variable from now on."""
-        self._attachments.attach(variable, masked)
+        """Makes the optimizer keep `masked`'s zeros in any variable, and in its averages of it, from now on."""
+        averages = functools.partial(compat.averages_of, self.model, variable)
+        self._attachments.attach(variable, WithAverages(masked, averages))
 
     def on_release(self, hook: Callable[[], None]) -> None:
         """Calls `hook` when the model is let go."""

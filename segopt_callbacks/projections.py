@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -36,6 +37,27 @@ class Masked:
     def mask(self, mask: np.ndarray) -> None:
         """Replaces the mask, on every replica."""
         self._kept.assign(mask)
+
+
+class WithAverages:
+    """A projection of a weight that takes the optimizer's averages of it (`use_ema`) along.
+
+    The optimizer calls it inside the step, once the averages are updated. They are looked up there: an optimizer makes
+    them when its first step is traced.
+
+    Args:
+        projection: what to apply to the weight and to its averages.
+        averages: returns the variables that hold averages of the weight.
+    """
+
+    def __init__(self, projection: compat.Constraint, averages: Callable[[], Sequence[compat.Variable]]) -> None:
+        self._projection = projection
+        self._averages = averages
+
+    def __call__(self, weight: Any) -> Any:
+        for average in self._averages():
+            compat.assign(average, self._projection(average))
+        return self._projection(weight)
 
 
 @dataclass(frozen=True)

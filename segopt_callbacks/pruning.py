@@ -213,7 +213,7 @@ class PruningScheduleCallback(CompressionCallback):
                 )
 
     def holds(self) -> bool:
-        """Whether every pruned weight is zero now."""
+        """Whether every pruned weight is zero now, and every average that the optimizer keeps of it."""
         return not any(np.any(compat.read(variable)[~masked.mask]) for variable, masked in self._projections())
 
     def sparsity(self) -> float:
@@ -287,7 +287,11 @@ class PruningScheduleCallback(CompressionCallback):
 
     def _projections(self) -> list[tuple[Any, Masked]]:
         kernels = [(self._weights[path], masked) for path, masked in self._masked.items()]
-        return kernels + self._followers.masked
+        return [
+            (copy, masked)
+            for variable, masked in kernels + self._followers.masked
+            for copy in (variable, *compat.averages_of(self.model, variable))
+        ]
 
     def _project(self) -> None:
         for variable, masked in self._projections():
@@ -299,7 +303,7 @@ class PruningScheduleCallback(CompressionCallback):
         if self.holds():
             return
         self._project()
-        if not self._is_bypassed and not compat.averages_weights(self.model):
+        if not self._is_bypassed:
             self._is_bypassed = True
             warnings.warn(
                 "The model's train_step writes weights without the optimizer, so that no constraint runs; pruned "
