@@ -6,6 +6,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from segopt_callbacks.best import AtTargetSparsity
     from segopt_callbacks.clustering import ClusterOnTrainEndCallback, cluster_model
     from segopt_callbacks.export.callback import ExportQuantizedCallback, export_model
     from segopt_callbacks.patterns import block, channel, n_of_m
@@ -14,6 +15,7 @@ if TYPE_CHECKING:
     from segopt_callbacks.summaries import CompressionSummaries
 
 __all__ = [
+    "AtTargetSparsity",
     "ClusterOnTrainEndCallback",
     "CompressionSummaries",
     "ConstantSparsity",
@@ -31,6 +33,7 @@ __all__ = [
 
 # TensorFlow takes seconds to import, and `segopt-sizes` does without it: a name is imported when it is first used.
 _HOMES = {
+    "AtTargetSparsity": "best",
     "ClusterOnTrainEndCallback": "clustering",
     "CompressionSummaries": "summaries",
     "ConstantSparsity": "schedules",

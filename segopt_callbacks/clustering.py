@@ -94,6 +94,15 @@ class ClusterOnTrainEndCallback(CompressionCallback):
         self._weights = select_weights(self.model, self.filters)
         self.lifecycle.claim(self, self._weights)
 
+    def prepare(self) -> None:
+        """Makes sure that nobody has promised the zeros that clustering would take."""
+        pruned = self._weights.keys() & self.lifecycle.masks.keys()
+        if pruned and not self.preserve_sparsity:
+            raise ValueError(
+                "Pruned weights must keep their zeros; set preserve_sparsity=True, or give each callback `filters` of "
+                f"its own. Received: preserve_sparsity=False for the pruned {', '.join(sorted(pruned))}."
+            )
+
     def finish(self, logs: Any = None) -> None:
         """Clusters the weights."""
         errors = _cluster(self._weights, self.number_of_clusters, self.preserve_sparsity)

@@ -22,11 +22,20 @@ Variable = Any  # keras.Variable (Keras 3) or tf.Variable (Keras 2)
 Constraint = Callable[[Any], Any]
 
 
+def take_after(wrapper: Any, callback: Any) -> None:
+    """Makes `fit` treat `wrapper` as it would treat the `callback` in it."""
+    wrapper._supports_tf_logs = getattr(callback, "_supports_tf_logs", False)
+    for name in ("_chief_worker_only", *(f"_implements_{mode}_batch_hooks" for mode in ("train", "test", "predict"))):
+        if hasattr(callback, name):  # callbacks of Keras 2
+            setattr(wrapper, name, getattr(callback, name))
+
+
 class Callback(KerasCallback):
     """A callback that the `fit` of either Keras accepts, whichever of them `tf.keras` is."""
 
     _supports_tf_logs = True  # Keras 2: hand over tensors, so that no step waits for its logs
     _chief_worker_only = None
+    params: Any = None  # Keras 2 has none before set_params
 
     def set_model(self, model: Any) -> None:
         """Remembers the model that `fit` trains."""
@@ -213,22 +222,28 @@ def has_weights(model: Any) -> bool:
     return bool(model.built) and bool(model.weights)
 
 
-def batch_inputs(iterator: Any) -> Any:
-    """The inputs in what `iterator` yields (`x`, `(x, y)` or `(x, y, sample_weight)`), as `tf.TensorSpec`s."""
+def batch_inputs(iterator: Any) -> tuple[Any, Any]:
+    """What the model takes, from the batches of a fit or of `train_on_batch`.
+
+    Args:
+        iterator: what is given to the compiled step; its elements are `x`, `(x, y)` or `(x, y, sample_weight)`.
+
+    Returns:
+        structure of `tf.TensorSpec`, and an iterator over the same batches.
+    """
+    if not hasattr(iterator, "element_spec"):  # train_on_batch of Keras 3: a generator of one batch
+        batches = list(iterator)
+        tensors = tf.nest.map_structure(tf.convert_to_tensor, batches[0][0])
+        specs = tf.nest.map_structure(lambda leaf: tf.TensorSpec((None, *leaf.shape[1:]), leaf.dtype), tensors)
+        return specs, iter(batches)
     spec = iterator.element_spec
     spec = getattr(spec, "_value_specs", (spec,))[0]  # PerReplicaSpec of MirroredStrategy in Keras 2
     inputs = spec[0] if isinstance(spec, tuple | list) else spec
-    return tf.nest.map_structure(lambda leaf: getattr(leaf, "_value_specs", (leaf,))[0], inputs)
+    return tf.nest.map_structure(lambda leaf: getattr(leaf, "_value_specs", (leaf,))[0], inputs), iterator
 
 
-def build_from_batch(model: Any, iterator: Any) -> None:
-    """Builds the model by a symbolic call with the shapes of what `iterator` yields.
-
-    Args:
-        model: the unbuilt model.
-        iterator: what `fit` gives to the compiled step; its elements are `x`, `(x, y)` or `(x, y, sample_weight)`.
-    """
-    inputs = batch_inputs(iterator)
+def build_from_inputs(model: Any, inputs: Any) -> None:
+    """Builds the model by a symbolic call with `inputs`, a structure of `tf.TensorSpec`."""
     if is_keras_2(model):
         import tf_keras
 
@@ -266,31 +281,58 @@ def drop_train_function(model: Any) -> None:
     model.train_function = None
 
 
-def before_first_step(model: Any, hook: Callable[[Any], None], on_interrupt: Callable[[], None]) -> None:
-    """Calls `hook(iterator)` before the first step of the fit that is starting, then runs a freshly made step."""
+def before_first_step(model: Any, hook: Callable[[Any], Any], on_interrupt: Callable[[], None]) -> None:
+    """Calls `hook(iterator)` before the first step of the fit that is starting, then runs a freshly made step.
+
+    `hook` returns the iterator for that step.
+    """
 
     def first_step(iterator: Any) -> Any:
-        hook(iterator)
+        iterator = hook(iterator)
         remake_train_function(model, on_interrupt)
         return model.train_function(iterator)
 
     model.train_function = first_step
 
 
-def after_callbacks(model: Any, hook: Callable[[], None]) -> None:
-    """Calls `hook` once the `on_train_end` of the user's callbacks have run.
+def running_callbacks(model: Any) -> Any:
+    """The `CallbackList` that calls us now: the one of the running `fit`, or of the user's own loop over `model`.
 
-    `fit` appends its History behind them; its own `on_train_end` is empty, so the hook takes that place for one call.
+    Its `callbacks` are everybody's, in order. `fit` hands it to nobody, so it is looked for among the calling frames.
+
+    Returns:
+        the list; `None` where hooks are called one by one.
     """
-    history = model.history
-    original = history.on_train_end
+    frame = inspect.currentframe()
+    while frame is not None:
+        caller: Any = frame.f_locals.get("self")
+        if _is_callback_list(caller) and getattr(caller, "model", None) is model:
+            return caller
+        frame = frame.f_back
+    return None
+
+
+def _is_callback_list(candidate: Any) -> bool:
+    return any(base.__name__ == "CallbackList" and "keras" in base.__module__ for base in type(candidate).__mro__)
+
+
+def after_callbacks(callbacks: Any, hook: Callable[[], None]) -> Callable[[], None]:
+    """Calls `hook` once, when the `on_train_end` of everybody in the `CallbackList` has run.
+
+    Returns:
+        what takes the hook away, called or not.
+    """
+
+    def forget() -> None:
+        vars(callbacks).pop("on_train_end", None)
 
     def on_train_end(logs: Any = None) -> None:
-        del history.on_train_end
-        original(logs)
+        forget()
+        callbacks.on_train_end(logs)
         hook()
 
-    history.on_train_end = on_train_end
+    callbacks.on_train_end = on_train_end
+    return forget
 
 
 # --- inference -------------------------------------------------------------------------------------------------------

@@ -6,16 +6,19 @@ matter:
 1. `on_train_begin`: each joins; `select` where the model is built already.
 2. first `on_epoch_begin`, after all `on_train_begin` have run and `BackupAndRestore` with them: `prepare`. A model that
    is not built is built at the first step, from the shapes of the data, and prepared then.
-3. first `on_train_end` of ours: the weights are finished (pruned, then clustered), so that whoever saves the model
-   behind us saves the finished one.
+3. first `on_train_end` of ours: the weights are finished (the best ones restored, pruned, clustered), so that whoever
+   saves the model behind us saves the finished one.
 4. behind the last `on_train_end` of the user's: weights that somebody replaced meanwhile (`EarlyStopping` restores
    there) are finished again, constraints are put back, then exports and reports are made.
+
+Outside `fit` the same hooks are called by the user's own loop, best through a `CallbackList`.
 """
 
 from __future__ import annotations
 
 import contextlib
 import functools
+import math
 import warnings
 import weakref
 from collections.abc import Callable
@@ -25,6 +28,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from segopt_callbacks import compat
+from segopt_callbacks.best_kept import BestKept
 from segopt_callbacks.projections import Attachments, Masked, WithAverages
 
 
@@ -35,6 +39,7 @@ class Stage(IntEnum):
     CLUSTER = 2
     EXPORT = 3
     SUMMARIZE = 4
+    JUDGE = 5
 
 
 class CompressionCallback(compat.Callback):
@@ -70,12 +75,19 @@ class CompressionCallback(compat.Callback):
     def prepare(self) -> None:
         """Attaches to the chosen weights, before the first step."""
 
+    def restore(self, logs: Any = None) -> None:
+        """Puts the best weights in place, before any are finished."""
+
     def finish(self, logs: Any = None) -> None:
         """Does what is to be done after the fit."""
 
     def holds(self) -> bool:
         """Whether the weights are as `finish` left them."""
         return True
+
+    def at_target_since(self) -> int | None:
+        """The step since which the weights have their final sparsity; `None` until they have it."""
+        return 0
 
 
 class Lifecycle:
@@ -104,7 +116,9 @@ class Lifecycle:
         self._claims: dict[tuple[Stage, str], CompressionCallback] = {}
         self._attachments = Attachments()
         self._updates_before_fit = updates_before_fit
-        self._history = getattr(model, "history", None)
+        self._callbacks = compat.running_callbacks(model)
+        self._best_kept = BestKept(self._callbacks.callbacks if self._callbacks else ())
+        self._forget = compat.after_callbacks(self._callbacks, self._close) if self._callbacks else lambda: None
         self._epoch: int | None = None
         self._epoch_start = 0
         self._is_prepared = self._weights_are_finished = self._is_closed = False
@@ -119,7 +133,7 @@ class Lifecycle:
         """
         model = member.model
         lifecycle = cls._running.get(model)
-        if lifecycle is None or not lifecycle._is_joinable():
+        if lifecycle is None or not lifecycle._is_joinable(member):
             if lifecycle is not None:
                 lifecycle._release()  # an earlier fit was interrupted and never ended
             lifecycle = cls._running[model] = cls(model, member._updates_before_fit)
@@ -129,8 +143,9 @@ class Lifecycle:
             member.select()
         return lifecycle
 
-    def _is_joinable(self) -> bool:
-        return self._epoch is None and self._history is getattr(self.model, "history", None)
+    def _is_joinable(self, member: CompressionCallback) -> bool:
+        is_same_fit = self._callbacks is compat.running_callbacks(self.model)
+        return is_same_fit and self._epoch is None and member not in self._members
 
     def claim(self, member: CompressionCallback, weights: dict[str, Any]) -> None:
         """Records that `member` changes `weights`.
@@ -156,6 +171,7 @@ class Lifecycle:
         """Makes the optimizer keep `masked`'s zeros in any variable, and in its averages of it, from now on."""
         averages = functools.partial(compat.averages_of, self.model, variable)
         self._attachments.attach(variable, WithAverages(masked, averages))
+        self.on_release(masked.let_go)
 
     def on_release(self, hook: Callable[[], None]) -> None:
         """Calls `hook` when the model is let go."""
@@ -170,12 +186,8 @@ class Lifecycle:
         """Prepares everybody at the first epoch, and counts steps from there."""
         if self._epoch is None:
             self.step = self._resumed_step(epoch)
-            if getattr(self.model, "history", None) is not None:
-                compat.after_callbacks(self.model, self._close)
             if compat.is_built(self.model) and self._knows_inputs():
-                self._prepare()
-                if self._attachments:
-                    compat.remake_train_function(self.model, self._release)
+                self._prepare_at_once()
             else:
                 compat.before_first_step(self.model, self._build_and_prepare, self._release)
         if epoch != self._epoch:
@@ -195,8 +207,33 @@ class Lifecycle:
 
     def step_after(self, batch: int) -> int:
         """The step that training has come to when `batch` (counted in its epoch, from 0) has ended."""
+        if self._epoch is None:
+            raise RuntimeError(
+                "The hooks of an epoch must be called in order; call on_epoch_begin before the epoch's first step. "
+                f"Received: on_train_batch_end({batch}) before any."
+            )
+        if not self._is_prepared:
+            self._prepare_late()
+        self._best_kept.look(self.sparsity, self.step)
         self.step = self._epoch_start + batch + 1
         return self.step
+
+    @property
+    def sparsity(self) -> float:
+        """Fraction of zeros that the schedules ask for now, over all pruned weights, in [0, 1)."""
+        sizes = {path: math.prod(self.selected[path].shape) for path in self.targets}
+        return sum(self.targets[path] * size for path, size in sizes.items()) / max(sum(sizes.values()), 1)
+
+    @property
+    def prunes(self) -> bool:
+        """Whether a callback of this fit prunes."""
+        return any(member.stage == Stage.PRUNE for member in self._members)
+
+    def at_target(self, *, whole_epoch: bool = False) -> bool:
+        """Whether all weights have their final sparsity; with `whole_epoch`, since the epoch began at least."""
+        since = [member.at_target_since() for member in self._members]
+        latest = self._epoch_start if whole_epoch else self.step
+        return all(step is not None and step <= latest for step in since)
 
     def _resumed_step(self, epoch: int) -> int:
         # BackupAndRestore brings back the optimizer's count; with `initial_epoch` alone, epochs are what is known.
@@ -204,13 +241,19 @@ class Lifecycle:
         steps_per_epoch = (self._members[0].params or {}).get("steps") or 0
         return max(restored, epoch * steps_per_epoch)
 
-    def _build_and_prepare(self, iterator: Any) -> None:
-        self.inputs = compat.batch_inputs(iterator)
+    def _build_and_prepare(self, iterator: Any) -> Any:
+        self.inputs, iterator = compat.batch_inputs(iterator)
         if not compat.is_built(self.model):
-            compat.build_from_batch(self.model, iterator)
+            compat.build_from_inputs(self.model, self.inputs)
         for member in self._members:
             member.select()
         self._prepare()
+        return iterator
+
+    def _prepare_at_once(self) -> None:
+        self._prepare()
+        if self._attachments:
+            compat.remake_train_function(self.model, self._release)
 
     def _prepare(self) -> None:
         self._is_prepared = True
@@ -222,23 +265,41 @@ class Lifecycle:
         self._logs = logs
         self._ended.append(member)
         if not self._is_prepared:
-            self._prepare_without_a_step()
+            self._prepare_late()
         if not self._weights_are_finished:
             self._weights_are_finished = True
-            self._finish_weights()
-        if len(self._ended) == len(self._members) and getattr(self.model, "history", None) is None:
+            self._best_kept.look(self.sparsity, self.step)
+            self._best_kept.warn(self.sparsity)
+            self._finish_weights(restore=True)
+        if len(self._ended) == len(self._members) and self._callbacks is None:
             self._close()
 
-    def _prepare_without_a_step(self) -> None:
+    def _prepare_late(self) -> None:
+        """For a fit without steps, and for a loop whose steps do not pass through the model's `train_function`."""
         if not compat.has_weights(self.model):
             raise ValueError(
                 "A model must be built to be compressed; fit it for at least one step, or call it on data first. "
                 f"Received: {self.model.name!r}, not built, and a fit without steps."
             )
-        self.begin_epoch(0)
+        if self._epoch is None:
+            self.begin_epoch(0)
+        if not self._is_prepared:
+            self._prepare_built()
 
-    def _finish_weights(self) -> None:
+    def _prepare_built(self) -> None:
+        if not self._knows_inputs():
+            raise ValueError(
+                "A pattern must know what the model takes; train it by fit or train_on_batch, or build it from "
+                f"keras.Input. Received: {self.model.name!r}, whose inputs are not known."
+            )
+        for member in self._members:
+            member.select()
+        self._prepare_at_once()
+
+    def _finish_weights(self, *, restore: bool) -> None:
         try:
+            for member in self._members if restore else ():
+                member.restore(self._logs)
             for member in self._members:
                 if member.stage <= Stage.CLUSTER:
                     member.finish(self._logs)
@@ -251,13 +312,19 @@ class Lifecycle:
             return
         self._is_closed = True
         try:
-            if not all(member.holds() for member in self._members):
-                warnings.warn(
-                    "Another callback replaced the weights at the end of training (EarlyStopping with "
-                    "restore_best_weights?); they were pruned and clustered again, to values that no epoch evaluated.",
-                    stacklevel=2,
+            if broken := self._broken():
+                if Stage.PRUNE not in (member.stage for member in broken):  # pruning says so itself, with its figures
+                    warnings.warn(
+                        "Another callback replaced the weights at the end of training (EarlyStopping with "
+                        "restore_best_weights?); they were clustered again. Let it stand before ours in the list.",
+                        stacklevel=2,
+                    )
+                self._finish_weights(restore=False)
+            if broken := self._broken():
+                raise RuntimeError(
+                    "Pruned and clustered weights must stay so when training ends, but something writes to them. "
+                    f"Received: the promise of {', '.join(type(member).__name__ for member in broken)} broken."
                 )
-                self._finish_weights()
         finally:
             self._release()
         with contextlib.ExitStack() as finishes:  # what one raises keeps no other from its turn
@@ -265,8 +332,12 @@ class Lifecycle:
                 if member.stage > Stage.CLUSTER:
                     finishes.callback(member.finish, self._logs)
 
+    def _broken(self) -> list[CompressionCallback]:
+        return [member for member in self._members if not member.holds()]
+
     def _release(self) -> None:
         """Puts the constraints back, and drops the compiled step that holds ours."""
+        self._forget()
         self._running.pop(self.model, None)
         while self._on_release:
             self._on_release.pop()()

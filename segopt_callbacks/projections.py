@@ -23,6 +23,7 @@ class Masked:
 
     def __init__(self, shape: tuple[int, ...]) -> None:
         self._kept = tf.Variable(np.ones(shape, bool), trainable=False, name="mask")
+        self._last: np.ndarray | None = None
 
     def __call__(self, weight: Any) -> tf.Tensor:
         weight = tf.convert_to_tensor(weight)
@@ -31,12 +32,17 @@ class Masked:
     @property
     def mask(self) -> np.ndarray:
         """bool, the weight's shape, True where a weight is kept."""
-        return compat.read(self._kept)
+        return compat.read(self._kept) if self._last is None else self._last
 
     @mask.setter
     def mask(self, mask: np.ndarray) -> None:
         """Replaces the mask, on every replica."""
         self._kept.assign(mask)
+
+    def let_go(self) -> None:
+        """Prunes no more, even where a step that somebody keeps was traced with it; `mask` can still be read."""
+        self._last = self.mask
+        self._kept.assign(np.ones(self._kept.shape, bool))
 
 
 class WithAverages:

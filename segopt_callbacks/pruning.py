@@ -199,7 +199,9 @@ class PruningScheduleCallback(CompressionCallback):
             logs["sparsity"] = self.sparsity()
 
     def finish(self, logs: Any = None) -> None:
-        """Zeros the pruned weights once more and counts them: averages (`use_ema`) replace weights after the fit."""
+        """Zeros the pruned weights, should somebody have replaced them since the last step, and counts the zeros."""
+        if not self.holds() and not self._takes_over_zeros():
+            self._warn_of_other_weights()
         self._project()
         self._warn_if_cut_short(self.lifecycle.step)
         self._warn_if_incomplete()
@@ -215,6 +217,11 @@ class PruningScheduleCallback(CompressionCallback):
     def holds(self) -> bool:
         """Whether every pruned weight is zero now, and every average that the optimizer keeps of it."""
         return not any(np.any(compat.read(variable)[~masked.mask]) for variable, masked in self._projections())
+
+    def at_target_since(self) -> int | None:
+        """The step since which all weights have the sparsity that their schedule sets last; `None` until then."""
+        since = [group.timeline.at_target_since(self.lifecycle.last_step) for group in self._groups]
+        return None if None in since else max((step for step in since if step is not None), default=None)
 
     def sparsity(self) -> float:
         """Fraction of zeros over the selected weights, in [0, 1]."""
@@ -252,6 +259,27 @@ class PruningScheduleCallback(CompressionCallback):
 
     def _targets(self) -> dict[str, float]:
         return {path: self.lifecycle.targets.get(path, 0.0) for path in self._weights}
+
+    def _takes_over_zeros(self) -> bool:
+        # With regrowth the masks move while the sparsity stays: a restored epoch has its zeros in other places.
+        zeros = {path: compat.read(weight) == 0 for path, weight in self._weights.items()}
+        if any(np.count_nonzero(zeros[path]) < np.count_nonzero(~one.mask) for path, one in self._masked.items()):
+            return False
+        for path, masked in self._masked.items():
+            masked.mask = ~zeros[path]
+        self._followers.update({path: masked.mask for path, masked in self._masked.items()}, self._outputs)
+        return True
+
+    def _warn_of_other_weights(self) -> None:
+        masks = [masked.mask for masked in self._masked.values()]
+        promised = 1 - sum(np.count_nonzero(mask) for mask in masks) / sum(mask.size for mask in masks)
+        warnings.warn(
+            f"Another callback replaced the weights at the end of training, by weights of sparsity "
+            f"{self.sparsity():.4f} where the masks have {promised:.4f}; they were pruned once more, to values that no "
+            "epoch evaluated. If it restores the best epoch, let only epochs at the target sparsity count: "
+            "AtTargetSparsity(EarlyStopping(...)).",
+            stacklevel=2,
+        )
 
     def _prune(self, group: _Group, sparsity: float) -> None:
         record = self._record.read() if self._record else None
@@ -306,7 +334,8 @@ class PruningScheduleCallback(CompressionCallback):
         if not self._is_bypassed:
             self._is_bypassed = True
             warnings.warn(
-                "The model's train_step writes weights without the optimizer, so that no constraint runs; pruned "
-                "weights are zeroed at the end of each batch instead.",
+                "The training step runs no constraint: it writes weights without the optimizer, or it is a tf.function "
+                "that was traced before training began (trace it afterwards). Pruned weights are zeroed at the end of "
+                "each batch instead.",
                 stacklevel=2,
             )

@@ -264,11 +264,39 @@ class Timeline:
         end_step = getattr(schedule, "end_step", None)
         self.end_step: int | None = end_step if end_step is not None and end_step >= 0 else None
         self.final_sparsity = final_sparsity(schedule)
+        self._target = self.final_sparsity
+        self._sparsity, self._since = -1.0, 0
 
     def due(self, step: int) -> float | None:
         """The sparsity to prune to now, if the schedule has asked for one since it was asked last."""
         after, self._asked_until = self._asked_until, step
-        return last_update(self._schedule, after, step, end_step=self.end_step)
+        sparsity = last_update(self._schedule, after, step, end_step=self.end_step)
+        if sparsity is not None and sparsity != self._sparsity:
+            self._sparsity, self._since = sparsity, step
+        return sparsity
+
+    def at_target_since(self, last_step: int | None) -> int | None:
+        """The step since which `due` has asked for the final sparsity; `None` before.
+
+        Args:
+            last_step: of the fit; what any callable asks for last up to there is its final sparsity.
+
+        Raises:
+            ValueError: if neither the schedule nor `last_step` tells.
+
+        >>> timeline = Timeline(0.8, steps_per_epoch=4, epochs=1)
+        >>> timeline.at_target_since(None), timeline.due(0), timeline.at_target_since(None)
+        (None, 0.8, 0)
+        """
+        if self._target is None:
+            if last_step is None:
+                raise ValueError(
+                    'The final sparsity must be known for "best" to count at it; give `steps_per_epoch` to fit (or '
+                    "`epochs` and `steps` to the CallbackList), or use PolynomialDecay. Received: a schedule that does "
+                    "not tell, and a fit of unknown length."
+                )
+            self._target = self.reached(last_step)
+        return self._since if abs(self._sparsity - self._target) <= 1e-6 else None
 
     def reached(self, step: int) -> float:
         """The sparsity that a fit of so many steps leads to."""

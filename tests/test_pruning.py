@@ -67,7 +67,7 @@ def test_a_train_step_without_optimizer_is_noticed():
     """Fact 5: the constraint never runs; zeros are put back at each batch's end, and the user is told."""
     model = compiled(Bypassing(), metrics=None)
     watch = Watch()
-    with pytest.warns(UserWarning, match="without the optimizer"):
+    with pytest.warns(UserWarning, match="runs no constraint"):
         fit(model, PruningScheduleCallback(0.8), watch)
     assert all(seen == expected_zeros(model, 0.8) for seen in watch.seen)
 
