@@ -8,7 +8,13 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from segopt_callbacks import AtTargetSparsity, ClusterOnTrainEndCallback, PolynomialDecay, PruningScheduleCallback
+from segopt_callbacks import (
+    AtTargetSparsity,
+    ClusterOnTrainEndCallback,
+    ConstantSparsity,
+    PolynomialDecay,
+    PruningScheduleCallback,
+)
 from segopt_callbacks.compat import keras
 from tests import conformance
 from tests.conformance import IMAGES, LABELS, Segmenter, Watch, compiled, fit, kernels, zeros
@@ -119,6 +125,14 @@ def test_the_best_weights_are_restored_before_they_are_clustered(order):
     fit(fitted, score, *(callbacks[place] for place in order), epochs=3)
     assert all(np.unique(value).size <= 4 for value in kernels(fitted).values())
     assert_equal([value == 0 for value in kernels(fitted).values()], [value == 0 for value in score.seen[1]])
+
+
+def test_masks_that_move_at_the_target_come_back_with_the_best_weights():
+    schedule = ConstantSparsity(0.8, begin_step=1, end_step=16, frequency=1)
+    fitted, score = model(), Score()
+    fit(fitted, score, PruningScheduleCallback(schedule, regrow="gradient"), AtTargetSparsity(stopping()), epochs=4)
+    assert any((one == 0)[other != 0].any() for one, other in zip(score.seen[0], score.seen[-1], strict=True))
+    assert_equal(kernels(fitted).values(), score.seen[0])
 
 
 def test_everything_else_is_handed_on():

@@ -99,7 +99,7 @@ def test_steps_increase_over_fits_on_any_model(tmp_path):
     assert steps(tmp_path) == [4, 8, 12, 16, 20, 24]
 
 
-@pytest.mark.filterwarnings("ignore:The model's train_step writes weights without the optimizer")
+@pytest.mark.filterwarnings("ignore:The training step runs no constraint")
 def test_batches_count_where_no_optimizer_does(tmp_path):
     fit(compiled(Bypassing(), metrics=None), CompressionSummaries(tmp_path, 2), PruningScheduleCallback(0.5))
     log = written(tmp_path)
