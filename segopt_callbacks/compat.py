@@ -131,9 +131,12 @@ def set_constraint(variable: Variable, constraint: Constraint | None) -> None:
 
 
 def iterations(model: Any) -> int:
-    """Optimizer updates so far; 0 for a model that keeps optimizers of its own."""
+    """Batches that the optimizer has seen; 0 for a model that keeps optimizers of its own."""
     optimizer = _inner_optimizer(model)
-    return 0 if optimizer is None else int(read(optimizer.iterations))
+    if optimizer is None:
+        return 0
+    # `iterations` of Keras 3 counts a group of accumulated batches once.
+    return int(read(getattr(optimizer, "_iterations", optimizer.iterations)))
 
 
 def averages_of(model: Any, variable: Variable) -> list[Variable]:

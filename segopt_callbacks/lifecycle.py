@@ -42,6 +42,34 @@ class Stage(IntEnum):
     JUDGE = 5
 
 
+def resumed_step(epoch: int, steps_per_epoch: int | None, updates: int, updates_before_fit: int) -> int:
+    """How many steps of its run a fit has behind it when its first epoch begins.
+
+    Args:
+        epoch: the number of that epoch.
+        steps_per_epoch: `None` or 0 where it is not known.
+        updates: the optimizer's count now, after every `on_train_begin`.
+        updates_before_fit: the optimizer's count when `fit` was called.
+
+    Returns:
+        the step, 0 for a new run. What `BackupAndRestore` brought back counts from the beginning of its run. For a
+        model that was restored before the fit, epochs tell the step; its count does where their length is unknown, and
+        where it lies inside `epoch`: the checkpoint is from there. Otherwise the model was trained before that run.
+
+    >>> resumed_step(2, 10, updates=23, updates_before_fit=23), resumed_step(2, 10, updates=523, updates_before_fit=523)
+    (23, 20)
+    """
+    brought_back = updates - updates_before_fit
+    if brought_back > 0:
+        return max(brought_back, epoch * (steps_per_epoch or 0))
+    if not epoch and not brought_back:
+        return 0
+    if not steps_per_epoch:
+        return updates
+    begin = epoch * steps_per_epoch
+    return updates if begin <= updates < begin + steps_per_epoch else begin
+
+
 class CompressionCallback(compat.Callback):
     """Base of all our callbacks: joins the model's `Lifecycle`, and says what to do at each of its moments."""
 
@@ -60,6 +88,9 @@ class CompressionCallback(compat.Callback):
 
     def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
         self.lifecycle.begin_epoch(epoch)
+
+    def on_train_batch_begin(self, batch: int, logs: Any = None) -> None:
+        self.lifecycle.begin_batch(batch)
 
     def on_train_end(self, logs: Any = None) -> None:
         self.lifecycle.end(self, logs)
@@ -121,6 +152,7 @@ class Lifecycle:
         self._forget = compat.after_callbacks(self._callbacks, self._close) if self._callbacks else lambda: None
         self._epoch: int | None = None
         self._epoch_start = 0
+        self._has_begun = False
         self._is_prepared = self._weights_are_finished = self._is_closed = False
         self._logs: Any = None
 
@@ -205,6 +237,12 @@ class Lifecycle:
         params = self._members[0].params or {}
         return params["epochs"] * params["steps"] if params.get("steps") else None
 
+    def begin_batch(self, batch: int) -> None:
+        """Counts from `batch` at the first one: Keras 2 continues inside the epoch of a backup."""
+        if not self._has_begun:
+            self._has_begun = True
+            self._epoch_start = self.step - batch
+
     def step_after(self, batch: int) -> int:
         """The step that training has come to when `batch` (counted in its epoch, from 0) has ended."""
         if self._epoch is None:
@@ -236,10 +274,16 @@ class Lifecycle:
         return all(step is not None and step <= latest for step in since)
 
     def _resumed_step(self, epoch: int) -> int:
-        # BackupAndRestore brings back the optimizer's count; with `initial_epoch` alone, epochs are what is known.
-        restored = compat.iterations(self.model) - self._updates_before_fit
-        steps_per_epoch = (self._members[0].params or {}).get("steps") or 0
-        return max(restored, epoch * steps_per_epoch)
+        steps_per_epoch = (self._members[0].params or {}).get("steps")
+        updates = compat.iterations(self.model)
+        if epoch and not steps_per_epoch and not updates:
+            warnings.warn(
+                "The steps before `initial_epoch` must be known for schedules to continue, so they begin at step 0; "
+                "pass `steps_per_epoch` to fit, or restore the optimizer too. "
+                f"Received: initial_epoch={epoch}, data of unknown length and an optimizer without updates.",
+                stacklevel=2,
+            )
+        return resumed_step(epoch, steps_per_epoch, updates, self._updates_before_fit)
 
     def _build_and_prepare(self, iterator: Any) -> Any:
         self.inputs, iterator = compat.batch_inputs(iterator)

@@ -13,9 +13,10 @@ from segopt_callbacks import compat
 
 
 class Masked:
-    """Projection onto the weights with zeros in given places: `w -> where(mask, w, 0)`.
+    """Projection onto the weights with zeros in given places: `w -> where(mask, w, -0.0)`.
 
-    The mask is a variable of one byte per weight, so that it can change while the compiled step stays.
+    The mask is a variable of one byte per weight, so that it can change while the compiled step stays. Its zeros are
+    negative, so that a checkpoint tells them from a weight that is kept and happens to be 0; see `pruned_before`.
 
     Args:
         shape: the weight's shape. Everything is kept at first.
@@ -27,7 +28,7 @@ class Masked:
 
     def __call__(self, weight: Any) -> tf.Tensor:
         weight = tf.convert_to_tensor(weight)
-        return tf.where(self._kept, weight, tf.zeros((), weight.dtype))
+        return tf.where(self._kept, weight, tf.constant(-0.0, weight.dtype))
 
     @property
     def mask(self) -> np.ndarray:
@@ -66,6 +67,15 @@ class WithAverages:
         return self._projection(weight)
 
 
+def pruned_before(values: np.ndarray) -> np.ndarray:
+    """Where `Masked` has zeroed weights that were saved and restored since: bool, `values`' shape.
+
+    >>> pruned_before(np.array([0.0, -0.0, -0.5]))
+    array([False,  True, False])
+    """
+    return (values == 0) & np.signbit(values)
+
+
 @dataclass(frozen=True)
 class Composed:
     """The user's own constraint first, then ours: the last one holds exactly."""
@@ -74,7 +84,9 @@ class Composed:
     then: compat.Constraint
 
     def __call__(self, weight: Any) -> Any:
-        return self.then(self.first(weight))
+        constrained = tf.convert_to_tensor(self.first(weight))
+        # NonNeg multiplies by 0, which leaves -0.0 on weights that are kept: the mark of those that are pruned.
+        return self.then(tf.where(constrained == 0, tf.zeros((), constrained.dtype), constrained))
 
 
 @dataclass

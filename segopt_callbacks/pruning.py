@@ -16,7 +16,7 @@ from segopt_callbacks.gradients import GradientRecord
 from segopt_callbacks.lifecycle import CompressionCallback, Stage
 from segopt_callbacks.methods import Method
 from segopt_callbacks.patterns import UNSTRUCTURED, Pattern
-from segopt_callbacks.projections import Masked
+from segopt_callbacks.projections import Masked, pruned_before
 from segopt_callbacks.regrowth import SHARE_OF_TRAINING, regrown_fraction
 from segopt_callbacks.schedules import Ramp, Schedule, Timeline, as_schedule, final_sparsity
 from segopt_callbacks.weights import Filters, by_first_match, select_weights, validate_filters
@@ -140,13 +140,14 @@ class PruningScheduleCallback(CompressionCallback):
         self.lifecycle.claim(self, self._weights)
 
     def prepare(self) -> None:
-        """Attaches a mask to each weight; a resumed run's masks are read from its zeros."""
+        """Attaches a mask to each weight; what an interrupted run has pruned goes first, so its masks come back."""
         self._outputs = dict.fromkeys(self._weights, (-1,))
         if self.method.needs_graph:
             self._read_graph()
         with compat.strategy_scope(self.model):
             self._masked = {path: Masked(tuple(weight.shape)) for path, weight in self._weights.items()}
         for path, masked in self._masked.items():
+            masked.mask = ~pruned_before(compat.read(self._weights[path]))
             self.lifecycle.attach(path, masked)
         if self.method.needs_gradients:
             keeps_saliency = self.method.regrow is None
@@ -187,6 +188,7 @@ class PruningScheduleCallback(CompressionCallback):
         if self.lifecycle.last_step is not None:
             self._warn_if_cut_short(self.lifecycle.last_step)
         self._follow_schedules(self.lifecycle.step)
+        self._keep_the_others()
 
     def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
         if not self._is_checked or self._is_bypassed:
@@ -234,6 +236,11 @@ class PruningScheduleCallback(CompressionCallback):
             if sparsity is not None:
                 self._prune(group, sparsity)
                 self._is_checked = False
+
+    def _keep_the_others(self) -> None:
+        for path in self._masked.keys() - self.lifecycle.targets.keys():
+            self._masked[path].mask = np.ones(self._weights[path].shape, bool)
+        self._project()
 
     def _warn_if_cut_short(self, last_step: int) -> None:
         for timeline in (group.timeline for group in self._groups):
@@ -323,7 +330,8 @@ class PruningScheduleCallback(CompressionCallback):
 
     def _project(self) -> None:
         for variable, masked in self._projections():
-            compat.assign(variable, masked(variable))
+            values = compat.read(variable)
+            compat.assign(variable, masked(np.where(values == 0, np.zeros_like(values), values)))
 
     def _check_step(self) -> None:
         """After a change of the masks: does the training step keep the zeros? If not, put them back at each batch."""

@@ -91,6 +91,7 @@ class CompressionSummaries(CompressionCallback):
     # The other callbacks' hooks of a batch or epoch may follow ours and change the weights: write at the next hook.
 
     def on_train_batch_begin(self, batch: int, logs: Any = None) -> None:
+        super().on_train_batch_begin(batch)
         self._write_if_due()
 
     def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
