@@ -28,7 +28,7 @@ class Masked:
 
     def __call__(self, weight: Any) -> tf.Tensor:
         weight = tf.convert_to_tensor(weight)
-        return tf.where(self._kept, weight, tf.constant(-0.0, weight.dtype))
+        return tf.where(self._kept, weight, _zero(weight.dtype, -1.0))
 
     @property
     def mask(self) -> np.ndarray:
@@ -67,6 +67,11 @@ class WithAverages:
         return self._projection(weight)
 
 
+def _zero(dtype: tf.DType, sign: float) -> np.ndarray:
+    # An array: of Python's numbers TensorFlow keeps the tensors, and takes that of 0.0 for -0.0.
+    return np.copysign(np.zeros((), np.float32), sign).astype(dtype.as_numpy_dtype)
+
+
 def pruned_before(values: np.ndarray) -> np.ndarray:
     """Where `Masked` has zeroed weights that were saved and restored since: bool, `values`' shape.
 
@@ -86,7 +91,7 @@ class Composed:
     def __call__(self, weight: Any) -> Any:
         constrained = tf.convert_to_tensor(self.first(weight))
         # NonNeg multiplies by 0, which leaves -0.0 on weights that are kept: the mark of those that are pruned.
-        return self.then(tf.where(constrained == 0, tf.zeros((), constrained.dtype), constrained))
+        return self.then(tf.where(constrained == 0, _zero(constrained.dtype, 1.0), constrained))
 
 
 @dataclass

@@ -147,7 +147,8 @@ class PruningScheduleCallback(CompressionCallback):
         with compat.strategy_scope(self.model):
             self._masked = {path: Masked(tuple(weight.shape)) for path, weight in self._weights.items()}
         for path, masked in self._masked.items():
-            masked.mask = ~pruned_before(compat.read(self._weights[path]))
+            if self.lifecycle.step:
+                masked.mask = ~pruned_before(compat.read(self._weights[path]))
             self.lifecycle.attach(path, masked)
         if self.method.needs_gradients:
             keeps_saliency = self.method.regrow is None
