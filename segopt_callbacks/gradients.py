@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
@@ -49,13 +50,13 @@ class GradientRecord:
             else:
                 self._records[path].assign(tf.abs(gradient))
 
-    def read(self) -> dict[str, np.ndarray] | None:
+    def read(self, paths: Iterable[str]) -> dict[str, np.ndarray] | None:
         """Path -> one number for each weight, float32; `None` before the first step."""
         if not compat.read(self._steps):
             return None
-        return {path: compat.read(record) for path, record in self._records.items()}
+        return {path: compat.read(self._records[path]) for path in paths}
 
-    def clear(self) -> None:
-        """Begins anew."""
-        for record in (self._steps, *self._records.values()):
-            record.assign(tf.zeros_like(record))
+    def clear(self, paths: Iterable[str]) -> None:
+        """Begins anew for some weights, whose masks have just been chosen."""
+        for path in paths:
+            self._records[path].assign(tf.zeros_like(self._records[path]))

@@ -194,16 +194,18 @@ class Lifecycle:
                 )
         self.selected.update(weights)
 
-    def attach(self, path: str, masked: Masked) -> None:
-        """Makes the optimizer keep `masked`'s zeros in the weight from now on."""
-        self._masked[path] = masked
-        self.constrain(self.selected[path], masked)
+    def attach(self, masked: dict[str, Masked], constraints: list[tuple[Any, Masked]]) -> None:
+        """Makes the optimizer keep zeros from now on, in variables and in its averages of them.
 
-    def constrain(self, variable: Any, masked: Masked) -> None:
-        """Makes the optimizer keep `masked`'s zeros in any variable, and in its averages of it, from now on."""
-        averages = functools.partial(compat.averages_of, self.model, variable)
-        self._attachments.attach(variable, WithAverages(masked, averages))
-        self.on_release(masked.let_go)
+        Args:
+            masked: path -> what prunes the weight.
+            constraints: variables, these weights and others, each with what keeps its zeros.
+        """
+        self._masked.update(masked)
+        for variable, one in constraints:
+            averages = functools.partial(compat.averages_of, self.model, variable)
+            self._attachments.attach(variable, WithAverages(one, averages))
+            self.on_release(one.let_go)
 
     def on_release(self, hook: Callable[[], None]) -> None:
         """Calls `hook` when the model is let go."""

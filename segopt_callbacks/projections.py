@@ -72,6 +72,12 @@ def _zero(dtype: tf.DType, sign: float) -> np.ndarray:
     return np.copysign(np.zeros((), np.float32), sign).astype(dtype.as_numpy_dtype)
 
 
+def unmarked(weight: Any) -> tf.Tensor:
+    """The same values without negative zeros: no weight is marked as pruned."""
+    weight = tf.convert_to_tensor(weight)
+    return tf.where(weight == 0, _zero(weight.dtype, 1.0), weight)
+
+
 def pruned_before(values: np.ndarray) -> np.ndarray:
     """Where `Masked` has zeroed weights that were saved and restored since: bool, `values`' shape.
 
@@ -89,9 +95,8 @@ class Composed:
     then: compat.Constraint
 
     def __call__(self, weight: Any) -> Any:
-        constrained = tf.convert_to_tensor(self.first(weight))
         # NonNeg multiplies by 0, which leaves -0.0 on weights that are kept: the mark of those that are pruned.
-        return self.then(tf.where(constrained == 0, _zero(constrained.dtype, 1.0), constrained))
+        return self.then(unmarked(self.first(weight)))
 
 
 @dataclass

@@ -9,14 +9,12 @@ from typing import Any
 
 import numpy as np
 
-from segopt_callbacks import compat
-from segopt_callbacks.channels import roles
-from segopt_callbacks.followers import Followers
+from segopt_callbacks.channels import Role, roles
 from segopt_callbacks.gradients import GradientRecord
 from segopt_callbacks.lifecycle import CompressionCallback, Stage
 from segopt_callbacks.methods import Method
 from segopt_callbacks.patterns import UNSTRUCTURED, Pattern
-from segopt_callbacks.projections import Masked, pruned_before
+from segopt_callbacks.pruned import PrunedWeights
 from segopt_callbacks.regrowth import SHARE_OF_TRAINING, regrown_fraction
 from segopt_callbacks.schedules import Ramp, Schedule, Timeline, as_schedule, final_sparsity
 from segopt_callbacks.weights import Filters, by_first_match, select_weights, validate_filters
@@ -119,10 +117,8 @@ class PruningScheduleCallback(CompressionCallback):
 
     def on_train_begin(self, logs: Any = None) -> None:
         self._weights: dict[str, Any] = {}
-        self._masked: dict[str, Masked] = {}
-        self._outputs: dict[str, tuple[int, ...]] = {}
-        self._followers = Followers({})
         self._groups: list[_Group] = []
+        self._pruned: PrunedWeights | None = None
         self._record: GradientRecord | None = None
         self._is_checked = self._is_bypassed = self._is_warned = False
         super().on_train_begin(logs)
@@ -141,43 +137,31 @@ class PruningScheduleCallback(CompressionCallback):
 
     def prepare(self) -> None:
         """Attaches a mask to each weight; what an interrupted run has pruned goes first, so its masks come back."""
-        self._outputs = dict.fromkeys(self._weights, (-1,))
-        if self.method.needs_graph:
-            self._read_graph()
-        with compat.strategy_scope(self.model):
-            self._masked = {path: Masked(tuple(weight.shape)) for path, weight in self._weights.items()}
-        for path, masked in self._masked.items():
-            if self.lifecycle.step:
-                masked.mask = ~pruned_before(compat.read(self._weights[path]))
-            self.lifecycle.attach(path, masked)
+        found = roles(self.model, self.lifecycle.inputs, self._weights) if self.method.needs_graph else {}
+        if self.method.prunes_channels:
+            found = self._without_spared(found)
+        self._pruned = PrunedWeights(self.model, self._weights, found, with_followers=self.method.prunes_channels)
+        if self.lifecycle.step:
+            self._pruned.take_marks()
+        self.lifecycle.attach(self._pruned.masked, self._pruned.constraints)
         if self.method.needs_gradients:
             keeps_saliency = self.method.regrow is None
             self._record = GradientRecord(self.model, self._weights, keeps_saliency=keeps_saliency)
             self.lifecycle.on_release(self._record.detach)
         self._start_schedules()
 
-    def _read_graph(self) -> None:
-        found = roles(self.model, self.lifecycle.inputs, self._weights)
-        if self.method.prunes_channels:
-            found = {path: role for path, role in found.items() if role.outputs and not role.gives_output}
-            self._weights = self._without_spared(set(found))
-            with compat.strategy_scope(self.model):
-                self._followers = Followers({path: role.followers for path, role in found.items()})
-            for variable, masked in self._followers.masked:
-                self.lifecycle.constrain(variable, masked)
-        self._outputs = {path: role.outputs or (-1,) for path, role in found.items()}
-
-    def _without_spared(self, found: set[str]) -> dict[str, Any]:
-        spared = [path for path in self._weights if path not in found]
-        if not found:
+    def _without_spared(self, found: dict[str, Role]) -> dict[str, Role]:
+        inner = {path: role for path, role in found.items() if role.outputs and not role.gives_output}
+        spared = ", ".join(path for path in found if path not in inner)
+        if not inner:
             raise ValueError(
                 "channel() must find a layer whose output channels another layer reads; use another pattern, or "
-                f"`filters`. Received: {', '.join(spared)}, which give the model's output or are no convolution or "
-                "dense kernels."
+                f"`filters`. Received: {spared}, which give the model's output or are no convolution or dense kernels."
             )
         if spared and self.verbose:
-            print(f"channel() spares {', '.join(spared)}: the model's output, or no convolution or dense kernel")
-        return {path: weight for path, weight in self._weights.items() if path in found}
+            print(f"channel() spares {spared}: the model's output, or no convolution or dense kernel")
+        self._weights = {path: self._weights[path] for path in inner}
+        return inner
 
     def _start_schedules(self) -> None:
         params = self.params or {}
@@ -189,7 +173,21 @@ class PruningScheduleCallback(CompressionCallback):
         if self.lifecycle.last_step is not None:
             self._warn_if_cut_short(self.lifecycle.last_step)
         self._follow_schedules(self.lifecycle.step)
-        self._keep_the_others()
+        not_yet = self._weights.keys() - self.lifecycle.targets.keys()
+        self.pruned.update({path: np.ones(self._weights[path].shape, bool) for path in not_yet})
+
+    @property
+    def pruned(self) -> PrunedWeights:
+        """The weights and their masks.
+
+        Raises:
+            RuntimeError: before the first step of a fit.
+        """
+        if self._pruned is None:
+            raise RuntimeError(
+                "Weights have masks only once a fit has begun. Received: a callback before its first step."
+            )
+        return self._pruned
 
     def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
         if not self._is_checked or self._is_bypassed:
@@ -199,37 +197,25 @@ class PruningScheduleCallback(CompressionCallback):
     def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
         self._check_step()
         if logs is not None:
-            logs["sparsity"] = self.sparsity()
+            logs["sparsity"] = self.pruned.sparsity()
 
     def finish(self, logs: Any = None) -> None:
         """Zeros the pruned weights, should somebody have replaced them since the last step, and counts the zeros."""
-        if not self.holds() and not self._takes_over_zeros():
+        if not self.holds() and not self.pruned.take_zeros():
             self._warn_of_other_weights()
-        self._project()
+        self.pruned.project()
         self._warn_if_cut_short(self.lifecycle.step)
         self._warn_if_incomplete()
-        for path, masked in self._masked.items():
-            zeros = int(np.count_nonzero(compat.read(self._weights[path]) == 0))
-            promised = int(np.count_nonzero(~masked.mask))
-            if zeros < promised:
-                raise RuntimeError(
-                    f"A pruned weight must have its zeros when training ends, but something else writes to it. "
-                    f"Received: {path!r} with {zeros} zeros, {promised} promised."
-                )
+        self.pruned.verify()
 
     def holds(self) -> bool:
         """Whether every pruned weight is zero now, and every average that the optimizer keeps of it."""
-        return not any(np.any(compat.read(variable)[~masked.mask]) for variable, masked in self._projections())
+        return self.pruned.hold()
 
     def at_target_since(self) -> int | None:
         """The step since which all weights have the sparsity that their schedule sets last; `None` until then."""
         since = [group.timeline.at_target_since(self.lifecycle.last_step) for group in self._groups]
         return None if None in since else max((step for step in since if step is not None), default=None)
-
-    def sparsity(self) -> float:
-        """Fraction of zeros over the selected weights, in [0, 1]."""
-        values = [compat.read(weight) for weight in self._weights.values()]
-        return float(sum(np.count_nonzero(value == 0) for value in values) / sum(value.size for value in values))
 
     def _follow_schedules(self, step: int) -> None:
         for group in self._groups:
@@ -237,11 +223,6 @@ class PruningScheduleCallback(CompressionCallback):
             if sparsity is not None:
                 self._prune(group, sparsity)
                 self._is_checked = False
-
-    def _keep_the_others(self) -> None:
-        for path in self._masked.keys() - self.lifecycle.targets.keys():
-            self._masked[path].mask = np.ones(self._weights[path].shape, bool)
-        self._project()
 
     def _warn_if_cut_short(self, last_step: int) -> None:
         for timeline in (group.timeline for group in self._groups):
@@ -256,7 +237,8 @@ class PruningScheduleCallback(CompressionCallback):
 
     def _warn_if_incomplete(self) -> None:
         least = self.method.pattern.least_sparsity
-        below = {path: target for path, target in self._targets().items() if target < least - 1e-6}
+        targets = {path: self.lifecycle.targets.get(path, 0.0) for path in self._weights}
+        below = {path: target for path, target in targets.items() if target < least - 1e-6}
         if below:
             warnings.warn(
                 "A group of the pattern may keep too many weights: the schedule ended at "
@@ -265,49 +247,30 @@ class PruningScheduleCallback(CompressionCallback):
                 stacklevel=2,
             )
 
-    def _targets(self) -> dict[str, float]:
-        return {path: self.lifecycle.targets.get(path, 0.0) for path in self._weights}
-
-    def _takes_over_zeros(self) -> bool:
-        # With regrowth the masks move while the sparsity stays: a restored epoch has its zeros in other places.
-        zeros = {path: compat.read(weight) == 0 for path, weight in self._weights.items()}
-        if any(np.count_nonzero(zeros[path]) < np.count_nonzero(~one.mask) for path, one in self._masked.items()):
-            return False
-        for path, masked in self._masked.items():
-            masked.mask = ~zeros[path]
-        self._followers.update({path: masked.mask for path, masked in self._masked.items()}, self._outputs)
-        return True
-
     def _warn_of_other_weights(self) -> None:
-        masks = [masked.mask for masked in self._masked.values()]
-        promised = 1 - sum(np.count_nonzero(mask) for mask in masks) / sum(mask.size for mask in masks)
         warnings.warn(
-            f"Another callback replaced the weights at the end of training, by weights of sparsity "
-            f"{self.sparsity():.4f} where the masks have {promised:.4f}; they were pruned once more, to values that no "
-            "epoch evaluated. If it restores the best epoch, let only epochs at the target sparsity count: "
-            "AtTargetSparsity(EarlyStopping(...)).",
+            "Another callback replaced the weights at the end of training, by weights of sparsity "
+            f"{self.pruned.sparsity():.4f} where the masks have {self.pruned.promised_sparsity():.4f}; they were "
+            "pruned once more, to values that no epoch evaluated. If it restores the best epoch, let only epochs at "
+            "the target sparsity count: AtTargetSparsity(EarlyStopping(...)).",
             stacklevel=2,
         )
 
     def _prune(self, group: _Group, sparsity: float) -> None:
-        record = self._record.read() if self._record else None
         masks, targets = self.method.masks(
-            {path: compat.read(self._weights[path]) for path in group.paths},
+            self.pruned.values(group.paths),
             sparsity,
-            pruned={path: ~self._masked[path].mask for path in group.paths},
-            outputs=self._outputs,
-            record=record,
+            pruned={path: ~self.pruned.masked[path].mask for path in group.paths},
+            outputs=self.pruned.outputs,
+            record=self._record.read(group.paths) if self._record else None,
             regrown_fraction=self._regrown_fraction(group.timeline),
         )
-        for path, mask in masks.items():
-            self._masked[path].mask = mask
         self.lifecycle.targets.update(targets)
-        self._followers.update({path: masked.mask for path, masked in self._masked.items()}, self._outputs)
-        self._project()
+        self.pruned.update(masks)
         if self._record:
-            self._record.clear()
+            self._record.clear(group.paths)
         if self.verbose:
-            print(f"step {self.lifecycle.step}: pruned to sparsity {self.sparsity():.4f}")
+            print(f"step {self.lifecycle.step}: pruned to sparsity {self.pruned.sparsity():.4f}")
 
     def _regrown_fraction(self, timeline: Timeline) -> float:
         if self.method.regrow is None:
@@ -321,25 +284,12 @@ class PruningScheduleCallback(CompressionCallback):
             )
         return regrown_fraction(self.lifecycle.step, end_step)
 
-    def _projections(self) -> list[tuple[Any, Masked]]:
-        kernels = [(self._weights[path], masked) for path, masked in self._masked.items()]
-        return [
-            (copy, masked)
-            for variable, masked in kernels + self._followers.masked
-            for copy in (variable, *compat.averages_of(self.model, variable))
-        ]
-
-    def _project(self) -> None:
-        for variable, masked in self._projections():
-            values = compat.read(variable)
-            compat.assign(variable, masked(np.where(values == 0, np.zeros_like(values), values)))
-
     def _check_step(self) -> None:
         """After a change of the masks: does the training step keep the zeros? If not, put them back at each batch."""
         self._is_checked = True
         if self.holds():
             return
-        self._project()
+        self.pruned.project()
         if not self._is_bypassed:
             self._is_bypassed = True
             warnings.warn(
