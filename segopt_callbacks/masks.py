@@ -149,12 +149,9 @@ def _ranks(units: Units, pruned: np.ndarray | None, name: str) -> np.ndarray:
             "Weights must be finite to be pruned; lower the learning rate, or clip the gradients. "
             f"Received: {name}, {bad} of {ranks.size} values NaN or infinite."
         )
-    ranks = ranks.copy()
     if units.first is not None:
-        ranks[units.first] += _PRUNED + 1
-    if pruned is not None:
-        ranks[units.all_of(pruned)] = _PRUNED
-    return ranks
+        ranks = np.where(units.first, ranks + (_PRUNED + 1), ranks)
+    return ranks.copy() if pruned is None else np.where(units.all_of(pruned), np.int32(_PRUNED), ranks)
 
 
 def _keep(ranks: np.ndarray, sizes: np.ndarray | None, zeros: int, *, spared: int) -> np.ndarray:
@@ -177,12 +174,21 @@ def _keep(ranks: np.ndarray, sizes: np.ndarray | None, zeros: int, *, spared: in
 
 
 def _nth_smallest(ranks: np.ndarray, n: int) -> int:
-    """np.partition takes 15 times as long where most values are equal, as zeros are; so the lowest are set aside."""
-    while True:
-        lowest = int(ranks.min())
-        equal = int(np.count_nonzero(ranks == lowest))
-        if n <= equal:
-            return lowest
-        if equal < ranks.size // 16:
-            return int(np.partition(ranks, n - 1)[n - 1])
-        ranks, n = ranks[ranks != lowest], n - equal
+    """What `np.partition` finds, several times as fast: a sample tells between which two values to look.
+
+    Those at the two values are counted instead: np.partition takes 12 times as long where many values are equal, as
+    zeros are.
+    """
+    sample = np.sort(ranks[:: (ranks.size >> 16) | 1])
+    position, margin = n * sample.size // ranks.size, 4 * math.isqrt(sample.size)
+    low, high = sample[max(position - margin, 0)], sample[min(position + margin, sample.size - 1)]
+    below = np.count_nonzero(ranks < low)
+    upto_low = np.count_nonzero(ranks <= low)
+    if below < n <= upto_low:
+        return int(low)
+    between = ranks[(ranks > low) & (ranks < high)]
+    if upto_low < n <= upto_low + between.size:
+        return int(np.partition(between, n - upto_low - 1)[n - upto_low - 1])
+    if upto_low + between.size < n <= np.count_nonzero(ranks <= high):
+        return int(high)
+    return int(np.partition(ranks, n - 1)[n - 1])  # the sample misled, as it may

@@ -70,7 +70,7 @@ class PrunedWeights:
 
     def hold(self) -> bool:
         """Whether every pruned weight is zero now, and every average that the optimizer keeps of it."""
-        return not any(np.any(compat.read(variable)[~masked.mask]) for variable, masked in self._copies())
+        return not any(np.any((compat.read(variable) != 0) > masked.mask) for variable, masked in self._copies())
 
     def take_zeros(self) -> bool:
         """Takes the zeros for the masks, where each weight has at least as many; returns whether it has.

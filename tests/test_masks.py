@@ -34,6 +34,22 @@ def test_masks_nest_as_sparsity_grows(weights, first, second):
     assert not np.any(after & ~before)
 
 
+@pytest.mark.parametrize("zeros", [0.0, 0.5, 0.97])
+@pytest.mark.parametrize("order", ["random", "sorted", "misleading"])
+def test_the_threshold_of_a_large_weight_is_that_of_a_full_partition(order, zeros):
+    random = np.random.default_rng(0)
+    values = np.abs(random.normal(size=300_001)).astype(np.float32)
+    values[random.uniform(size=values.size) < zeros] = 0
+    if order == "sorted":
+        values.sort()
+    if order == "misleading":
+        values[::5] += 100  # where the sample looks
+    for sparsity in (0.001, 0.5, 0.8, 0.975, 0.9999):
+        expected = np.zeros(values.size, bool)
+        expected[np.argsort(values, kind="stable")[round(sparsity * values.size) :]] = True
+        np.testing.assert_array_equal(magnitude_mask(values, sparsity), expected)
+
+
 def test_the_mask_is_that_of_tfmot():
     import tensorflow as tf
     from tensorflow_model_optimization.python.core.sparsity.keras import pruning_impl
