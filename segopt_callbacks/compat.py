@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 import tensorflow as tf
+from tensorflow.python.eager import context
 
 keras = tf.keras
 # tf.keras is resolved at the first attribute; do that before anything imports tfmot, which sets TF_USE_LEGACY_KERAS.
@@ -82,6 +83,33 @@ def require_tensorflow_backend(model: Any) -> None:
             "Compression callbacks need Keras to run on TensorFlow; set KERAS_BACKEND=tensorflow before Keras is "
             f"imported. Received: backend={keras_3.backend.backend()!r}."
         )
+
+
+def require_one_process(model_or_callback: Any) -> None:
+    """Raises where Keras 3 is to train across processes, which it cannot; Keras 2 can.
+
+    Keras 3 fails before it tells any callback about its model, so callbacks ask about themselves when they are made.
+
+    Raises:
+        RuntimeError: under a strategy of several workers.
+    """
+    if number_of_workers() > 1 and not is_keras_2(model_or_callback):
+        raise RuntimeError(
+            "MultiWorkerMirroredStrategy must train with Keras 2, since the fit of Keras 3 fails under it; set "
+            "TF_USE_LEGACY_KERAS=1 before TensorFlow is imported, or use MirroredStrategy on one machine. "
+            f"Received: Keras 3 and {number_of_workers()} workers."
+        )
+
+
+def number_of_workers() -> int:
+    """Processes that the strategies of this one train with, itself among them."""
+    server = context.context()._collective_ops_server_def
+    return 1 if server is None else sum(len(job.tasks) for job in server.cluster.job)
+
+
+def is_chief(model: Any) -> bool:
+    """Whether this process is the one, of all that train the model, that writes files."""
+    return bool(model.distribute_strategy.extended.should_save_summary)
 
 
 # --- variables -------------------------------------------------------------------------------------------------------

@@ -77,9 +77,14 @@ class CompressionCallback(compat.Callback):
     lifecycle: Lifecycle
     _updates_before_fit = 0
 
+    def __init__(self) -> None:
+        super().__init__()
+        compat.require_one_process(self)
+
     def set_model(self, model: Any) -> None:
         """Remembers the model, and how often it was updated before anything was restored into it."""
         compat.require_tensorflow_backend(model)
+        compat.require_one_process(model)
         super().set_model(model)
         self._updates_before_fit = compat.iterations(model)
 

@@ -28,7 +28,7 @@ class Masked:
 
     def __call__(self, weight: Any) -> tf.Tensor:
         weight = tf.convert_to_tensor(weight)
-        return tf.where(self._kept, weight, _zero(weight.dtype, -1.0))
+        return tf.where(self._kept, weight, _zero(weight.dtype, -0.0))
 
     @property
     def mask(self) -> np.ndarray:
@@ -67,15 +67,15 @@ class WithAverages:
         return self._projection(weight)
 
 
-def _zero(dtype: tf.DType, sign: float) -> np.ndarray:
+def _zero(dtype: tf.DType, zero: float) -> np.ndarray:
     # An array: of Python's numbers TensorFlow keeps the tensors, and takes that of 0.0 for -0.0.
-    return np.copysign(np.zeros((), np.float32), sign).astype(dtype.as_numpy_dtype)
+    return np.full((), zero, dtype.as_numpy_dtype)
 
 
 def unmarked(weight: Any) -> tf.Tensor:
     """The same values without negative zeros: no weight is marked as pruned."""
     weight = tf.convert_to_tensor(weight)
-    return tf.where(weight == 0, _zero(weight.dtype, 1.0), weight)
+    return tf.where(weight == 0, _zero(weight.dtype, 0.0), weight)
 
 
 def pruned_before(values: np.ndarray) -> np.ndarray:

@@ -85,7 +85,9 @@ class CompressionSummaries(CompressionCallback):
     def prepare(self) -> None:
         """Opens the log, for the weights that the other callbacks have chosen."""
         self._weights = self.lifecycle.selected or select_weights(self.model)
-        self._writer = tf.summary.create_file_writer(os.path.join(os.fspath(self.log_dir), "compression"))
+        folder = os.path.join(os.fspath(self.log_dir), "compression")
+        is_chief = compat.is_chief(self.model)
+        self._writer = tf.summary.create_file_writer(folder) if is_chief else tf.summary.create_noop_writer()
         self._steps_before = self._last_step - self.lifecycle.step
 
     # The other callbacks' hooks of a batch or epoch may follow ours and change the weights: write at the next hook.

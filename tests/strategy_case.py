@@ -1,35 +1,108 @@
-"""A fit under MirroredStrategy on two virtual CPUs, in a process of its own: `python -m tests.strategy_case`."""
+"""Fits under strategies, each in a process of its own, that print what became of the replicas as JSON.
+
+`python -m tests.strategy_case mirrored`: MirroredStrategy on two virtual CPUs.
+`python -m tests.strategy_case worker INDEX PORT,PORT FOLDER`: one process of MultiWorkerMirroredStrategy.
+"""
+
+import hashlib
+import json
+import os
+import pathlib
+import sys
 
 import numpy as np
 import tensorflow as tf
 
-from segopt_callbacks import ClusterOnTrainEndCallback, PruningScheduleCallback
-from tests.conformance import Segmenter, Watch, compiled, fit, kernels
+from segopt_callbacks import (
+    ClusterOnTrainEndCallback,
+    CompressionSummaries,
+    ExportQuantizedCallback,
+    PolynomialDecay,
+    PruningScheduleCallback,
+    compat,
+)
+from tests.conformance import IMAGES, LABELS, Segmenter, Watch, compiled, fit, kernels
 
 
-def zeros_on_every_replica(model):
-    counts = []
-    for weight in model.trainable_weights:
-        mirrored = weight.value if hasattr(weight, "path") else weight
-        first, second = (replica.numpy() for replica in mirrored.values)
-        if not np.array_equal(first, second):
-            raise SystemExit(f"replicas differ: {weight.name}")
-        if first.ndim >= 2:
-            counts.append(int((first == 0).sum()))
-    return counts
+def rising():
+    return PolynomialDecay(0.2, 0.8, begin_step=1, end_step=6, frequency=2)
 
 
-def main():
+def replicas(variable):
+    """The value on each device of this process."""
+    held = variable if isinstance(variable, tf.Variable) else variable.value
+    held = getattr(held, "_variable", held)
+    return [one.numpy() for one in held.values]
+
+
+def watch(pruning):
+    """Records after each batch: are replicas equal and zeros where the masks say; and digests for other processes."""
+
+    def record(model):
+        weights = [replicas(weight) for weight in model.trainable_weights]
+        masks = [replicas(masked._kept) for masked in pruning._masked.values()]
+        pruned = [replicas(weight) for weight in pruning._weights.values()]
+        return {
+            "equal": all(np.array_equal(first, other) for first, *others in weights + masks for other in others),
+            "exact": all(
+                np.array_equal(value == 0, ~mask)
+                for values, kept in zip(pruned, masks, strict=True)
+                for value, mask in zip(values, kept, strict=True)
+            ),
+            "zeros": [int((value[0] == 0).sum()) for value in pruned],
+            "weights": digest(weights),
+            "masks": digest(masks),
+        }
+
+    return Watch(record)
+
+
+def digest(values):
+    return hashlib.sha256(b"".join(one.tobytes() for several in values for one in several)).hexdigest()
+
+
+def train(model, *callbacks):
+    pruning = PruningScheduleCallback(rising())
+    watched = watch(pruning)
+    fit(model, ClusterOnTrainEndCallback(6), pruning, watched, *callbacks)
+    clustered = [replicas(weight) for weight in pruning._weights.values()]
+    return {
+        "steps": watched.seen,
+        "replicas": len(clustered[0]),
+        "few": all(np.unique(value).size <= 6 for values in clustered for value in values),
+        "clustered": digest(clustered),
+        "expected": [round(0.8 * value.size) for value in kernels(model).values()],
+    }
+
+
+def mirrored():
     cpu = tf.config.list_physical_devices("CPU")[0]
     tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * 2)
     with tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"]).scope():
         model = compiled(Segmenter())
-    watch = Watch(zeros_on_every_replica)
-    fit(model, ClusterOnTrainEndCallback(6), PruningScheduleCallback(0.8), watch)
-    expected = [round(0.8 * value.size) for value in kernels(model).values()]
-    exact = all(seen == expected for seen in watch.seen)
-    few = all(np.unique(value).size <= 6 for value in kernels(model).values())
-    print(f"steps {len(watch.seen)} exact {exact} clustered {few}")
+    return train(model)
 
 
-main()
+def worker(index, ports, folder):
+    workers = [f"127.0.0.1:{port}" for port in ports.split(",")]
+    task = {"type": "worker", "index": int(index)}
+    os.environ["TF_CONFIG"] = json.dumps({"cluster": {"worker": workers}, "task": task})
+    with tf.distribute.MultiWorkerMirroredStrategy().scope():
+        model = compiled(Segmenter())
+    folder = pathlib.Path(folder)
+    result = {"error": ""}
+    try:
+        fit(model, ExportQuantizedCallback(folder / "exported", ("float32",), evaluation_data=(IMAGES, LABELS)))
+    except RuntimeError as error:
+        result["error"] = str(error)
+    if compat.is_keras_2(model):
+        result |= train(model, CompressionSummaries(folder / "logs"))
+        model.save_weights(folder / f"of_worker_{index}" / "saved")
+    return result
+
+
+def main(mode, *arguments):
+    print(json.dumps(mirrored() if mode == "mirrored" else worker(*arguments)), flush=True)
+
+
+main(*sys.argv[1:])

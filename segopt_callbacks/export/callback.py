@@ -6,6 +6,7 @@ import os
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from segopt_callbacks import compat
 from segopt_callbacks.export.errors import ExportError
 from segopt_callbacks.export.exporter import FORMATS, export_model, validate
 from segopt_callbacks.lifecycle import CompressionCallback, Stage
@@ -30,6 +31,7 @@ class ExportQuantizedCallback(CompressionCallback):
     Raises:
         ValueError: for an unknown format, one that is not available, an integer format without any data, or another
             argument outside its range.
+        RuntimeError: when training begins, under a strategy of several workers.
 
     Example:
         >>> import tempfile
@@ -75,6 +77,12 @@ class ExportQuantizedCallback(CompressionCallback):
 
     def on_train_begin(self, logs: Any = None) -> None:
         self.report = None
+        if compat.number_of_workers() > 1:
+            raise RuntimeError(
+                "Files are exported and run by one process; call `model.save_weights` on every worker after the fit, "
+                "and `export_model` in a process of its own, on a model that has loaded them. "
+                f"Received: ExportQuantizedCallback and {compat.number_of_workers()} workers."
+            )
         super().on_train_begin(logs)
 
     def finish(self, logs: Any = None) -> None:
