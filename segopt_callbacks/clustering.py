@@ -9,7 +9,7 @@ import numpy as np
 from segopt_callbacks import compat
 from segopt_callbacks.centroids import cluster
 from segopt_callbacks.lifecycle import CompressionCallback, Stage
-from segopt_callbacks.weights import Filters, select_weights, validate_filters
+from segopt_callbacks.weights import Filters, read_finite, select_weights, validate_filters
 
 
 def cluster_model(
@@ -126,7 +126,7 @@ def _validate(number_of_clusters: int) -> None:
 def _cluster(weights: dict[str, Any], number_of_clusters: int, preserve_sparsity: bool) -> dict[str, float]:
     errors = {}
     for path, weight in weights.items():
-        before = compat.read(weight)
+        before = read_finite(path, weight)
         after = cluster(before, number_of_clusters, preserve_sparsity=preserve_sparsity).weights
         compat.assign(weight, after)
         variance = float(np.var(before, dtype=np.float64))

@@ -319,6 +319,7 @@ def before_first_step(model: Any, hook: Callable[[Any], Any], on_interrupt: Call
     """
 
     def first_step(iterator: Any) -> Any:
+        drop_train_function(model)  # if the hook raises, no later fit may run into it again
         iterator = hook(iterator)
         remake_train_function(model, on_interrupt)
         return model.train_function(iterator)

@@ -21,7 +21,7 @@ import functools
 import math
 import warnings
 import weakref
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from enum import IntEnum
 from typing import Any, ClassVar
 
@@ -308,8 +308,18 @@ class Lifecycle:
 
     def _prepare(self) -> None:
         self._is_prepared = True
-        for member in self._members:
-            member.prepare()
+        with self.released_on_error():
+            for member in self._members:
+                member.prepare()
+
+    @contextlib.contextmanager
+    def released_on_error(self) -> Iterator[None]:
+        """Lets the model go if what runs inside raises: no `on_train_end` follows an error."""
+        try:
+            yield
+        except BaseException:
+            self._release()
+            raise
 
     def end(self, member: CompressionCallback, logs: Any) -> None:
         """Finishes the weights at the first call; closes at the last where no History follows."""
@@ -348,15 +358,12 @@ class Lifecycle:
         self._prepare_at_once()
 
     def _finish_weights(self, *, restore: bool) -> None:
-        try:
+        with self.released_on_error():
             for member in self._members if restore else ():
                 member.restore(self._logs)
             for member in self._members:
                 if member.stage <= Stage.CLUSTER:
                     member.finish(self._logs)
-        except BaseException:
-            self._release()
-            raise
 
     def _close(self) -> None:
         if self._is_closed:

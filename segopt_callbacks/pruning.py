@@ -17,7 +17,7 @@ from segopt_callbacks.patterns import UNSTRUCTURED, Pattern
 from segopt_callbacks.pruned import PrunedWeights
 from segopt_callbacks.regrowth import SHARE_OF_TRAINING, regrown_fraction
 from segopt_callbacks.schedules import Ramp, Schedule, Timeline, as_schedule, final_sparsity
-from segopt_callbacks.weights import Filters, by_first_match, select_weights, validate_filters
+from segopt_callbacks.weights import Filters, by_first_match, read_finite, select_weights, validate_filters
 
 AnySchedule = float | Schedule | Ramp
 
@@ -192,7 +192,8 @@ class PruningScheduleCallback(CompressionCallback):
     def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
         if not self._is_checked or self._is_bypassed:
             self._check_step()
-        self._follow_schedules(self.lifecycle.step_after(batch))
+        with self.lifecycle.released_on_error():
+            self._follow_schedules(self.lifecycle.step_after(batch))
 
     def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
         self._check_step()
@@ -258,7 +259,7 @@ class PruningScheduleCallback(CompressionCallback):
 
     def _prune(self, group: _Group, sparsity: float) -> None:
         masks, targets = self.method.masks(
-            self.pruned.values(group.paths),
+            {path: read_finite(path, self._weights[path], step=self.lifecycle.step) for path in group.paths},
             sparsity,
             pruned={path: ~self.pruned.masked[path].mask for path in group.paths},
             outputs=self.pruned.outputs,

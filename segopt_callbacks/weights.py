@@ -1,16 +1,28 @@
-"""A built model and filters -> the variables to optimize."""
+"""A built model and filters -> the variables to optimize, and their values."""
 
 from __future__ import annotations
 
 import itertools
 import re
-from collections.abc import Callable, Container, Sequence
+import warnings
+from collections.abc import Callable, Container, Iterable, Sequence
 from typing import Any
+
+import numpy as np
 
 from segopt_callbacks import compat
 
 Filter = str | Callable[[Any], bool]
 Filters = Filter | Sequence[Filter] | None
+
+# How Keras' own layers call what is no kernel and may still have two axes or more: the biases of MultiHeadAttention and
+# GRU, the scales of LayerNormalization and PReLU, tables of tokens or positions, whose rows are looked up.
+_NO_KERNEL = re.compile(r"(bias|gamma|beta|alpha|(.*_)?embeddings?)$")
+_LORA = (
+    "LoRA factors are left out unless a predicate takes them: their layer computes with kernel + A @ B, which is dense "
+    "whatever is zero in A and B, and its kernel does not train. To compress that layer, `save_weights`, which merges "
+    "them into the kernel, and `load_weights` into the model without LoRA"
+)
 
 
 def validate_filters(filters: Filters) -> None:
@@ -44,9 +56,10 @@ def validate_filters(filters: Filters) -> None:
 def select_weights(model: Any, filters: Filters = None) -> dict[str, Any]:
     """The weights of a built model that an optimization applies to.
 
-    By default: every trainable weight of rank 2 or more, those of custom layers included, embeddings aside (biases
-    and normalisation weights have rank 1). A regex narrows that set by the weight's path (`re.search`); a predicate
-    is asked about *every* trainable weight. With a list, a weight is taken if any entry takes it.
+    By default: every kernel, that is every trainable floating-point weight of rank 2 or more, those of custom layers
+    included, whose name is not `bias`, `gamma`, `beta`, `alpha`, `embeddings` or `..._embedding`. LoRA factors are left
+    out with a warning. A regex narrows that set by the weight's path (`re.search`); a predicate is asked about *every*
+    trainable weight. With a list, a weight is taken if any entry takes it.
 
     Args:
         model: a built Keras model.
@@ -56,28 +69,30 @@ def select_weights(model: Any, filters: Filters = None) -> dict[str, Any]:
         path -> variable, in the model's order. Where two weights have one path, the later ones gain `#2`, `#3`, ...
 
     Raises:
-        ValueError: if nothing is selected, or an entry of `filters` takes nothing; the available paths are listed.
+        ValueError: if nothing is selected, or an entry of `filters` takes nothing (the available paths are listed), or
+            a predicate takes a weight that is not floating-point.
     """
     validate_filters(filters)
     named = _unique_paths(model.trainable_weights)
-    default = {path: weight for path, weight in named.items() if _is_default(path, weight)}
-    if filters is None:
-        chosen = set(default)
-    else:
-        chosen = set()
-        for one in _as_list(filters):
-            taken = _taken(one, named, default)
-            if not taken:
-                raise ValueError(
-                    f"Each entry of `filters` must match a weight; correct it or leave it out. Received: {one!r}. "
-                    f"Available: {', '.join(default) or 'no trainable weight of rank 2 or more'}."
-                )
-            chosen |= taken
+    default = {path: weight for path, weight in named.items() if _is_kernel(path, weight)}
+    factors = [path for path in named if _is_lora(path)]
+    chosen: set[str] = set()
+    for one in [".*"] if filters is None else _as_list(filters):
+        taken = _taken(one, named, default)
+        if not taken and filters is not None:
+            raise ValueError(
+                f"Each entry of `filters` must match a weight; correct it or leave it out. Received: {one!r}. "
+                f"Available: {', '.join(default) or 'no trainable weight of rank 2 or more'}." + _about_lora(factors)
+            )
+        chosen |= taken
     if not chosen:
         raise ValueError(
-            f"The model must have a trainable weight of rank 2 or more. Received: {model.name!r} with the trainable "
-            f"weights [{', '.join(named)}]; unfreeze layers, or pass a predicate as `filters`."
+            "The model must have a trainable weight of rank 2 or more that is a kernel; unfreeze layers, or pass a "
+            f"predicate as `filters`. Received: {model.name!r} with the trainable weights [{', '.join(named)}]; not "
+            f"trainable: [{', '.join(_not_trainable(model))}]." + _about_lora(factors)
         )
+    _require_floating(chosen, named)
+    _warn_about_lora([path for path in factors if path not in chosen and _matches(path, filters)])
     return {path: weight for path, weight in named.items() if path in chosen}
 
 
@@ -110,6 +125,37 @@ def by_first_match(rules: Sequence[str], weights: dict[str, Any]) -> dict[str, l
     return shared
 
 
+def read_finite(path: str, weight: Any, *, step: int | None = None) -> np.ndarray:
+    """The weight's value, which must be finite to be compared with others.
+
+    Args:
+        path: how to call the weight in the error.
+        weight: a variable.
+        step: optimizer steps since the fit began, for the error.
+
+    Returns:
+        the value, in the weight's own dtype.
+
+    Raises:
+        ValueError: if a value is NaN or infinite.
+
+    >>> from segopt_callbacks.compat import keras
+    >>> layer = keras.layers.Dense(2)
+    >>> layer.build((None, 3))
+    >>> read_finite("dense/kernel", layer.kernel).shape
+    (3, 2)
+    """
+    value = compat.read(weight)
+    if not np.isfinite(value).all():
+        when = "" if step is None else f" at step {step}"
+        raise ValueError(
+            "Weights must be finite to be pruned or clustered; lower the learning rate, or clip the gradients. "
+            f"Received: {path!r} with {np.count_nonzero(~np.isfinite(value))} of {value.size} values NaN or "
+            f"infinite{when}."
+        )
+    return value
+
+
 def _as_list(filters: Filters) -> list[Any]:
     if filters is None:
         return []
@@ -122,10 +168,48 @@ def _taken(one: Any, named: dict[str, Any], default: dict[str, Any]) -> set[str]
     return {path for path, weight in named.items() if one(weight)}
 
 
-def _is_default(path: str, weight: Any) -> bool:
-    # The weight of every Keras Embedding is called "embeddings"; a token's row is looked up, not multiplied.
-    last = path.partition("#")[0].rpartition("/")[2]
-    return len(weight.shape) >= 2 and compat.raw_variable(weight).dtype.is_floating and last != "embeddings"
+def _is_kernel(path: str, weight: Any) -> bool:
+    has_values = len(weight.shape) >= 2 and 0 not in weight.shape
+    return has_values and _is_floating(weight) and not _NO_KERNEL.match(_name(path)) and not _is_lora(path)
+
+
+def _is_floating(weight: Any) -> bool:
+    return bool(compat.raw_variable(weight).dtype.is_floating)
+
+
+def _is_lora(path: str) -> bool:
+    return _name(path).startswith("lora_")
+
+
+def _name(path: str) -> str:
+    return path.partition("#")[0].rpartition("/")[2]
+
+
+def _matches(path: str, filters: Filters) -> bool:
+    return filters is None or any(isinstance(one, str) and re.search(one, path) for one in _as_list(filters))
+
+
+def _not_trainable(model: Any) -> list[str]:
+    weights = [weight for weight in model.non_trainable_weights if len(weight.shape) >= 2]
+    return [f"{compat.variable_path(weight)} ({compat.raw_variable(weight).dtype.name})" for weight in weights]
+
+
+def _require_floating(chosen: Iterable[str], named: dict[str, Any]) -> None:
+    wrong = [path for path in chosen if not _is_floating(named[path])]
+    if wrong:
+        raise ValueError(
+            "A predicate in `filters` may take floating-point weights only; let it refuse the others. Received: "
+            f"{', '.join(f'{path} ({compat.raw_variable(named[path]).dtype.name})' for path in sorted(wrong))}."
+        )
+
+
+def _about_lora(factors: Sequence[str]) -> str:
+    return f" {_LORA}. Left out: {', '.join(factors)}." if factors else ""
+
+
+def _warn_about_lora(factors: Sequence[str]) -> None:
+    if factors:
+        warnings.warn(_about_lora(factors).strip(), stacklevel=3)
 
 
 def _unique_paths(weights: Sequence[Any]) -> dict[str, Any]:
