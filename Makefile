@@ -35,6 +35,7 @@ bench: setup
 docs: setup
 	$(BIN)/python docs/images/make_tensorboard.py
 	$(BIN)/python benchmarks/size_story.py
+	$(BIN)/python docs/make_situations.py
 
 clean:
 	rm -rf $(VENV) runs build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis

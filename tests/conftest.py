@@ -1,4 +1,4 @@
-"""Seeds, and a quiet TensorFlow."""
+"""Seeds, a quiet TensorFlow, and what a test of a situation states."""
 
 import os
 
@@ -14,3 +14,20 @@ def _seed():
     keras.utils.set_random_seed(7)
     yield
     keras.backend.clear_session()
+
+
+@pytest.fixture
+def outcome(request, record_property):
+    """A function to call with what a test has shown; docs/situations.md must say the same."""
+    from segopt_callbacks import compat
+    from tests import situations
+
+    def state(text):
+        record_property("outcome", text)
+        if "WRITE_SITUATIONS" not in os.environ:
+            row = next(row for row in situations.ROWS if row.covers(request.node.nodeid))
+            keras_3, keras_2 = situations.cells_on_page()[row.what]
+            on_page = keras_2 if compat.is_keras_2(compat.keras.layers.ReLU()) else keras_3
+            assert text in on_page, f"{row.what}: run `python docs/make_situations.py`"
+
+    return state

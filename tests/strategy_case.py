@@ -40,7 +40,7 @@ def watch(pruning):
 
     def record(model):
         weights = [replicas(weight) for weight in model.trainable_weights]
-        masks = [replicas(masked._kept) for masked in pruning._masked.values()]
+        masks = [replicas(masked._kept) for masked in pruning.pruned.masked.values()]
         pruned = [replicas(weight) for weight in pruning._weights.values()]
         return {
             "equal": all(np.array_equal(first, other) for first, *others in weights + masks for other in others),

@@ -10,38 +10,11 @@ from segopt_callbacks import (
 )
 from segopt_callbacks.compat import keras
 from tests import conformance
-from tests.conformance import IMAGES, SITUATIONS, Bypassing, Segmenter, Watch, built, compiled, fit, kernels, zeros
+from tests.conformance import Segmenter, Watch, built, compiled, fit, kernels, zeros
 
 
 def expected_zeros(model, sparsity):
     return {path: round(sparsity * value.size) for path, value in kernels(model).items()}
-
-
-@pytest.mark.parametrize("situation", SITUATIONS, ids=str)
-def test_sparsity_is_exact_after_every_batch(situation):
-    model = compiled(situation.make(), **situation.compile_args)
-    for _ in range(situation.fits_before):
-        fit(model)
-    watch = Watch()
-    history = None
-    for _ in range(situation.fits):
-        history = fit(model, PruningScheduleCallback(0.8), watch)
-    assert len(watch.seen) >= 4
-    assert all(seen == expected_zeros(model, 0.8) for seen in watch.seen)
-    assert zeros(model) == expected_zeros(model, 0.8)
-    total = sum(value.size for value in kernels(model).values())
-    assert history.history["sparsity"][-1] == pytest.approx(sum(zeros(model).values()) / total)
-
-
-@pytest.mark.parametrize("situation", [SITUATIONS[0], SITUATIONS[3], SITUATIONS[-1]], ids=str)
-def test_weights_train_on_when_the_callback_is_gone(situation):
-    """Detached for good: neither constraint nor cached step prunes in a later fit (fact 2)."""
-    model = compiled(situation.make(), **situation.compile_args)
-    fit(model, PruningScheduleCallback(0.8))
-    fit(model)
-    assert all(
-        count < 0.1 * value.size for count, value in zip(zeros(model).values(), kernels(model).values(), strict=True)
-    )
 
 
 def test_nothing_is_added_to_the_model():
@@ -52,29 +25,9 @@ def test_nothing_is_added_to_the_model():
     assert all(compat.get_constraint(weight) is None for weight in with_callback.trainable_weights)
 
 
-def test_the_users_constraint_applies_and_is_restored():
-    constraint = keras.constraints.NonNeg()
-    model = keras.Sequential(
-        [keras.Input((8, 8, 3)), keras.layers.Conv2D(3, 3, padding="same", kernel_constraint=constraint)]
-    )
-    watch = Watch(lambda fitted: compat.read(fitted.trainable_weights[0]))
-    fit(compiled(model), PruningScheduleCallback(0.5), watch)
-    assert all((kernel >= 0).all() and (kernel == 0).sum() >= 41 for kernel in watch.seen)
-    assert compat.get_constraint(model.trainable_weights[0]) is constraint
-
-
-def test_a_train_step_without_optimizer_is_noticed():
-    """Fact 5: the constraint never runs; zeros are put back at each batch's end, and the user is told."""
-    model = compiled(Bypassing(), metrics=None)
-    watch = Watch()
-    with pytest.warns(UserWarning, match="runs no constraint"):
-        fit(model, PruningScheduleCallback(0.8), watch)
-    assert all(seen == expected_zeros(model, 0.8) for seen in watch.seen)
-
-
 @pytest.mark.parametrize("frequency", [1, 3, 100])
 @pytest.mark.parametrize("steps_per_execution", [1, 2])
-def test_a_schedule_reaches_its_final_sparsity(frequency, steps_per_execution):
+def test_a_schedule_reaches_its_final_sparsity(frequency, steps_per_execution, outcome):
     """Fact 8: whatever the frequency, and however many steps pass between two batches."""
     model = compiled(Segmenter(), steps_per_execution=steps_per_execution)
     schedule = PolynomialDecay(0.2, 0.9, begin_step=1, end_step=6, frequency=frequency)
@@ -84,6 +37,7 @@ def test_a_schedule_reaches_its_final_sparsity(frequency, steps_per_execution):
     totals = [sum(seen.values()) for seen in watch.seen]
     assert totals == sorted(totals)
     assert totals[0] < totals[-1]
+    outcome("exact at its end, which is pruned at in any case")
 
 
 def test_a_schedule_that_begins_later():
@@ -202,15 +156,6 @@ def test_after_an_interrupted_step_a_plain_fit_trains_every_weight():
     assert sum(zeros(model).values()) < 10
 
 
-@pytest.mark.filterwarnings("ignore:`build:UserWarning")  # Keras 3 says so of its own accord
-def test_a_layer_that_is_never_called_keeps_nobody_waiting():
-    model = Segmenter()
-    model.unused = keras.layers.Dense(3)
-    watch = Watch()
-    fit(compiled(model), PruningScheduleCallback(0.8), watch)
-    assert all(seen == expected_zeros(model, 0.8) for seen in watch.seen)
-
-
 def test_averaged_weights_are_pruned_too():
     """Fact 4: use_ema overwrites the weights with dense averages before on_train_end."""
     optimizer = keras.optimizers.Adam(1e-2, use_ema=True)
@@ -230,41 +175,6 @@ def test_early_stopping_that_restores_other_weights():
     assert all(np.unique(value).size <= 4 for value in kernels(model).values())
 
 
-@pytest.mark.parametrize("policy", ["mixed_float16", "mixed_bfloat16"])
-@pytest.mark.parametrize("jit_compile", [False, True])
-def test_mixed_precision(policy, jit_compile):
-    keras.mixed_precision.set_global_policy(policy)
-    try:
-        watch = Watch()
-        model = compiled(Segmenter(), jit_compile=jit_compile)
-        fit(model, PruningScheduleCallback(0.8), watch)
-    finally:
-        keras.mixed_precision.set_global_policy("float32")
-    assert all(seen == expected_zeros(model, 0.8) for seen in watch.seen)
-
-
-@pytest.mark.filterwarnings("ignore:Your input ran out of data:UserWarning")
-@pytest.mark.parametrize("run_eagerly", [False, True])
-def test_a_generator_of_unknown_length(run_eagerly):
-    def batches():
-        for start in range(0, 32, 8):
-            yield IMAGES[start : start + 8], conformance.LABELS[start : start + 8]
-
-    model = compiled(Segmenter(), run_eagerly=run_eagerly)
-    watch = Watch()
-    model.fit(batches(), shuffle=False, verbose=0, callbacks=[PruningScheduleCallback(0.8), watch])
-    assert all(seen == expected_zeros(model, 0.8) for seen in watch.seen)
-
-
-def test_frozen_layers_are_left_alone():
-    model = built(Segmenter)()
-    model.encoder.trainable = False
-    frozen = compat.read(model.encoder.weights[0])
-    fit(compiled(model), PruningScheduleCallback(0.8))
-    np.testing.assert_array_equal(compat.read(model.encoder.weights[0]), frozen)
-    assert zeros(model) == expected_zeros(model, 0.8)
-
-
 def test_erk_keeps_the_mean_and_spares_small_weights():
     model = compiled(Segmenter())
     history = fit(model, PruningScheduleCallback(0.8, distribution="erk"))
@@ -280,14 +190,6 @@ def test_two_callbacks_with_filters_of_their_own():
     first, second = functional.layers[1].name, functional.layers[2].name
     fit(model, PruningScheduleCallback(0.5, f"{first}/"), PruningScheduleCallback(0.75, f"{second}/"))
     assert list(zeros(model).values()) == [108, 18]
-
-
-def test_two_callbacks_on_one_weight_contradict():
-    model = compiled(conformance.functional())
-    with pytest.raises(ValueError, match="can belong to one PruningScheduleCallback only"):
-        fit(model, PruningScheduleCallback(0.5), PruningScheduleCallback(0.6))
-    fit(model, PruningScheduleCallback(0.5))
-    assert zeros(model) == expected_zeros(model, 0.5)
 
 
 @pytest.mark.parametrize(
@@ -312,18 +214,6 @@ def test_bad_arguments(arguments, message):
 def test_a_schedule_that_returns_nonsense(schedule):
     with pytest.raises(ValueError, match="schedule"):
         fit(compiled(conformance.functional()), PruningScheduleCallback(schedule))
-
-
-def test_filters_that_match_nothing():
-    with pytest.raises(ValueError, match="must match a weight.*'nowhere'.*kernel"):
-        fit(compiled(conformance.functional()), PruningScheduleCallback(0.5, "nowhere"))
-
-
-def test_weights_that_are_not_finite():
-    model = compiled(conformance.functional())
-    compat.assign(model.trainable_weights[0], np.full(model.trainable_weights[0].shape, np.nan))
-    with pytest.raises(ValueError, match="must be finite"):
-        fit(model, PruningScheduleCallback(0.5))
 
 
 def test_a_fit_without_steps_prunes_a_built_model():

@@ -45,20 +45,6 @@ def test_a_predicate_sees_every_trainable_weight():
     assert len(select_weights(model, lambda weight: len(weight.shape) == 1)) == 2
 
 
-def test_frozen_and_shared_layers():
-    shared = keras.layers.Dense(4)
-    inputs = keras.Input((4,))
-    frozen = keras.layers.Dense(4, trainable=False)
-    model = keras.Model(inputs, frozen(shared(shared(inputs))))
-    assert len(select_weights(model)) == 1
-
-
-def test_nothing_to_select():
-    model = keras.Sequential([keras.Input((4,)), keras.layers.ReLU()])
-    with pytest.raises(ValueError, match="must have a trainable weight of rank 2 or more"):
-        select_weights(model)
-
-
 def test_paths_are_unique_where_names_are_not():
     model = built(Segmenter)()
     selected = select_weights(model)
