@@ -49,8 +49,7 @@ class ClusterOnTrainEndCallback(CompressionCallback):
 
     Args:
         number_of_clusters: most distinct values in each weight, at least 2.
-        filters: which weights, see `weights.select_weights`. Default: every trainable weight of rank 2 or more,
-            embeddings aside.
+        filters: which weights, see `weights.select_weights`. Default: every kernel.
         preserve_sparsity: zeros stay zeros, and zero counts as one of the values.
         verbose: 1 prints the error of each weight.
 

@@ -46,8 +46,8 @@ class PruningScheduleCallback(CompressionCallback):
             on the weight's path to any of these, of which the first that matches counts, and a weight that none
             matches is left alone. A schedule's `end_step` is always pruned at, although no multiple of its `frequency`
             may meet it.
-        filters: which weights, see `weights.select_weights`. Default: every trainable weight of rank 2 or more,
-            embeddings aside.
+        filters: which weights, see `weights.select_weights`. Default: every kernel, that is every trainable
+            floating-point weight of rank 2 or more that is no embedding, bias or scale.
         pattern: `None` (each weight by itself), `block(rows, columns)`, `n_of_m(n, m)` or `channel()`.
         scope: `"layer"` (each weight has a sparsity of its own) or `"global"` (one threshold for all of them, so that
             their mean has the schedule's sparsity).

@@ -92,6 +92,7 @@ GROUPS: dict[str, tuple[Row, ...]] = {
         _odd("a shared layer", "a_shared_layer"),
         _odd("a frozen layer", "a_frozen_layer"),
         _odd("a layer frozen in the second of three fits", "a_layer_that_is_frozen_between_two_fits"),
+        _odd("a layer frozen after `compile`", "a_layer_that_is_frozen_after_compile"),
         _odd("every layer frozen", "every_layer_frozen"),
         _odd("biases of two axes (attention, GRU), scales of two axes", "two_axes_and_no_kernel"),
         _odd("embeddings", "embeddings"),

@@ -115,7 +115,7 @@ CASES = (
     Case("jit_and_steps_per_execution", counting, {"steps_per_execution": 8, **JIT}, fit_args=ONE_BY_ONE),
     Case("mixed_float16", Segmenter, policy="mixed_float16"),
     Case("mixed_float16_and_jit", functional, JIT, policy="mixed_float16"),
-    Case("mixed_bfloat16", Segmenter, policy="mixed_bfloat16"),
+    Case("mixed_bfloat16", functional, policy="mixed_bfloat16"),
     Case("mixed_bfloat16_and_jit", functional, JIT, policy="mixed_bfloat16"),
     Case(
         "momentum_and_weight_decay",
@@ -135,12 +135,12 @@ CASES = (
     Case("own_train_step", OwnStep, {"metrics": None}),
     Case(
         "dataset",
-        Segmenter,
+        functional,
         data=lambda: (tf.data.Dataset.from_tensor_slices((IMAGES, LABELS)).batch(BATCH),),
         fit_args={"batch_size": None},
     ),
     Case("generator", Segmenter, data=lambda: (batches(),), fit_args=WHOLE),
-    Case("generator_eagerly", Segmenter, {"run_eagerly": True}, data=lambda: (batches(),), fit_args=WHOLE),
+    Case("generator_eagerly", functional, {"run_eagerly": True}, data=lambda: (batches(),), fit_args=WHOLE),
 )
 
 
