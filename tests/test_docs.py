@@ -39,6 +39,12 @@ def test_links_and_pictures_lead_somewhere(page):
         assert (page.parent / target).exists(), target
 
 
+def test_the_table_of_patterns_is_that_of_the_results():
+    from benchmarks import pruning_patterns
+
+    assert pruning_patterns.table(pruning_patterns.read_results()) in pruning_patterns.PAGE.read_text()
+
+
 def test_every_dependency_is_accounted_for():
     project = (ROOT / "pyproject.toml").read_text()
     lists = re.findall(r"^(?:dependencies|dev) = \[(.*?)\]$", project, re.DOTALL | re.MULTILINE)
