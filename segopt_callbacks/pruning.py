@@ -37,8 +37,8 @@ class PruningScheduleCallback(CompressionCallback):
     weights are zero. Epoch logs gain `sparsity`: the fraction of zeros over the selected weights. A constraint of the
     user's own still applies, before the zeros, and is alone again after the fit.
 
-    Steps count from the beginning of the fit. A fit that is resumed (`BackupAndRestore`, or `initial_epoch` with a
-    known number of steps per epoch) continues the schedule where it was.
+    Steps count from the beginning of the fit. A fit that is resumed (`BackupAndRestore`, or `initial_epoch` and a
+    model that was restored with its optimizer) continues with the masks and the step of before.
 
     Args:
         schedule: fraction of zeros in [0, 1), pruned at once and held; `ramp_by_epoch(...)` or `ramp_by_fraction(...)`;
