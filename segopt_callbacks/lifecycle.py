@@ -30,6 +30,7 @@ import numpy as np
 from segopt_callbacks import compat
 from segopt_callbacks.best_kept import BestKept
 from segopt_callbacks.projections import Attachments, Masked, WithAverages
+from segopt_callbacks.steps import Steps
 
 
 class Stage(IntEnum):
@@ -40,34 +41,6 @@ class Stage(IntEnum):
     EXPORT = 3
     SUMMARIZE = 4
     JUDGE = 5
-
-
-def resumed_step(epoch: int, steps_per_epoch: int | None, updates: int, updates_before_fit: int) -> int:
-    """How many steps of its run a fit has behind it when its first epoch begins.
-
-    Args:
-        epoch: the number of that epoch.
-        steps_per_epoch: `None` or 0 where it is not known.
-        updates: the optimizer's count now, after every `on_train_begin`.
-        updates_before_fit: the optimizer's count when `fit` was called.
-
-    Returns:
-        the step, 0 for a new run. What `BackupAndRestore` brought back counts from the beginning of its run. For a
-        model that was restored before the fit, epochs tell the step; its count does where their length is unknown, and
-        where it lies inside `epoch`: the checkpoint is from there. Otherwise the model was trained before that run.
-
-    >>> resumed_step(2, 10, updates=23, updates_before_fit=23), resumed_step(2, 10, updates=523, updates_before_fit=523)
-    (23, 20)
-    """
-    brought_back = updates - updates_before_fit
-    if brought_back > 0:
-        return max(brought_back, epoch * (steps_per_epoch or 0))
-    if not epoch and not brought_back:
-        return 0
-    if not steps_per_epoch:
-        return updates
-    begin = epoch * steps_per_epoch
-    return updates if begin <= updates < begin + steps_per_epoch else begin
 
 
 class CompressionCallback(compat.Callback):
@@ -95,7 +68,7 @@ class CompressionCallback(compat.Callback):
         self.lifecycle.begin_epoch(epoch)
 
     def on_train_batch_begin(self, batch: int, logs: Any = None) -> None:
-        self.lifecycle.begin_batch(batch)
+        self.lifecycle.steps.begin_batch(batch)
 
     def on_train_end(self, logs: Any = None) -> None:
         self.lifecycle.end(self, logs)
@@ -133,7 +106,7 @@ class Lifecycle:
         model: the model that is fitted.
         selected: path -> variable, all weights that a callback of this fit changes.
         targets: path -> fraction of zeros, in [0, 1), that the schedule asks for now.
-        step: optimizer steps since the fit began; for a resumed fit, since the run began that it continues.
+        steps: which step of its run the fit has come to.
         inputs: structure of `tf.TensorSpec`, what the model takes; `None` before `prepare`, or where nobody needs it.
     """
 
@@ -143,7 +116,7 @@ class Lifecycle:
         self.model = model
         self.selected: dict[str, Any] = {}
         self.targets: dict[str, float] = {}
-        self.step = 0
+        self.steps = Steps(updates_before_fit)
         self.inputs: Any = None
         self._on_release: list[Callable[[], None]] = []
         self._masked: dict[str, Masked] = {}
@@ -151,13 +124,9 @@ class Lifecycle:
         self._ended: list[CompressionCallback] = []
         self._claims: dict[tuple[Stage, str], CompressionCallback] = {}
         self._attachments = Attachments()
-        self._updates_before_fit = updates_before_fit
         self._callbacks = compat.running_callbacks(model)
         self._best_kept = BestKept(self._callbacks.callbacks if self._callbacks else ())
         self._forget = compat.after_callbacks(self._callbacks, self._close) if self._callbacks else lambda: None
-        self._epoch: int | None = None
-        self._epoch_start = 0
-        self._has_begun = False
         self._is_prepared = self._weights_are_finished = self._is_closed = False
         self._logs: Any = None
 
@@ -182,7 +151,7 @@ class Lifecycle:
 
     def _is_joinable(self, member: CompressionCallback) -> bool:
         is_same_fit = self._callbacks is compat.running_callbacks(self.model)
-        return is_same_fit and self._epoch is None and member not in self._members
+        return is_same_fit and self.steps.epoch is None and member not in self._members
 
     def claim(self, member: CompressionCallback, weights: dict[str, Any]) -> None:
         """Records that `member` changes `weights`.
@@ -221,16 +190,22 @@ class Lifecycle:
         """Path -> bool of the weight's shape, True where a weight is kept; of pruned weights only."""
         return {path: masked.mask for path, masked in self._masked.items()}
 
+    @property
+    def step(self) -> int:
+        """Optimizer steps since the fit began; for a resumed fit, since the run began that it continues."""
+        return self.steps.now
+
     def begin_epoch(self, epoch: int) -> None:
         """Prepares everybody at the first epoch, and counts steps from there."""
-        if self._epoch is None:
-            self.step = self._resumed_step(epoch)
-            if compat.is_built(self.model) and self._knows_inputs():
-                self._prepare_at_once()
-            else:
-                compat.before_first_step(self.model, self._build_and_prepare, self._release)
-        if epoch != self._epoch:
-            self._epoch, self._epoch_start = epoch, self.step
+        is_first = self.steps.epoch is None
+        steps_per_epoch = (self._members[0].params or {}).get("steps")
+        self.steps.begin_epoch(epoch, steps_per_epoch=steps_per_epoch, updates=compat.iterations(self.model))
+        if not is_first:
+            return
+        if compat.is_built(self.model) and self._knows_inputs():
+            self._prepare_at_once()
+        else:
+            compat.before_first_step(self.model, self._build_and_prepare, self._release)
 
     def _knows_inputs(self) -> bool:
         if self.inputs is None and any(member.needs_inputs for member in self._members):
@@ -244,24 +219,12 @@ class Lifecycle:
         params = self._members[0].params or {}
         return params["epochs"] * params["steps"] if params.get("steps") else None
 
-    def begin_batch(self, batch: int) -> None:
-        """Counts from `batch` at the first one: Keras 2 continues inside the epoch of a backup."""
-        if not self._has_begun:
-            self._has_begun = True
-            self._epoch_start = self.step - batch
-
     def step_after(self, batch: int) -> int:
         """The step that training has come to when `batch` (counted in its epoch, from 0) has ended."""
-        if self._epoch is None:
-            raise RuntimeError(
-                "The hooks of an epoch must be called in order; call on_epoch_begin before the epoch's first step. "
-                f"Received: on_train_batch_end({batch}) before any."
-            )
-        if not self._is_prepared:
+        if not self._is_prepared and self.steps.epoch is not None:
             self._prepare_late()
         self._best_kept.look(self.sparsity, self.step)
-        self.step = self._epoch_start + batch + 1
-        return self.step
+        return self.steps.end_batch(batch)
 
     @property
     def sparsity(self) -> float:
@@ -277,20 +240,8 @@ class Lifecycle:
     def at_target(self, *, whole_epoch: bool = False) -> bool:
         """Whether all weights have their final sparsity; with `whole_epoch`, since the epoch began at least."""
         since = [member.at_target_since() for member in self._members]
-        latest = self._epoch_start if whole_epoch else self.step
+        latest = self.steps.epoch_start if whole_epoch else self.step
         return all(step is not None and step <= latest for step in since)
-
-    def _resumed_step(self, epoch: int) -> int:
-        steps_per_epoch = (self._members[0].params or {}).get("steps")
-        updates = compat.iterations(self.model)
-        if epoch and not steps_per_epoch and not updates:
-            warnings.warn(
-                "The steps before `initial_epoch` must be known for schedules to continue, so they begin at step 0; "
-                "pass `steps_per_epoch` to fit, or restore the optimizer too. "
-                f"Received: initial_epoch={epoch}, data of unknown length and an optimizer without updates.",
-                stacklevel=2,
-            )
-        return resumed_step(epoch, steps_per_epoch, updates, self._updates_before_fit)
 
     def _build_and_prepare(self, iterator: Any) -> Any:
         self.inputs, iterator = compat.batch_inputs(iterator)
@@ -342,7 +293,7 @@ class Lifecycle:
                 "A model must be built to be compressed; fit it for at least one step, or call it on data first. "
                 f"Received: {self.model.name!r}, not built, and a fit without steps."
             )
-        if self._epoch is None:
+        if self.steps.epoch is None:
             self.begin_epoch(0)
         if not self._is_prepared:
             self._prepare_built()

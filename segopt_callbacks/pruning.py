@@ -190,10 +190,10 @@ class PruningScheduleCallback(CompressionCallback):
         return self._pruned
 
     def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
-        if not self._is_checked or self._is_bypassed:
+        # A loop of the user's own may build the model in its first step: masks come behind it.
+        if self._pruned is not None and (not self._is_checked or self._is_bypassed):
             self._check_step()
-        with self.lifecycle.released_on_error():
-            self._follow_schedules(self.lifecycle.step_after(batch))
+        self._follow_schedules(self.lifecycle.step_after(batch))
 
     def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
         self._check_step()

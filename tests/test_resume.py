@@ -12,7 +12,7 @@ import tensorflow as tf
 
 from segopt_callbacks import PolynomialDecay, PruningScheduleCallback, compat
 from segopt_callbacks.compat import keras
-from segopt_callbacks.lifecycle import resumed_step
+from segopt_callbacks.steps import resumed_step
 from tests import resume_case
 from tests.conformance import IMAGES, LABELS, Segmenter, built, compiled, fit, functional, kernels
 
