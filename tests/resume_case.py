@@ -208,7 +208,7 @@ def main(mode, folder, step=0):
         resume(killed, way, reference)
         for killed in sorted(folder.iterdir(), key=lambda one: int(one.name))
         for way in WAYS
-        if way.startswith("backup") or int(killed.name) in (8, 15)
+        if way.startswith("backup") or killed.name == "15"
     ]
     shutil.rmtree(folder)
     plain = plain_training_resumes_identically(folder)
