@@ -129,8 +129,8 @@ def raw_variable(variable: Variable) -> tf.Variable:
 
 
 def read(variable: Variable) -> np.ndarray:
-    """The variable's value."""
-    return raw_variable(variable).numpy()
+    """The variable's value now, read-only: TensorFlow's own memory, which later assignments leave as it is."""
+    return np.asarray(raw_variable(variable).read_value())
 
 
 def assign(variable: Variable, value: Any) -> None:

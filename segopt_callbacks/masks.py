@@ -119,8 +119,7 @@ def global_masks(
     _check_sparsity(sparsity)
     every = [pattern.units(_normalized(one), axes) for one, axes in zip(scores, outputs, strict=True)]
     ranks = [_ranks(*one) for one in zip(every, pruned, names, strict=True)]
-    for one in ranks:
-        one[np.argmax(one)] = _KEPT
+    ranks = [np.where(np.arange(one.size) == np.argmax(one), np.int32(_KEPT), one) for one in ranks]
     of_units = [units.sizes for units in every if units.sizes is not None]  # the pattern decides: of all, or of none
     sizes = np.concatenate(of_units) if of_units else None
     zeros = number_of_zeros(sum(one.size for one in scores), sparsity)
@@ -151,7 +150,17 @@ def _ranks(units: Units, pruned: np.ndarray | None, name: str) -> np.ndarray:
         )
     if units.first is not None:
         ranks = np.where(units.first, ranks + (_PRUNED + 1), ranks)
-    return ranks.copy() if pruned is None else np.where(units.all_of(pruned), np.int32(_PRUNED), ranks)
+    if pruned is None:
+        return ranks
+    marked = units.all_of(pruned)
+    if units.sizes is None and units.first is None and _are_the_zeros(marked, ranks):
+        return ranks  # lowest as they are
+    return np.where(marked, np.int32(_PRUNED), ranks)
+
+
+def _are_the_zeros(marked: np.ndarray, ranks: np.ndarray) -> bool:
+    count = np.count_nonzero(marked)
+    return count == ranks.size - np.count_nonzero(ranks) == np.count_nonzero(marked & (ranks == 0))
 
 
 def _keep(ranks: np.ndarray, sizes: np.ndarray | None, zeros: int, *, spared: int) -> np.ndarray:
@@ -159,17 +168,22 @@ def _keep(ranks: np.ndarray, sizes: np.ndarray | None, zeros: int, *, spared: in
 
     `zeros` counts weights, `sizes` those of each unit; the `spared` units of highest rank stay in any case.
     """
-    kept = np.ones(ranks.size, bool)
     if sizes is not None:
+        kept = np.ones(ranks.size, bool)
         order = np.argsort(ranks, kind="stable")
         pruned = np.concatenate([[0], np.cumsum(sizes[order])])[:-spared]  # by the first k units
-        already = np.count_nonzero(ranks == _PRUNED)
-        kept[order[: already + int(np.argmin(np.abs(pruned[already:] - zeros)))]] = False
-    elif zeros := min(zeros, ranks.size - spared):
-        threshold = _nth_smallest(ranks, zeros)
-        np.greater_equal(ranks, threshold, out=kept)
-        ties = np.flatnonzero(ranks == threshold)
-        kept[ties[: zeros - (ranks.size - np.count_nonzero(kept))]] = False
+        count = already = int(np.count_nonzero(ranks == _PRUNED))
+        if not already or zeros - pruned[already] > sizes.max() / 2:  # the same sparsity again changes no mask
+            count += int(np.argmin(np.abs(pruned[already:] - zeros)))
+        kept[order[:count]] = False
+        return kept
+    zeros = min(zeros, ranks.size - spared)
+    if not zeros:
+        return np.ones(ranks.size, bool)
+    threshold = _nth_smallest(ranks, zeros)
+    kept = ranks >= threshold
+    ties = np.flatnonzero(ranks == threshold)
+    kept[ties[: zeros - (ranks.size - np.count_nonzero(kept))]] = False
     return kept
 
 

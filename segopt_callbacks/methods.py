@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -84,66 +84,59 @@ class Method:
 
     def masks(
         self,
-        weights: Mapping[str, np.ndarray],
+        shapes: Mapping[str, tuple[int, ...]],
         sparsity: float,
         *,
-        pruned: Mapping[str, np.ndarray],
+        read: Callable[[str], np.ndarray],
+        read_mask: Callable[[str], np.ndarray],
         outputs: Mapping[str, tuple[int, ...]],
         record: Mapping[str, np.ndarray] | None = None,
         regrown_fraction: float = 0.0,
-    ) -> tuple[dict[str, np.ndarray], dict[str, float]]:
-        """The masks of some weights at a sparsity.
+        when: str = "",
+    ) -> Iterator[tuple[str, np.ndarray, float]]:
+        """The masks of some weights at a sparsity; one after another where each has a sparsity of its own.
 
         Args:
-            weights: path -> value.
+            shapes: path -> shape.
             sparsity: fraction of zeros over all of them, in [0, 1).
-            pruned: path -> bool of the weight's shape, True where it is pruned already.
+            read: path -> the weight's value.
+            read_mask: path -> its mask so far: bool of its shape, False where it is pruned.
             outputs: path -> the axes that are output channels.
             record: path -> saliency, or the gradient's magnitude where weights regrow; `None` before any gradient,
                 when magnitude alone decides.
             regrown_fraction: of the kept weights, in [0, 1].
+            when: added to a path in errors.
 
-        Returns:
-            path -> bool, True where a weight is kept; and path -> the fraction of zeros that was asked for.
+        Yields:
+            path; bool of the weight's shape, True where it is kept; the fraction of zeros that was asked for.
 
         Raises:
             ValueError: for weights that are not finite; the path is named.
         """
-        if self.scope == "global":
-            return self._global_masks(weights, sparsity, pruned, outputs, record)
-        shapes = [value.shape for value in weights.values()]
-        targets = dict(zip(weights, distribute(shapes, sparsity, self.distribution), strict=True))
-        masks = {}
-        for path, target in targets.items():
-            if self.regrow and record is not None and regrown_fraction:
-                masks[path] = regrown_mask(
-                    weights[path], record[path], target, regrown_fraction, pruned=pruned[path], name=repr(path)
-                )
-            else:
-                scores = self._scores(weights[path], None if record is None else record[path])
-                masks[path] = layer_mask(
-                    scores, target, self.pattern, pruned=pruned[path], outputs=outputs[path], name=repr(path)
-                )
-        return masks, targets
+        names = {path: f"{path!r} {when}".strip() for path in shapes}
 
-    def _global_masks(
-        self,
-        weights: Mapping[str, np.ndarray],
-        sparsity: float,
-        pruned: Mapping[str, np.ndarray],
-        outputs: Mapping[str, tuple[int, ...]],
-        record: Mapping[str, np.ndarray] | None,
-    ) -> tuple[dict[str, np.ndarray], dict[str, float]]:
-        masks = global_masks(
-            [self._scores(value, None if record is None else record[path]) for path, value in weights.items()],
-            sparsity,
-            self.pattern,
-            pruned=[pruned[path] for path in weights],
-            outputs=[outputs[path] for path in weights],
-            names=[repr(path) for path in weights],
-        )
-        named = dict(zip(weights, masks, strict=True))
-        return named, {path: 1 - np.count_nonzero(mask) / mask.size for path, mask in named.items()}
+        def scores(path: str) -> np.ndarray:
+            return self._scores(read(path), None if record is None else record[path])
+
+        if self.scope == "global":
+            masks = global_masks(
+                [scores(path) for path in shapes],
+                sparsity,
+                self.pattern,
+                pruned=[~read_mask(path) for path in shapes],
+                outputs=[outputs[path] for path in shapes],
+                names=list(names.values()),
+            )
+            for path, mask in zip(shapes, masks, strict=True):
+                yield path, mask, 1 - np.count_nonzero(mask) / mask.size
+            return
+        for path, target in zip(shapes, distribute(list(shapes.values()), sparsity, self.distribution), strict=True):
+            pruned, name = ~read_mask(path), names[path]
+            if self.regrow and record is not None and regrown_fraction:
+                mask = regrown_mask(read(path), record[path], target, regrown_fraction, pruned=pruned, name=name)
+            else:
+                mask = layer_mask(scores(path), target, self.pattern, pruned=pruned, outputs=outputs[path], name=name)
+            yield path, mask, target
 
     def _scores(self, weight: np.ndarray, saliency: np.ndarray | None) -> np.ndarray:
         if self.criterion == "magnitude" or saliency is None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -47,20 +47,20 @@ class PrunedWeights:
         """Path -> bool of the weight's shape, True where a weight is kept."""
         return {path: masked.mask for path, masked in self.masked.items()}
 
-    def values(self, paths: Iterable[str]) -> dict[str, np.ndarray]:
+    @property
+    def values(self) -> dict[str, np.ndarray]:
         """Path -> the weight's value."""
-        return {path: compat.read(self.weights[path]) for path in paths}
+        return {path: compat.read(weight) for path, weight in self.weights.items()}
 
     def take_marks(self) -> None:
         """Takes the masks from a run that was interrupted, see `pruned_before`."""
-        for path, value in self.values(self.weights).items():
+        for path, value in self.values.items():
             self.masked[path].mask = ~pruned_before(value)
 
-    def update(self, masks: Mapping[str, np.ndarray]) -> None:
-        """Replaces some masks, and zeros what they prune."""
-        for path, mask in masks.items():
-            self.masked[path].mask = mask
-        self._followers.update(self.masks, self.outputs)
+    def apply_masks(self) -> None:
+        """Zeros what the masks prune, which have changed, and what dies with it."""
+        if self._followers.masked:
+            self._followers.update(self.masks, self.outputs)
         self.project()
 
     def project(self) -> None:
@@ -77,15 +77,17 @@ class PrunedWeights:
 
         With regrowth the masks move while the sparsity stays: a restored epoch has its zeros in other places.
         """
-        zeros = {path: value == 0 for path, value in self.values(self.weights).items()}
+        zeros = {path: value == 0 for path, value in self.values.items()}
         if any(np.count_nonzero(zeros[path]) < np.count_nonzero(~mask) for path, mask in self.masks.items()):
             return False
-        self.update({path: ~zero for path, zero in zeros.items()})
+        for path, zero in zeros.items():
+            self.masked[path].mask = ~zero
+        self.apply_masks()
         return True
 
     def sparsity(self) -> float:
         """Fraction of zeros over all of them, in [0, 1]."""
-        values = self.values(self.weights).values()
+        values = self.values.values()
         return float(sum(np.count_nonzero(value == 0) for value in values) / sum(value.size for value in values))
 
     def promised_sparsity(self) -> float:

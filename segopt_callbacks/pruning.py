@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from segopt_callbacks import compat
 from segopt_callbacks.channels import Role, roles
 from segopt_callbacks.gradients import GradientRecord
 from segopt_callbacks.lifecycle import CompressionCallback, Stage
@@ -17,7 +18,7 @@ from segopt_callbacks.patterns import UNSTRUCTURED, Pattern
 from segopt_callbacks.pruned import PrunedWeights
 from segopt_callbacks.regrowth import SHARE_OF_TRAINING, regrown_fraction
 from segopt_callbacks.schedules import Ramp, Schedule, Timeline, as_schedule, final_sparsity
-from segopt_callbacks.weights import Filters, by_first_match, read_finite, select_weights, validate_filters
+from segopt_callbacks.weights import Filters, by_first_match, select_weights, validate_filters
 
 AnySchedule = float | Schedule | Ramp
 
@@ -174,7 +175,9 @@ class PruningScheduleCallback(CompressionCallback):
             self._warn_if_cut_short(self.lifecycle.last_step)
         self._follow_schedules(self.lifecycle.step)
         not_yet = self._weights.keys() - self.lifecycle.targets.keys()
-        self.pruned.update({path: np.ones(self._weights[path].shape, bool) for path in not_yet})
+        for path in not_yet:
+            self.pruned.masked[path].mask = np.ones(self._weights[path].shape, bool)
+        self.pruned.apply_masks()
 
     @property
     def pruned(self) -> PrunedWeights:
@@ -193,7 +196,8 @@ class PruningScheduleCallback(CompressionCallback):
         # A loop of the user's own may build the model in its first step: masks come behind it.
         if self._pruned is not None and (not self._is_checked or self._is_bypassed):
             self._check_step()
-        self._follow_schedules(self.lifecycle.step_after(batch))
+        with self.lifecycle.released_on_error():
+            self._follow_schedules(self.lifecycle.step_after(batch))
 
     def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
         self._check_step()
@@ -258,16 +262,21 @@ class PruningScheduleCallback(CompressionCallback):
         )
 
     def _prune(self, group: _Group, sparsity: float) -> None:
-        masks, targets = self.method.masks(
-            {path: read_finite(path, self._weights[path], step=self.lifecycle.step) for path in group.paths},
+        record = self._record.read(group.paths) if self._record else None
+        chosen = self.method.masks(
+            {path: tuple(self._weights[path].shape) for path in group.paths},
             sparsity,
-            pruned={path: ~self.pruned.masked[path].mask for path in group.paths},
+            read=lambda path: compat.read(self._weights[path]),
+            read_mask=lambda path: self.pruned.masked[path].mask,
             outputs=self.pruned.outputs,
-            record=self._record.read(group.paths) if self._record else None,
+            record=record,
             regrown_fraction=self._regrown_fraction(group.timeline),
+            when=f"at step {self.lifecycle.step}",
         )
-        self.lifecycle.targets.update(targets)
-        self.pruned.update(masks)
+        for path, mask, target in chosen:
+            self.pruned.masked[path].mask = mask
+            self.lifecycle.targets[path] = target
+        self.pruned.apply_masks()
         if self._record:
             self._record.clear(group.paths)
         if self.verbose:

@@ -125,13 +125,12 @@ def by_first_match(rules: Sequence[str], weights: dict[str, Any]) -> dict[str, l
     return shared
 
 
-def read_finite(path: str, weight: Any, *, step: int | None = None) -> np.ndarray:
+def read_finite(path: str, weight: Any) -> np.ndarray:
     """The weight's value, which must be finite to be compared with others.
 
     Args:
         path: how to call the weight in the error.
         weight: a variable.
-        step: optimizer steps since the fit began, for the error.
 
     Returns:
         the value, in the weight's own dtype.
@@ -147,11 +146,9 @@ def read_finite(path: str, weight: Any, *, step: int | None = None) -> np.ndarra
     """
     value = compat.read(weight)
     if not np.isfinite(value).all():
-        when = "" if step is None else f" at step {step}"
         raise ValueError(
-            "Weights must be finite to be pruned or clustered; lower the learning rate, or clip the gradients. "
-            f"Received: {path!r} with {np.count_nonzero(~np.isfinite(value))} of {value.size} values NaN or "
-            f"infinite{when}."
+            "Weights must be finite to be clustered; lower the learning rate, or clip the gradients. "
+            f"Received: {path!r}, {np.count_nonzero(~np.isfinite(value))} of {value.size} values NaN or infinite."
         )
     return value
 
