@@ -26,8 +26,8 @@ def main() -> None:
     situations.PAGE.write_text(before + "\n" + situations.table(cells) + "\n" + behind)
 
 
-def outcomes(legacy: str) -> dict[str, str]:
-    """Test -> what it states under one Keras."""
+def outcomes(legacy: str) -> dict[str, str | None]:
+    """Test -> what it states under one Keras; `None` if it passed and states nothing."""
     environment = {**os.environ, "TF_USE_LEGACY_KERAS": legacy, "WRITE_SITUATIONS": "1"}
     nodes = dict.fromkeys(row.node for row in situations.ROWS)
     with tempfile.TemporaryDirectory() as folder:
@@ -37,19 +37,19 @@ def outcomes(legacy: str) -> dict[str, str]:
         return dict(map(read, xml.etree.ElementTree.parse(report).getroot().iter("testcase")))
 
 
-def read(case: xml.etree.ElementTree.Element) -> tuple[str, str]:
+def read(case: xml.etree.ElementTree.Element) -> tuple[str, str | None]:
     """One test of pytest's report: its name, and its outcome or the reason why it was skipped."""
     node = f"{case.attrib['classname'].replace('.', '/')}.py::{case.attrib['name']}"
     skipped = case.find("skipped")
     if skipped is not None:
         return node, skipped.attrib["message"]
     stated = case.find("properties/property[@name='outcome']")
-    return node, "holds" if stated is None else stated.attrib["value"]
+    return node, None if stated is None else stated.attrib["value"]
 
 
-def cell(row: situations.Row, found: dict[str, str]) -> str:
-    """What the cases of a row's test state; where they differ, all of it."""
-    return "; ".join(dict.fromkeys(text for node, text in found.items() if row.covers(node)))
+def cell(row: situations.Row, found: dict[str, str | None]) -> str:
+    """What the cases of a row's test show; where they differ, all of it."""
+    return "; ".join(dict.fromkeys(text or row.shows for node, text in found.items() if row.covers(node)))
 
 
 if __name__ == "__main__":

@@ -17,10 +17,12 @@ class Row:
     Attributes:
         what: the situation, in the user's words.
         node: pytest's name of the test; without its brackets, all cases of the test.
+        shows: what the test shows where it passes, unless it states that itself (the fixture `outcome`).
     """
 
     what: str
     node: str
+    shows: str = "holds"
 
     def covers(self, node: str) -> bool:
         """Whether `node` is this row's test, or a case of it."""
@@ -63,8 +65,11 @@ GROUPS: dict[str, tuple[Row, ...]] = {
         _matrix("AdamW with `clipnorm`", "adamw_and_clipnorm"),
         _matrix("Lion", "lion"),
         _matrix("Adam with `gradient_accumulation_steps=2`", "gradient_accumulation"),
-        _matrix("Adam with `use_ema=True`", "use_ema"),
-        _matrix("Adam with `use_ema=True, ema_overwrite_frequency=2`", "use_ema_overwriting"),
+        Row(
+            "Adam with `use_ema=True`, also overwriting, with jit, eager",
+            "tests/test_averages.py::test_weights_and_averages_have_the_same_zeros_after_every_batch",
+            "exact, 8 steps, in the averages too",
+        ),
         Row("a constraint of your own: `MaxNorm`", "tests/test_matrix.py::test_with_max_norm"),
         Row("a constraint of your own: `NonNeg`", "tests/test_matrix.py::test_with_non_neg"),
     ),
@@ -82,6 +87,41 @@ GROUPS: dict[str, tuple[Row, ...]] = {
         Row(
             "`MirroredStrategy` with two replicas and `mixed_float16`",
             "tests/test_strategy.py::test_mirrored_replicas[mixed_float16]",
+        ),
+    ),
+    "What else is in the list": (
+        Row(
+            "`SwapEMAWeights` and `ModelCheckpoint` in any order",
+            "tests/test_averages.py::test_swapped_averages_in_any_order",
+            "exact, 8 steps, in the averages and in each file too",
+        ),
+        Row(
+            "`AtTargetSparsity` around `EarlyStopping` and `ModelCheckpoint`, in any order",
+            "tests/test_best.py::test_best_counts_at_the_target_in_any_order",
+            "exact; the best is that of the epochs at the target",
+        ),
+        Row(
+            "`EarlyStopping(restore_best_weights=True)` by itself",
+            "tests/test_best.py::test_early_stopping_that_restores_dense_weights_is_told_with_both_sparsities",
+            "exact, with a warning that names both sparsities",
+        ),
+        Row(
+            "`ModelCheckpoint(save_best_only=True)` by itself",
+            "tests/test_best.py::test_a_best_checkpoint_below_the_target_is_told_with_both_sparsities",
+            "a warning that names both sparsities",
+        ),
+        Row(
+            "killed; continued by `BackupAndRestore`, `.keras`, `.weights.h5`, `tf.train.Checkpoint`",
+            "tests/test_resume.py::test_masks_weights_and_schedule_are_those_before_the_kill",
+            "the masks, weights and step of before",
+        ),
+    ),
+    "Outside `fit`": (
+        Row("`train_on_batch`", "tests/test_custom_loops.py::test_train_on_batch", "exact, 8 steps"),
+        Row(
+            "a loop with `GradientTape`, eager or in a `tf.function`",
+            "tests/test_custom_loops.py::test_a_gradient_tape",
+            "exact, 8 steps",
         ),
     ),
     "Which weights": (

@@ -130,8 +130,6 @@ CASES = (
         optimizer=lambda: Adam(1e-2, gradient_accumulation_steps=2),
         not_in_keras_2="Keras 2 has no gradient accumulation",
     ),
-    Case("use_ema", functional, optimizer=lambda: Adam(1e-2, use_ema=True)),
-    Case("use_ema_overwriting", functional, optimizer=lambda: Adam(1e-2, use_ema=True, ema_overwrite_frequency=2)),
     Case("own_train_step", OwnStep, {"metrics": None}),
     Case(
         "dataset",
