@@ -37,6 +37,11 @@ def _odd(what: str, test: str) -> Row:
     return Row(what, f"tests/test_odd_models.py::test_{test}")
 
 
+def _strategy(what: str, who: str, case: str = "") -> Row:
+    test = f"test_{who}_keep_the_same_masks_and_weights_after_every_step{case}"
+    return Row(what, f"tests/test_strategy.py::{test}", "exact, 8 steps, and equal on each replica")
+
+
 GROUPS: dict[str, tuple[Row, ...]] = {
     "The model": (
         _matrix("subclassed, without weights before its first step", "subclassed_unbuilt"),
@@ -83,10 +88,13 @@ GROUPS: dict[str, tuple[Row, ...]] = {
             "a schedule whose frequency never meets its end",
             "tests/test_pruning.py::test_a_schedule_reaches_its_final_sparsity",
         ),
-        Row("`MirroredStrategy` with two replicas", "tests/test_strategy.py::test_mirrored_replicas[float32]"),
+        _strategy("`MirroredStrategy` with two replicas", "mirrored_replicas", "[float32]"),
+        _strategy("`MirroredStrategy` with two replicas and `mixed_float16`", "mirrored_replicas", "[mixed_float16]"),
+        _strategy("`MultiWorkerMirroredStrategy` with two processes", "workers"),
         Row(
-            "`MirroredStrategy` with two replicas and `mixed_float16`",
-            "tests/test_strategy.py::test_mirrored_replicas[mixed_float16]",
+            "`MultiWorkerMirroredStrategy` under Keras 3",
+            "tests/test_strategy.py::test_keras_3_cannot_train_with_several_workers",
+            "refused, in words",
         ),
     ),
     "What else is in the list": (

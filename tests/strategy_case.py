@@ -1,6 +1,6 @@
 """Fits under strategies, each in a process of its own, that print what became of the replicas as JSON.
 
-`python -m tests.strategy_case mirrored`: MirroredStrategy on two virtual CPUs.
+`python -m tests.strategy_case mirrored POLICY`: MirroredStrategy on two virtual CPUs.
 `python -m tests.strategy_case worker INDEX PORT,PORT FOLDER`: one process of MultiWorkerMirroredStrategy.
 """
 
@@ -21,6 +21,7 @@ from segopt_callbacks import (
     PruningScheduleCallback,
     compat,
 )
+from segopt_callbacks.compat import keras
 from tests.conformance import IMAGES, LABELS, Segmenter, Watch, compiled, fit, kernels
 
 
@@ -75,7 +76,8 @@ def train(model, *callbacks):
     }
 
 
-def mirrored():
+def mirrored(policy):
+    keras.mixed_precision.set_global_policy(policy)
     cpu = tf.config.list_physical_devices("CPU")[0]
     tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * 2)
     with tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"]).scope():
@@ -102,7 +104,7 @@ def worker(index, ports, folder):
 
 
 def main(mode, *arguments):
-    print(json.dumps(mirrored() if mode == "mirrored" else worker(*arguments)), flush=True)
+    print(json.dumps({"mirrored": mirrored, "worker": worker}[mode](*arguments)), flush=True)
 
 
 main(*sys.argv[1:])

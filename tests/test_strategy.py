@@ -47,8 +47,9 @@ def check(result, replicas):
     assert result["few"]
 
 
-def test_mirrored_replicas_keep_the_same_masks_and_weights_after_every_step():
-    check(*results([start("mirrored")]), replicas=2)
+@pytest.mark.parametrize("policy", ["float32", "mixed_float16"])
+def test_mirrored_replicas_keep_the_same_masks_and_weights_after_every_step(policy):
+    check(*results([start("mirrored", policy)]), replicas=2)
 
 
 @pytest.fixture(scope="module")
