@@ -242,13 +242,12 @@ class PruningScheduleCallback(CompressionCallback):
 
     def _warn_if_incomplete(self) -> None:
         least = self.method.pattern.least_sparsity
-        targets = {path: self.lifecycle.targets.get(path, 0.0) for path in self._weights}
-        below = {path: target for path, target in targets.items() if target < least - 1e-6}
+        below = [group for group in self._groups if group.timeline.sparsity < least - 1e-6]
         if below:
             warnings.warn(
                 "A group of the pattern may keep too many weights: the schedule ended at "
-                f"{min(below.values()):.4f}, and {self.method.pattern} needs {least:.4f}; raise it. "
-                f"Received: {', '.join(below)}.",
+                f"{below[0].timeline.sparsity:.4f}, and {self.method.pattern} needs {least:.4f}; raise it. "
+                f"Received: {', '.join(path for group in below for path in group.paths)}.",
                 stacklevel=2,
             )
 

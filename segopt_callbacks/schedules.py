@@ -292,6 +292,11 @@ class Timeline:
         self._target = self.final_sparsity
         self._sparsity, self._since = -1.0, 0
 
+    @property
+    def sparsity(self) -> float:
+        """The fraction of zeros that `due` has asked for last; 0 before."""
+        return max(self._sparsity, 0.0)
+
     def due(self, step: int) -> float | None:
         """The sparsity to prune to now, if the schedule has asked for one since it was asked last."""
         after, self._asked_until = self._asked_until, step

@@ -27,4 +27,5 @@ def main():
     print(f"exact {sum(exact)} of {len(exact)}")
 
 
-main()
+if __name__ == "__main__":
+    main()

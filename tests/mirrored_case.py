@@ -33,4 +33,5 @@ def main():
     print(f"{outcome}, clustered {few}")
 
 
-main()
+if __name__ == "__main__":
+    main()

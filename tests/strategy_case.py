@@ -107,4 +107,5 @@ def main(mode, *arguments):
     print(json.dumps({"mirrored": mirrored, "worker": worker}[mode](*arguments)), flush=True)
 
 
-main(*sys.argv[1:])
+if __name__ == "__main__":
+    main(*sys.argv[1:])

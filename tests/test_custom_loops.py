@@ -56,7 +56,9 @@ def assert_exact(model, seen):
 
 
 @pytest.mark.parametrize("run_eagerly", [False, True])
-@pytest.mark.parametrize("make", [Segmenter, built(Segmenter), conformance.sequential], ids=str)
+@pytest.mark.parametrize(
+    "make", [Segmenter, built(Segmenter), conformance.sequential], ids=["unbuilt", "built", "sequential"]
+)
 def test_train_on_batch(make, run_eagerly):
     model = compiled(make(), run_eagerly=run_eagerly)
     assert_exact(model, loop(model, model.train_on_batch, PruningScheduleCallback(0.8)))

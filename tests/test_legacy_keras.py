@@ -13,6 +13,7 @@ SAME_FOR_BOTH = {
     "test_legacy_keras",
     "test_centroids",
     "test_masks",
+    "test_patterns",
     "test_sizes",
     "test_wheel",
     "test_docs",

@@ -107,6 +107,16 @@ def test_a_pattern_that_stays_incomplete_is_told(schedule):
         fit(model, PruningScheduleCallback(schedule, pattern=n_of_m(2, 4)))
 
 
+def test_two_of_four_under_one_threshold_is_complete():
+    """The first kernel has three input channels: complete with a third of them zero, and no warning."""
+    model = compiled(Transposing())
+    fit(model, PruningScheduleCallback(0.5, pattern=n_of_m(2, 4), scope="global"))
+    groups = kernel(model, "head")  # 12 input channels
+    assert ((groups.reshape(-1, 4, groups.shape[1]) != 0).sum(1) <= 2).all()
+    total = sum(value.size for value in kernels(model).values())
+    assert sum(zeros(model).values()) == round(0.5 * total)
+
+
 def test_global_scope_is_exact_over_all_weights_after_every_step():
     model = compiled(Segmenter())
     watch = Watch()
