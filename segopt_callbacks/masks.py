@@ -83,7 +83,9 @@ def layer_mask(
     """
     _check_sparsity(sparsity)
     units = pattern.units(scores, outputs)
-    ranks = _ranks(units, pruned, name)
+    ranks = _ranks(units, name)
+    if pruned is not None and not _are_the_zeros(pruned, ranks, units):
+        ranks = _marked(ranks, units, pruned)
     return units.expand(_keep(ranks, units.sizes, number_of_zeros(scores.size, sparsity), spared=1))
 
 
@@ -118,7 +120,7 @@ def global_masks(
     """
     _check_sparsity(sparsity)
     every = [pattern.units(_normalized(one), axes) for one, axes in zip(scores, outputs, strict=True)]
-    ranks = [_ranks(*one) for one in zip(every, pruned, names, strict=True)]
+    ranks = [_marked(_ranks(units, name), units, one) for units, one, name in zip(every, pruned, names, strict=True)]
     ranks = [np.where(np.arange(one.size) == np.argmax(one), np.int32(_KEPT), one) for one in ranks]
     of_units = [units.sizes for units in every if units.sizes is not None]  # the pattern decides: of all, or of none
     sizes = np.concatenate(of_units) if of_units else None
@@ -138,7 +140,7 @@ def _normalized(scores: np.ndarray) -> np.ndarray:
     return scores / np.float32(norm) if norm else scores
 
 
-def _ranks(units: Units, pruned: np.ndarray | None, name: str) -> np.ndarray:
+def _ranks(units: Units, name: str) -> np.ndarray:
     """One int32 for each unit, in the order in which they are pruned."""
     ranks = np.ascontiguousarray(units.scores, np.float32).view(np.int32)
     # NaN and infinity are the largest integers; a copy of NaN may have its sign bit set.
@@ -148,19 +150,20 @@ def _ranks(units: Units, pruned: np.ndarray | None, name: str) -> np.ndarray:
             "Weights must be finite to be pruned; lower the learning rate, or clip the gradients. "
             f"Received: {name}, {bad} of {ranks.size} values NaN or infinite."
         )
-    if units.first is not None:
-        ranks = np.where(units.first, ranks + (_PRUNED + 1), ranks)
-    if pruned is None:
-        return ranks
-    marked = units.all_of(pruned)
-    if units.sizes is None and units.first is None and _are_the_zeros(marked, ranks):
-        return ranks  # lowest as they are
-    return np.where(marked, np.int32(_PRUNED), ranks)
+    return ranks if units.first is None else np.where(units.first, ranks + (_PRUNED + 1), ranks)
 
 
-def _are_the_zeros(marked: np.ndarray, ranks: np.ndarray) -> bool:
-    count = np.count_nonzero(marked)
-    return count == ranks.size - np.count_nonzero(ranks) == np.count_nonzero(marked & (ranks == 0))
+def _marked(ranks: np.ndarray, units: Units, pruned: np.ndarray | None) -> np.ndarray:
+    """The ranks, with what is pruned already lowest."""
+    return ranks if pruned is None else np.where(units.all_of(pruned), np.int32(_PRUNED), ranks)
+
+
+def _are_the_zeros(pruned: np.ndarray, ranks: np.ndarray, units: Units) -> bool:
+    """Whether what is pruned already is lowest as it is; that is faster to see than to write."""
+    if units.sizes is not None or units.first is not None:
+        return False
+    count = np.count_nonzero(pruned)
+    return count == ranks.size - np.count_nonzero(ranks) == np.count_nonzero(pruned.ravel() & (ranks == 0))
 
 
 def _keep(ranks: np.ndarray, sizes: np.ndarray | None, zeros: int, *, spared: int) -> np.ndarray:

@@ -117,6 +117,15 @@ def test_many_zeros_do_not_change_the_choice(weights, sparsity):
     np.testing.assert_array_equal(magnitude_mask(weights, sparsity).ravel(), expected)
 
 
+def test_a_kept_weight_of_score_zero_brings_no_pruned_one_back():
+    """Saliency is zero behind a dead unit; under one threshold the weights of all layers tie there."""
+    pruned = [np.array([False, False, False]), np.array([True, True, True, False])]
+    scores = [np.array([0.0, 0.0, 1.0], np.float32), np.array([0.0, 0.0, 0.0, 1.0], np.float32)]
+    masks = global_masks(scores, 3 / 7, UNSTRUCTURED, pruned=pruned, outputs=[(-1,)] * 2, names=["", ""])
+    np.testing.assert_array_equal(masks[0], ~pruned[0])
+    np.testing.assert_array_equal(masks[1], ~pruned[1])
+
+
 several = st.lists(weights, min_size=1, max_size=4)
 
 
