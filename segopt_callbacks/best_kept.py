@@ -27,6 +27,9 @@ class BestKept:
         keepers = (one for one in callbacks if getattr(one, "save_best_only", False) and hasattr(one, "best"))
         self._keepers = [_Keeper(one, one.best) for one in keepers]
 
+    def __bool__(self) -> bool:
+        return bool(self._keepers)
+
     def look(self, sparsity: float, step: int) -> None:
         """Notes who has saved since the last look, when the weights had `sparsity` (a fraction of zeros)."""
         for keeper in self._keepers:

@@ -89,6 +89,7 @@ class _Graph:
         }
 
     def role(self, kernel: Any) -> Role:
+        """What `kernel` is; all operations that read it must agree on its output channels."""
         handle = self._handle(kernel)
         readers = [] if handle is None else list(_readers(handle))
         outputs = {_output_axes(op, index) for op, index in readers}

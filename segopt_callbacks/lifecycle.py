@@ -223,7 +223,8 @@ class Lifecycle:
         """The step that training has come to when `batch` (counted in its epoch, from 0) has ended."""
         if not self._is_prepared and self.steps.epoch is not None:
             self._prepare_late()
-        self._best_kept.look(self.sparsity, self.step)
+        if self._best_kept:
+            self._best_kept.look(self.sparsity, self.step)
         return self.steps.end_batch(batch)
 
     @property

@@ -64,8 +64,9 @@ def layer_mask(
 
     Without a pattern exactly `round(sparsity * size)` weights are pruned, whatever the ties: among equal scores those
     that come first in memory order go first. A pattern of larger units prunes the number of units whose size comes
-    nearest to that (of two that are equally near, the smaller). One unit always stays. What is pruned already goes
-    before all others, so that masks nest while the sparsity grows.
+    nearest to that (of two that are equally near, the smaller); once some are pruned, more follow only where more than
+    half a unit is missing, so that the same sparsity again changes nothing. One unit always stays. What is pruned
+    already goes before all others, so that masks nest while the sparsity grows.
 
     Args:
         scores: the weight's shape, not negative, finite: its magnitudes, for example.

@@ -132,8 +132,8 @@ class PruningScheduleCallback(CompressionCallback):
     def select(self) -> None:
         """Chooses the weights to prune."""
         chosen = select_weights(self.model, self.filters)
-        shared = by_first_match(list(self._schedules), chosen)
-        self._weights = {path: weight for path, weight in chosen.items() if any(path in one for one in shared.values())}
+        matched = set().union(*by_first_match(list(self._schedules), chosen).values())
+        self._weights = {path: weight for path, weight in chosen.items() if path in matched}
         self.lifecycle.claim(self, self._weights)
 
     def prepare(self) -> None:

@@ -69,7 +69,6 @@ def as_schedule(schedule: float | Schedule) -> Schedule:
 
 
 def _in_blocks(schedule: PruningSchedule) -> Schedule:
-    @tf.function
     def answers(first: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         def answer(step: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
             should_prune, sparsity = schedule(step)
@@ -77,9 +76,14 @@ def _in_blocks(schedule: PruningSchedule) -> Schedule:
 
         return tf.map_fn(answer, first + tf.range(_BLOCK, dtype=tf.int64), fn_output_signature=(tf.bool, tf.float32))
 
+    @functools.cache
+    def compiled() -> Callable[..., tuple[tf.Tensor, tf.Tensor]]:
+        # Traced by itself: TensorFlow warns of a tf.function that it sees traced anew for fit after fit.
+        return tf.function(answers).get_concrete_function(tf.TensorSpec((), tf.int64))
+
     @functools.lru_cache(maxsize=2)
     def block(number: int) -> tuple[np.ndarray, np.ndarray]:
-        should_prune, sparsity = answers(tf.constant(number * _BLOCK, tf.int64))
+        should_prune, sparsity = compiled()(tf.constant(number * _BLOCK, tf.int64))
         return should_prune.numpy(), sparsity.numpy()
 
     def ask(step: int) -> tuple[bool, float]:
