@@ -2,11 +2,13 @@
 
     python benchmarks/pruning.py [--only steps|update|memory]
 
-steps: a functional network of 1.8M weights, batch 16. In each round every model makes one step, in a new random order,
-  so that the machine's moods meet all alike. The null is a second plain model. tfmot wraps models of Keras 2 only
-  ("K2"), so that ours and tfmot's meet on the same tf_keras network, beside its plain twin.
-update: all masks of the U-Net of 31M weights (Ronneberger et al. 2015), from the weights in their variables to the new
-  mask and the masked weights in theirs. Ours includes the check that the last step kept the zeros.
+steps: a functional network of 1.8M weights, batch 16, on images of 128 pixels (the size of this project's data) and of
+  32, the worst case: a projection costs by the weight, a step by the pixel too. In each round every model makes one
+  step, in a new random order, so that the machine's moods meet all alike. The null is a second plain model. tfmot wraps
+  models of Keras 2 only ("K2"), so that ours and tfmot's meet on the same tf_keras network, beside its plain twin.
+update: all masks of one kernel of 31M weights, and of the U-Net of as many (Ronneberger et al. 2015), from the weights
+  in their variables to the new mask and the masked weights in theirs. Ours includes the check that the last step kept
+  the zeros.
 memory: one process each, on the same U-Net: bytes in use by malloc (glibc's mallinfo2, which sees NumPy's and
   TensorFlow's), above those of the built model. held: after two updates. peak: the most, looked at every half
   millisecond.
@@ -35,7 +37,7 @@ from segopt_callbacks.compat import keras
 from segopt_callbacks.weights import select_weights
 from train_unet.unet import UNet
 
-FILTERS, IMAGE, BATCH, WARM_UP = (64, 128, 256, 512), 32, 16, 10
+FILTERS, IMAGES, BATCH, WARM_UP = (64, 128, 256, 512), (128, 32), 16, 10
 MIB = 2**20
 
 
@@ -56,7 +58,7 @@ def ratio_text(seconds, name, base):
 
 def network(library):
     """A functional convolutional network; tfmot wraps no subclassed one."""
-    inputs = hidden = library.Input((IMAGE, IMAGE, 3))
+    inputs = hidden = library.Input((None, None, 3))
     for filters in FILTERS:
         hidden = library.layers.Conv2D(filters, 3, strides=2, padding="same", activation="relu")(hidden)
     hidden = library.layers.Conv2D(64, 3, padding="same")(hidden)
@@ -70,10 +72,10 @@ def compiled(model, library):
     return model
 
 
-def batches():
+def batches(image):
     random = np.random.default_rng(0)
-    images = random.uniform(size=(BATCH, IMAGE, IMAGE, 3)).astype("float32")
-    labels = random.integers(0, 4, (BATCH, 2, 2)).astype("int32")
+    images = random.uniform(size=(BATCH, image, image, 3)).astype("float32")
+    labels = random.integers(0, 4, (BATCH, image // 16, image // 16)).astype("int32")
     return iter(tf.data.Dataset.from_tensors((images, labels)).cache().repeat())
 
 
@@ -90,9 +92,9 @@ def schedule(frequency=100):
     return PolynomialDecay(0.5, 0.9, begin_step=0, end_step=10_000, frequency=frequency)
 
 
-def make_step(model, before=None, after=None):
+def make_step(model, image, before=None, after=None):
     """Function that makes one step, with the callback's part of it."""
-    iterator, count = batches(), iter(range(10**9))
+    iterator, count = batches(image), iter(range(10**9))
 
     def step():
         index = next(count)
@@ -106,31 +108,36 @@ def make_step(model, before=None, after=None):
     return step
 
 
-def pruned_step(library):
+def pruned_step(library, image):
     model = compiled(network(library), library)
     callback = begin(PruningScheduleCallback(schedule()), model)
-    return make_step(model, after=callback.on_train_batch_end)
+    return make_step(model, image, after=callback.on_train_batch_end)
 
 
-def tfmot_step():
+def tfmot_step(image):
     import tf_keras
     from tensorflow_model_optimization.sparsity import keras as sparsity
 
     model = compiled(sparsity.prune_low_magnitude(network(tf_keras), pruning_schedule=schedule()), tf_keras)
-    return make_step(model, before=begin(sparsity.UpdatePruningStep(), model).on_train_batch_begin)
+    return make_step(model, image, before=begin(sparsity.UpdatePruningStep(), model).on_train_batch_begin)
 
 
 def measure_steps(rounds):
+    for image in IMAGES:
+        measure_steps_of(image, rounds)
+
+
+def measure_steps_of(image, rounds):
     import tf_keras
 
     every = {
-        "plain": make_step(compiled(network(keras), keras)),
-        "null": make_step(compiled(network(keras), keras)),
-        "ours": pruned_step(keras),
-        "plain, K2": make_step(compiled(network(tf_keras), tf_keras)),
-        "null, K2": make_step(compiled(network(tf_keras), tf_keras)),
-        "ours, K2": pruned_step(tf_keras),
-        "tfmot, K2": tfmot_step(),
+        "plain": make_step(compiled(network(keras), keras), image),
+        "null": make_step(compiled(network(keras), keras), image),
+        "ours": pruned_step(keras, image),
+        "plain, K2": make_step(compiled(network(tf_keras), tf_keras), image),
+        "null, K2": make_step(compiled(network(tf_keras), tf_keras), image),
+        "ours, K2": pruned_step(tf_keras, image),
+        "tfmot, K2": tfmot_step(image),
     }
     seconds = {name: [] for name in every}
     random = np.random.default_rng(0)
@@ -141,7 +148,7 @@ def measure_steps(rounds):
             if number >= WARM_UP:
                 seconds[name].append(time.perf_counter() - start)
     print(
-        f"steps: {network(keras).count_params():,} weights, batch {BATCH}, {rounds} rounds; plain "
+        f"steps: {network(keras).count_params():,} weights, batch {BATCH} of {image} px, {rounds} rounds; plain "
         f"{np.median(seconds['plain']) * 1e3:.1f} ms a step, K2 {np.median(seconds['plain, K2']) * 1e3:.1f} ms"
     )
     pairs = [("null", "plain"), ("ours", "plain")]
@@ -156,6 +163,12 @@ def measure_steps(rounds):
 def big_unet():
     model = UNet(2, base_filters=64, levels=5, upsampling="transposed")
     model.build((None, 128, 128, 3))
+    model.compile("sgd", "mse")
+    return model
+
+
+def one_kernel():
+    model = keras.Sequential([keras.Input((31_000,)), keras.layers.Dense(1_000, use_bias=False)])
     model.compile("sgd", "mse")
     return model
 
@@ -203,7 +216,12 @@ def move(model):
 
 
 def measure_updates(rounds):
-    model, reference = big_unet(), big_unet()
+    for make in (one_kernel, big_unet):
+        measure_updates_of(make, rounds)
+
+
+def measure_updates_of(make, rounds):
+    model, reference = make(), make()
     reference.set_weights(model.get_weights())
     every = {"ours": (model, our_update(model)), "tfmot": (reference, tfmot_update(reference))}
     seconds = {name: [] for name in every}
@@ -215,7 +233,7 @@ def measure_updates(rounds):
             seconds[name].append(time.perf_counter() - start)
     size = sum(int(np.prod(weight.shape)) for weight in select_weights(model).values())
     medians = ", ".join(f"{name} {np.median(values):.2f} s" for name, values in seconds.items())
-    print(f"update: {size:,} weights, {rounds} rounds after the first of ours; {medians}")
+    print(f"update: {make.__name__}, {size:,} weights, {rounds} rounds after the first of ours; {medians}")
     print(" ", ratio_text(seconds, "tfmot", "ours"), flush=True)
 
 
@@ -305,13 +323,13 @@ def measure_memory(_rounds):
     print("  in theory: a mask of one byte (ours) or one float32 (tfmot) for each weight")
 
 
-MEASURES = {"steps": (measure_steps, 200), "update": (measure_updates, 5), "memory": (measure_memory, 1)}
+MEASURES = {"steps": (measure_steps, 100), "update": (measure_updates, 5), "memory": (measure_memory, 1)}
 
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--only", choices=MEASURES, help="one of the three parts")
-    parser.add_argument("--rounds", type=int, help="of each part; default: 200 steps, 5 updates")
+    parser.add_argument("--rounds", type=int, help="of each part; default: 100 steps, 5 updates")
     parser.add_argument("--probe", choices=PROBES, help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if arguments.probe:

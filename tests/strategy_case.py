@@ -16,9 +16,11 @@ import tensorflow as tf
 from segopt_callbacks import (
     ClusterOnTrainEndCallback,
     CompressionSummaries,
+    ConstantSparsity,
     ExportQuantizedCallback,
     PolynomialDecay,
     PruningScheduleCallback,
+    channel,
     compat,
 )
 from segopt_callbacks.compat import keras
@@ -76,13 +78,42 @@ def train(model, *callbacks):
     }
 
 
-def mirrored(policy):
-    keras.mixed_precision.set_global_policy(policy)
+def two_replicas():
     cpu = tf.config.list_physical_devices("CPU")[0]
     tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * 2)
-    with tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"]).scope():
+    return tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"])
+
+
+def mirrored(policy):
+    keras.mixed_precision.set_global_policy(policy)
+    with two_replicas().scope():
         model = compiled(Segmenter())
     return train(model)
+
+
+def methods():
+    """What reads gradients, or zeros biases and normalisations too, on two replicas."""
+    strategy, seen = two_replicas(), {}
+    often = ConstantSparsity(0.8, begin_step=0, end_step=6, frequency=2)
+    for name, arguments in {
+        "saliency": {"schedule": often, "criterion": "saliency", "scope": "global"},
+        "regrowth": {"schedule": often, "regrow": "gradient"},
+        "channels": {"schedule": 0.5, "pattern": channel()},
+    }.items():
+        with strategy.scope():
+            model = compiled(Segmenter())
+        pruning = PruningScheduleCallback(**arguments)
+        watched = watch(pruning)
+        fit(model, pruning, watched)
+        masks = {path: int((~mask).sum()) for path, mask in pruning.pruned.masks.items()}
+        records = pruning._record.read(pruning._weights) if pruning._record else {}
+        seen[name] = {
+            "steps": watched.seen,
+            "promised": list(masks.values()),
+            "sizes": [int(mask.size) for mask in pruning.pruned.masks.values()],
+            "recorded": [bool(record.any()) for record in records.values()],
+        }
+    return seen
 
 
 def worker(index, ports, folder):
@@ -104,7 +135,7 @@ def worker(index, ports, folder):
 
 
 def main(mode, *arguments):
-    print(json.dumps({"mirrored": mirrored, "worker": worker}[mode](*arguments)), flush=True)
+    print(json.dumps({"mirrored": mirrored, "methods": methods, "worker": worker}[mode](*arguments)), flush=True)
 
 
 if __name__ == "__main__":

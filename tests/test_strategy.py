@@ -7,6 +7,7 @@ import socket
 import subprocess
 import sys
 
+import numpy as np
 import pytest
 
 IS_KERAS_2 = os.environ.get("TF_USE_LEGACY_KERAS") == "1"
@@ -50,6 +51,21 @@ def check(result, replicas):
 @pytest.mark.parametrize("policy", ["float32", "mixed_float16"])
 def test_mirrored_replicas_keep_the_same_masks_and_weights_after_every_step(policy):
     check(*results([start("mirrored", policy)]), replicas=2)
+
+
+def test_mirrored_replicas_agree_whatever_chooses_the_masks():
+    (seen,) = results([start("methods")])
+    for name, result in seen.items():
+        assert all(step["equal"] for step in result["steps"]), name
+        if name == "regrowth":  # what has come back is zero until its gradient is not
+            assert all(np.greater_equal(step["zeros"], result["promised"]).all() for step in result["steps"])
+        else:
+            assert all(step["exact"] and step["zeros"] == result["promised"] for step in result["steps"]), name
+    assert sum(seen["saliency"]["promised"]) == round(0.8 * sum(seen["saliency"]["sizes"]))
+    assert seen["regrowth"]["promised"] == [round(0.8 * size) for size in seen["regrowth"]["sizes"]]
+    assert [2 * zeros for zeros in seen["channels"]["promised"]] == seen["channels"]["sizes"]
+    assert all(seen["saliency"]["recorded"])
+    assert all(seen["regrowth"]["recorded"])
 
 
 @pytest.fixture(scope="module")
