@@ -8,7 +8,7 @@ lowest, what is pruned already.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 
@@ -16,6 +16,8 @@ from segopt_callbacks.patterns import UNSTRUCTURED, Pattern, Units
 
 _PRUNED = np.iinfo(np.int32).min  # the rank of what is pruned already, so that masks nest while the sparsity grows
 _KEPT = np.iinfo(np.int32).max  # the rank of what must stay
+_BLOCK = 1 << 15
+_MAGNITUDE = np.int32(np.iinfo(np.int32).max)  # every bit but the sign's
 _LARGEST_FINITE = int(np.float32(np.finfo(np.float32).max).view(np.int32))
 
 
@@ -26,6 +28,16 @@ def number_of_zeros(size: int, sparsity: float) -> int:
     (346, 2)
     """
     return min(round(sparsity * size), size - 1)
+
+
+def blocks(size: int) -> Iterator[slice]:
+    """Slices of `size` values that fit a processor's cache: an intermediate array of a whole weight costs more to
+    allocate than to compute.
+
+    >>> list(blocks(40_000))
+    [slice(0, 32768, None), slice(32768, 65536, None)]
+    """
+    return (slice(start, start + _BLOCK) for start in range(0, size, _BLOCK))
 
 
 def magnitude_mask(weights: np.ndarray, sparsity: float, *, pruned: np.ndarray | None = None) -> np.ndarray:
@@ -48,7 +60,7 @@ def magnitude_mask(weights: np.ndarray, sparsity: float, *, pruned: np.ndarray |
     array([[False,  True],
            [ True, False]])
     """
-    return layer_mask(np.abs(np.asarray(weights, np.float32)), sparsity, UNSTRUCTURED, pruned=pruned)
+    return layer_mask(np.asarray(weights), sparsity, UNSTRUCTURED, pruned=pruned)
 
 
 def layer_mask(
@@ -69,7 +81,7 @@ def layer_mask(
     already goes before all others, so that masks nest while the sparsity grows.
 
     Args:
-        scores: the weight's shape, not negative, finite: its magnitudes, for example.
+        scores: the weight's shape, finite; their magnitudes count: the weight itself, for example.
         sparsity: fraction of zeros, in [0, 1).
         pattern: which weights go together.
         pruned: the scores' shape, True where a weight is pruned already.
@@ -83,10 +95,8 @@ def layer_mask(
         ValueError: for a sparsity outside [0, 1), or scores that are not finite.
     """
     _check_sparsity(sparsity)
-    units = pattern.units(scores, outputs)
-    ranks = _ranks(units, name)
-    if pruned is not None and not _are_the_zeros(pruned, ranks, units):
-        ranks = _marked(ranks, units, pruned)
+    units = pattern.units(scores if pattern == UNSTRUCTURED else np.abs(scores), outputs)
+    ranks = _Ranks(units, pruned, name)
     return units.expand(_keep(ranks, units.sizes, number_of_zeros(scores.size, sparsity), spared=1))
 
 
@@ -106,7 +116,7 @@ def global_masks(
     score, so that no weight is emptied. For the rest see `layer_mask`.
 
     Args:
-        scores: one array for each weight, not negative, finite.
+        scores: one array for each weight, finite; their magnitudes count.
         sparsity: fraction of zeros over all weights, in [0, 1).
         pattern: which weights go together.
         pruned: for each weight its shape, True where it is pruned already, or `None`.
@@ -120,8 +130,8 @@ def global_masks(
         ValueError: for a sparsity outside [0, 1), or scores that are not finite.
     """
     _check_sparsity(sparsity)
-    every = [pattern.units(_normalized(one), axes) for one, axes in zip(scores, outputs, strict=True)]
-    ranks = [_marked(_ranks(units, name), units, one) for units, one, name in zip(every, pruned, names, strict=True)]
+    every = [pattern.units(np.abs(_normalized(one)), axes) for one, axes in zip(scores, outputs, strict=True)]
+    ranks = [_Ranks(units, one, name)[:] for units, one, name in zip(every, pruned, names, strict=True)]
     ranks = [np.where(np.arange(one.size) == np.argmax(one), np.int32(_KEPT), one) for one in ranks]
     of_units = [units.sizes for units in every if units.sizes is not None]  # the pattern decides: of all, or of none
     sizes = np.concatenate(of_units) if of_units else None
@@ -141,57 +151,65 @@ def _normalized(scores: np.ndarray) -> np.ndarray:
     return scores / np.float32(norm) if norm else scores
 
 
-def _ranks(units: Units, name: str) -> np.ndarray:
-    """One int32 for each unit, in the order in which they are pruned."""
-    ranks = np.ascontiguousarray(units.scores, np.float32).view(np.int32)
-    # NaN and infinity are the largest integers; a copy of NaN may have its sign bit set.
-    if ranks.size and (int(ranks.max()) > _LARGEST_FINITE or int(ranks.min()) < 0):
-        bad = np.count_nonzero(~np.isfinite(units.scores))
-        raise ValueError(
-            "Weights must be finite to be pruned; lower the learning rate, or clip the gradients. "
-            f"Received: {name}, {bad} of {ranks.size} values NaN or infinite."
-        )
-    return ranks if units.first is None else np.where(units.first, ranks + (_PRUNED + 1), ranks)
+class _Ranks:
+    """One int32 for each unit, in the order in which they are pruned; made anew for each slice that is asked for."""
+
+    def __init__(self, units: Units, pruned: np.ndarray | None, name: str) -> None:
+        self._bits = np.ascontiguousarray(units.scores, np.float32).view(np.int32)
+        self._first = units.first
+        self._pruned = None if pruned is None else units.all_of(pruned)
+        self.size: int = self._bits.size
+        # Of magnitudes, NaN and infinity are the largest integers.
+        if any(np.max(self._bits[part] & _MAGNITUDE) > _LARGEST_FINITE for part in blocks(self.size)):
+            bad = np.count_nonzero(~np.isfinite(units.scores))
+            raise ValueError(
+                "Weights must be finite to be pruned; lower the learning rate, or clip the gradients. "
+                f"Received: {name}, {bad} of {self.size} values NaN or infinite."
+            )
+
+    def __getitem__(self, part: slice) -> np.ndarray:
+        ranks = self._bits[part] & _MAGNITUDE
+        if self._first is not None:
+            ranks = np.where(self._first[part], ranks + (_PRUNED + 1), ranks)
+        if self._pruned is None:
+            return ranks
+        pruned = self._pruned[part].astype(np.int32)
+        return (ranks & (pruned - 1)) | (pruned << 31)  # _PRUNED where it is 1; np.where takes ten times as long
 
 
-def _marked(ranks: np.ndarray, units: Units, pruned: np.ndarray | None) -> np.ndarray:
-    """The ranks, with what is pruned already lowest."""
-    return ranks if pruned is None else np.where(units.all_of(pruned), np.int32(_PRUNED), ranks)
-
-
-def _are_the_zeros(pruned: np.ndarray, ranks: np.ndarray, units: Units) -> bool:
-    """Whether what is pruned already is lowest as it is; that is faster to see than to write."""
-    if units.sizes is not None or units.first is not None:
-        return False
-    count = np.count_nonzero(pruned)
-    return count == ranks.size - np.count_nonzero(ranks) == np.count_nonzero(pruned.ravel() & (ranks == 0))
-
-
-def _keep(ranks: np.ndarray, sizes: np.ndarray | None, zeros: int, *, spared: int) -> np.ndarray:
+def _keep(ranks: _Ranks | np.ndarray, sizes: np.ndarray | None, zeros: int, *, spared: int) -> np.ndarray:
     """One bool for each unit, False for the lowest ranks.
 
     `zeros` counts weights, `sizes` those of each unit; the `spared` units of highest rank stay in any case.
     """
     if sizes is not None:
-        kept = np.ones(ranks.size, bool)
-        order = np.argsort(ranks, kind="stable")
-        pruned = np.concatenate([[0], np.cumsum(sizes[order])])[:-spared]  # by the first k units
-        count = already = int(np.count_nonzero(ranks == _PRUNED))
-        if not already or zeros - pruned[already] > sizes.max() / 2:  # the same sparsity again changes no mask
-            count += int(np.argmin(np.abs(pruned[already:] - zeros)))
-        kept[order[:count]] = False
-        return kept
+        return _keep_units(ranks[:], sizes, zeros, spared=spared)
+    kept = np.ones(ranks.size, bool)
     zeros = min(zeros, ranks.size - spared)
     if not zeros:
-        return np.ones(ranks.size, bool)
-    threshold = _nth_smallest(ranks, zeros)
-    kept = ranks >= threshold
-    ties = np.flatnonzero(ranks == threshold)
-    kept[ties[: zeros - (ranks.size - np.count_nonzero(kept))]] = False
+        return kept
+    threshold, ties = _nth_smallest(ranks, zeros), []
+    for part in blocks(ranks.size):
+        block = ranks[part]
+        np.greater(block, threshold, out=kept[part])
+        ties.append(part.start + np.flatnonzero(block == threshold))
+    to_prune = zeros - np.count_nonzero(~kept) + sum(map(len, ties))
+    kept[np.concatenate(ties)[to_prune:]] = True
     return kept
 
 
-def _nth_smallest(ranks: np.ndarray, n: int) -> int:
+def _keep_units(ranks: np.ndarray, sizes: np.ndarray, zeros: int, *, spared: int) -> np.ndarray:
+    order = np.argsort(ranks, kind="stable")
+    pruned = np.concatenate([[0], np.cumsum(sizes[order])])[:-spared]  # by the first k units
+    count = already = int(np.count_nonzero(ranks == _PRUNED))
+    if not already or zeros - pruned[already] > sizes.max() / 2:  # the same sparsity again changes no mask
+        count += int(np.argmin(np.abs(pruned[already:] - zeros)))
+    kept = np.ones(ranks.size, bool)
+    kept[order[:count]] = False
+    return kept
+
+
+def _nth_smallest(ranks: _Ranks | np.ndarray, n: int) -> int:
     """What `np.partition` finds, several times as fast: a sample tells between which two values to look.
 
     Those at the two values are counted instead: np.partition takes 12 times as long where many values are equal, as
@@ -200,13 +218,20 @@ def _nth_smallest(ranks: np.ndarray, n: int) -> int:
     sample = np.sort(ranks[:: (ranks.size >> 16) | 1])
     position, margin = n * sample.size // ranks.size, 4 * math.isqrt(sample.size)
     low, high = sample[max(position - margin, 0)], sample[min(position + margin, sample.size - 1)]
-    below = np.count_nonzero(ranks < low)
-    upto_low = np.count_nonzero(ranks <= low)
+    below = at_low = at_high = 0
+    inside = []
+    for part in blocks(ranks.size):
+        block = ranks[part]
+        below += np.count_nonzero(block < low)
+        at_low += np.count_nonzero(block == low)
+        at_high += np.count_nonzero(block == high)
+        inside.append(block[(block > low) & (block < high)])
+    between = np.concatenate(inside)
+    upto_low, below_high = below + at_low, below + at_low + between.size
     if below < n <= upto_low:
         return int(low)
-    between = ranks[(ranks > low) & (ranks < high)]
-    if upto_low < n <= upto_low + between.size:
+    if upto_low < n <= below_high:
         return int(np.partition(between, n - upto_low - 1)[n - upto_low - 1])
-    if upto_low + between.size < n <= np.count_nonzero(ranks <= high):
+    if below_high < n <= below_high + at_high:
         return int(high)
-    return int(np.partition(ranks, n - 1)[n - 1])  # the sample misled, as it may
+    return int(np.partition(ranks[:], n - 1)[n - 1])  # the sample misled, as it may

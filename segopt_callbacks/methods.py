@@ -140,7 +140,7 @@ class Method:
 
     def _scores(self, weight: np.ndarray, saliency: np.ndarray | None) -> np.ndarray:
         if self.criterion == "magnitude" or saliency is None:
-            return np.abs(np.asarray(weight, np.float32))
+            return np.asarray(weight, np.float32)
         return saliency
 
 

@@ -45,7 +45,7 @@ class Pattern:
         """Cuts a weight into units.
 
         Args:
-            scores: one for each weight, not negative; any shape.
+            scores: one for each weight; any shape; not negative, but where a unit is one weight.
             outputs: the axes that are the layer's output channels.
         """
         return Units(scores.ravel(), None, None, lambda kept: kept.reshape(scores.shape), np.ravel)

@@ -10,6 +10,7 @@ import numpy as np
 from segopt_callbacks import compat
 from segopt_callbacks.channels import Role
 from segopt_callbacks.followers import Followers
+from segopt_callbacks.masks import blocks
 from segopt_callbacks.projections import Masked, pruned_before, unmarked
 
 
@@ -70,7 +71,7 @@ class PrunedWeights:
 
     def hold(self) -> bool:
         """Whether every pruned weight is zero now, and every average that the optimizer keeps of it."""
-        return not any(np.any((compat.read(variable) != 0) > masked.mask) for variable, masked in self._copies())
+        return not any(_come_back(compat.read(variable), masked.mask) for variable, masked in self._copies())
 
     def take_zeros(self) -> bool:
         """Takes the zeros for the masks, where each weight has at least as many; returns whether it has.
@@ -116,3 +117,9 @@ class PrunedWeights:
             for variable, masked in self.constraints
             for copy in (variable, *compat.averages_of(self._model, variable))
         ]
+
+
+def _come_back(values: np.ndarray, mask: np.ndarray) -> bool:
+    """Whether a pruned weight is not zero."""
+    values, mask = values.ravel(), mask.ravel()
+    return any(np.any((values[part] != 0) > mask[part]) for part in blocks(values.size))

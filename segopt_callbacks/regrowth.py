@@ -63,8 +63,7 @@ def regrown_mask(
     """
     kept = weights.size - number_of_zeros(weights.size, sparsity)
     by_magnitude = max(1, kept - round(fraction * kept))
-    scores = np.abs(np.asarray(weights, np.float32))
-    chosen = layer_mask(scores, 1 - by_magnitude / weights.size, UNSTRUCTURED, pruned=pruned, name=name)
+    chosen = layer_mask(weights, 1 - by_magnitude / weights.size, UNSTRUCTURED, pruned=pruned, name=name)
     if kept > by_magnitude:
         grown = np.abs(gradients, dtype=np.float32).ravel()
         grown[chosen.ravel()] = -1.0
