@@ -31,8 +31,9 @@ def number_of_zeros(size: int, sparsity: float) -> int:
 
 
 def blocks(size: int) -> Iterator[slice]:
-    """Slices of `size` values that fit a processor's cache: an intermediate array of a whole weight costs more to
-    allocate than to compute.
+    """Slices of `size` values that fit a processor's cache.
+
+    An intermediate array of a whole weight costs more to allocate than to compute.
 
     >>> list(blocks(40_000))
     [slice(0, 32768, None), slice(32768, 65536, None)]
