@@ -16,7 +16,7 @@ from segopt_callbacks.patterns import UNSTRUCTURED, Pattern, Units
 
 _PRUNED = np.iinfo(np.int32).min  # the rank of what is pruned already, so that masks nest while the sparsity grows
 _KEPT = np.iinfo(np.int32).max  # the rank of what must stay
-_BLOCK = 1 << 15
+_BLOCK = 1 << 16
 _MAGNITUDE = np.int32(np.iinfo(np.int32).max)  # every bit but the sign's
 _LARGEST_FINITE = int(np.float32(np.finfo(np.float32).max).view(np.int32))
 
@@ -35,8 +35,8 @@ def blocks(size: int) -> Iterator[slice]:
 
     An intermediate array of a whole weight costs more to allocate than to compute.
 
-    >>> list(blocks(40_000))
-    [slice(0, 32768, None), slice(32768, 65536, None)]
+    >>> list(blocks(100_000))
+    [slice(0, 65536, None), slice(65536, 131072, None)]
     """
     return (slice(start, start + _BLOCK) for start in range(0, size, _BLOCK))
 
@@ -223,9 +223,9 @@ def _nth_smallest(ranks: _Ranks | np.ndarray, n: int) -> int:
     inside = []
     for part in blocks(ranks.size):
         block = ranks[part]
-        below += np.count_nonzero(block < low)
-        at_low += np.count_nonzero(block == low)
-        at_high += np.count_nonzero(block == high)
+        below += int(np.count_nonzero(block < low))
+        at_low += int(np.count_nonzero(block == low))
+        at_high += int(np.count_nonzero(block == high))
         inside.append(block[(block > low) & (block < high)])
     between = np.concatenate(inside)
     upto_low, below_high = below + at_low, below + at_low + between.size
