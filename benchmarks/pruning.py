@@ -323,13 +323,13 @@ def measure_memory(_rounds):
     print("  in theory: a mask of one byte (ours) or one float32 (tfmot) for each weight")
 
 
-MEASURES = {"steps": (measure_steps, 100), "update": (measure_updates, 5), "memory": (measure_memory, 1)}
+MEASURES = {"steps": (measure_steps, 200), "update": (measure_updates, 5), "memory": (measure_memory, 1)}
 
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--only", choices=MEASURES, help="one of the three parts")
-    parser.add_argument("--rounds", type=int, help="of each part; default: 100 steps, 5 updates")
+    parser.add_argument("--rounds", type=int, help="of each part; default: 200 steps, 5 updates")
     parser.add_argument("--probe", choices=PROBES, help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if arguments.probe:
