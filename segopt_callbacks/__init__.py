@@ -9,6 +9,7 @@ if TYPE_CHECKING:
     from segopt_callbacks.best import AtTargetSparsity
     from segopt_callbacks.clustering import ClusterOnTrainEndCallback, cluster_model
     from segopt_callbacks.export.callback import ExportQuantizedCallback, export_model
+    from segopt_callbacks.fine_tuning import ClusterScheduleCallback
     from segopt_callbacks.patterns import block, channel, n_of_m
     from segopt_callbacks.pruning import PruningScheduleCallback
     from segopt_callbacks.schedules import ConstantSparsity, PolynomialDecay, ramp_by_epoch, ramp_by_fraction
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
 __all__ = [
     "AtTargetSparsity",
     "ClusterOnTrainEndCallback",
+    "ClusterScheduleCallback",
     "CompressionSummaries",
     "ConstantSparsity",
     "ExportQuantizedCallback",
@@ -35,6 +37,7 @@ __all__ = [
 _HOMES = {
     "AtTargetSparsity": "best",
     "ClusterOnTrainEndCallback": "clustering",
+    "ClusterScheduleCallback": "fine_tuning",
     "CompressionSummaries": "summaries",
     "ConstantSparsity": "schedules",
     "ExportQuantizedCallback": "export.callback",

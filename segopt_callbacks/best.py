@@ -72,10 +72,11 @@ class AtTargetSparsity(CompressionCallback):
 
     def prepare(self) -> None:
         """Makes sure that there is a target."""
-        if not self.lifecycle.prunes:
+        if not self.lifecycle.has_target:
             raise ValueError(
-                "AtTargetSparsity must stand beside a callback that prunes; add a PruningScheduleCallback to the list, "
-                f"or take {type(self.callback).__name__} out of it. Received: a fit in which nothing is pruned."
+                "AtTargetSparsity must stand beside a callback that prunes, or clusters while the model trains; add a "
+                f"PruningScheduleCallback to the list, or take {type(self.callback).__name__} out of it. Received: a "
+                "fit in which nothing is pruned."
             )
         self.lifecycle.at_target()  # raises where the target is not known
 

@@ -26,6 +26,8 @@ class Clusters:
 
     centroids: np.ndarray
     assignment: np.ndarray
+    error: float = 0.0
+    channels: object = None
 
     @property
     def weights(self) -> np.ndarray:
@@ -33,7 +35,7 @@ class Clusters:
         return self.centroids[self.assignment]
 
 
-def cluster(weights: np.ndarray, number_of_clusters: int, *, preserve_sparsity: bool = True) -> Clusters:
+def _cluster_one(weights: np.ndarray, number_of_clusters: int, *, preserve_sparsity: bool = True) -> Clusters:
     """Shares weights among at most `number_of_clusters` values with the least squared error.
 
     Fewer distinct values than clusters are returned as they are. The result is deterministic.
@@ -181,3 +183,17 @@ def _lloyd(values: np.ndarray, sums: np.ndarray, edges: np.ndarray) -> np.ndarra
             break
         edges = moved
     return np.diff(sums[edges]) / np.diff(edges)
+
+
+def cluster(weights, number_of_clusters, *, preserve_sparsity=True, channel_axes=(), initialization="optimal"):
+    weights = np.asarray(weights)
+    moved = np.moveaxis(weights, channel_axes, range(len(channel_axes)))
+    parts = moved.reshape(int(np.prod(moved.shape[:len(channel_axes)], dtype=int)), -1)
+    cents, assigns, off = [], [], 0
+    for part in parts:
+        one = _cluster_one(part, number_of_clusters, preserve_sparsity=preserve_sparsity)
+        cents.append(one.centroids); assigns.append(one.assignment + off); off += one.centroids.size
+    a = np.moveaxis(np.stack(assigns).reshape(moved.shape), range(len(channel_axes)), channel_axes).astype(np.int32)
+    c = np.concatenate(cents)
+    v = float(np.var(weights, dtype=np.float64))
+    return Clusters(c, a, float(np.mean((weights.astype(np.float64) - c[a])**2)) / v if v else 0.0)

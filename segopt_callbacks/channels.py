@@ -17,7 +17,8 @@ from segopt_callbacks import compat
 # What hands a value on as it is, and what changes the values of a channel by that channel's own constants.
 _SAME = {"Identity", "Cast", "ReadVariableOp", "StopGradient"}
 _RESHAPE = {"Reshape", "ExpandDims", "Squeeze"}
-_PER_CHANNEL = {"BiasAdd", "Add", "AddV2", "Sub", "Mul", "FusedBatchNormV3"}
+_ADD = {"BiasAdd", "Add", "AddV2"}
+_PER_CHANNEL = {*_ADD, "Sub", "Mul", "FusedBatchNormV3"}
 _CALLS = {"PartitionedCall", "StatefulPartitionedCall"}
 # Operation -> output channels among the axes of its kernel, which is input 1.
 _OUTPUTS = {
@@ -69,17 +70,25 @@ def roles(model: Any, inputs: Any, kernels: dict[str, Any]) -> dict[str, Role]:
         >>> first.outputs, len(first.followers), first.gives_output
         ((-1,), 3, False)
     """
-    graph = _Graph(model, inputs)
+    graph = Graph(model, inputs)
     return {path: graph.role(kernel) for path, kernel in kernels.items()}
 
 
-class _Graph:
-    """The operations of a model's inference function, and how they hang together."""
+class Graph:
+    """The operations of a model's inference function, and how they hang together.
+
+    Args:
+        model: a built Keras model.
+        inputs: structure of `tf.TensorSpec`, batch first.
+
+    Raises:
+        ValueError: if the model cannot be traced.
+    """
 
     def __init__(self, model: Any, inputs: Any) -> None:
         self._graph, arguments, captures = compat.inference_graph(model, inputs)
         self._handles = {id(outside): inside for outside, inside in captures}
-        self._trainable = list(model.trainable_variables)
+        self._trainable, self._variables = list(model.trainable_variables), list(model.variables)
         operations = self._graph.get_operations()
         self._from_input = _forward(operations, {tensor.op for tensor in arguments})
         kernels = [self._handle(one) for one in self._trainable if len(one.shape) >= 2]
@@ -100,6 +109,48 @@ class _Graph:
         shapes = {shape, (int(np.prod(shape)),)}  # an einsum's channels have several axes, a depthwise kernel's join
         followers = {id(one): one for op, _ in readers for one in self._followers(op.outputs[0], shapes)}
         return Role(axes, tuple(followers.values()), not any(self._reaches_kernel(op) for op, _ in readers))
+
+    def answer(self, kernel: Any) -> tuple[tf.Tensor | None, tuple[int, ...] | None]:
+        """What the one operation that reads `kernel` gives, and the kernel's axes that are output channels.
+
+        Both are `None` where several operations read it, or one that is not known.
+        """
+        handle = self._handle(kernel)
+        readers = [] if handle is None else list(_readers(handle))
+        if len(readers) != 1 or _output_axes(*readers[0]) is None:
+            return None, None
+        return readers[0][0].outputs[0], _output_axes(*readers[0])
+
+    def only_reader(self, tensor: tf.Tensor, channels: int) -> tf.Operation | None:
+        """The one operation that computes with `tensor`, of `channels` channels; `None` where there are several."""
+        while True:
+            readers = [op for op in tensor.consumers() if op.type != "Shape"]
+            if len(readers) != 1 or readers[0].type in _CALLS or not readers[0].outputs:
+                return None
+            if readers[0].outputs[0].shape.rank is None or readers[0].outputs[0].shape[-1] != channels:
+                return None
+            if readers[0].type not in _SAME | _RESHAPE:
+                return readers[0]
+            tensor = readers[0].outputs[0]
+
+    def added_variable(self, operation: tf.Operation, channels: int) -> Any | None:
+        """The variable `(channels,)` that `operation` adds as it is: a bias."""
+        if operation.type not in _ADD:
+            return None
+        before = _backward(one for one in operation.inputs if one.op not in self._from_input)
+        if any(op.type not in _SAME | _RESHAPE | {"Placeholder", "Const"} for op in before):
+            return None
+        found = [one for one in self._variables if (handle := self._handle(one)) is not None and handle.op in before]
+        return found[0] if len(found) == 1 and tuple(found[0].shape) == (channels,) else None
+
+    def scales_by(self, operation: tf.Operation, variance: Any) -> bool:
+        """Whether `operation` multiplies by what is computed from `variance`, and nobody but it and the next uses it."""
+        handle = self._handle(variance)
+        if handle is None or operation.type not in ("Mul", "FusedBatchNormV3"):
+            return False
+        derived = _forward(self._graph.get_operations(), {handle.op}) - self._from_input
+        users = {op for op in self._from_input if any(one.op in derived for one in op.inputs)}
+        return operation in users and users <= {operation, *operation.outputs[0].consumers()}
 
     def _handle(self, variable: Any) -> tf.Tensor | None:
         return self._handles.get(id(compat.raw_variable(variable).handle))

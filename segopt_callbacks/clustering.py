@@ -1,62 +1,150 @@
-"""Weight sharing: few distinct values in each weight."""
+"""Weight sharing when training ends, or without training: few distinct values in each weight."""
 
 from __future__ import annotations
 
 from typing import Any
 
-import numpy as np
-
 from segopt_callbacks import compat
-from segopt_callbacks.centroids import cluster
+from segopt_callbacks.clustered import ClusteredWeights, ClusterReport, NumberOfClusters, Sharing
 from segopt_callbacks.lifecycle import CompressionCallback, Stage
-from segopt_callbacks.weights import Filters, read_finite, select_weights, validate_filters
+from segopt_callbacks.weights import Filters
 
 
 def cluster_model(
-    model: Any, number_of_clusters: int = 16, filters: Filters = None, *, preserve_sparsity: bool = True
-) -> dict[str, float]:
+    model: Any,
+    number_of_clusters: NumberOfClusters = 16,
+    filters: Filters = None,
+    *,
+    per_channel: bool | int = False,
+    preserve_sparsity: bool = True,
+    initialization: Any = "optimal",
+    fold_batch_norm: bool = True,
+) -> dict[str, ClusterReport]:
     """Shares each selected weight of a built model among few values, in place.
 
-    The values are those of least squared error (one-dimensional k-means). Biases and normalisation weights stay.
+    The values are those of least squared error (one-dimensional k-means). Biases and what normalises are not clustered.
 
     Args:
         model: a built Keras model.
-        number_of_clusters: most distinct values in each weight, at least 2.
-        filters: which weights, see `weights.select_weights`.
+        number_of_clusters: most distinct values in each weight, at least 2; or a mapping from a regex on the weight's
+            path to a number, of which the first that matches counts; a weight that none matches is left alone.
+        filters: which weights, see `weights.select_weights`. Default: every kernel.
+        per_channel: `True` for as many values in each output channel, or the axis whose slices have values of their
+            own.
         preserve_sparsity: zeros stay zeros, and zero counts as one of the values.
+        initialization: `"optimal"`, or for comparison one of tfmot's, see `initializations.validate_initialization`.
+        fold_batch_norm: moves the scale of a BatchNormalization behind a kernel into it first, so that converted files,
+            which store the product, have as few values; the model's answers do not change by that. Not needed
+            `per_channel`.
 
     Returns:
-        path -> squared error relative to the weight's variance, 0 where nothing was lost.
+        path -> error, distinct values and bits per weight.
 
     Raises:
         ValueError: for an argument outside its range, or weights that are not finite.
 
     Example:
+        >>> import numpy as np
         >>> from segopt_callbacks.compat import keras
         >>> model = keras.Sequential([keras.Input((64,)), keras.layers.Dense(64)])
-        >>> errors = cluster_model(model, 16)
-        >>> len(np.unique(compat.read(model.weights[0])))
-        16
+        >>> (report,) = cluster_model(model, 16).values()
+        >>> len(np.unique(compat.read(model.weights[0]))), report.distinct
+        (16, 16)
     """
-    _validate(number_of_clusters)
-    return _cluster(select_weights(model, filters), number_of_clusters, preserve_sparsity)
+    sharing = Sharing(number_of_clusters, filters, per_channel, preserve_sparsity, initialization, fold_batch_norm)
+    inputs = compat.model_input_specs(model) if sharing.needs_graph(model) else None
+    return ClusteredWeights(model, sharing.select(model), sharing, inputs).share()
 
 
-class ClusterOnTrainEndCallback(CompressionCallback):
+class ClusteringCallback(CompressionCallback):
+    """Base of both callbacks that cluster.
+
+    Attributes:
+        report: path -> what was done to each weight, once it was.
+    """
+
+    stage = Stage.CLUSTER
+
+    def __init__(self, sharing: Sharing, verbose: int) -> None:
+        super().__init__()
+        self.sharing = sharing
+        self.verbose = verbose
+        self.report: dict[str, ClusterReport] = {}
+
+    def on_train_begin(self, logs: Any = None) -> None:
+        self._weights: dict[str, Any] = {}
+        self._clustered: ClusteredWeights | None = None
+        self.report = {}
+        super().on_train_begin(logs)
+
+    @property
+    def needs_inputs(self) -> bool:
+        """Whether `prepare` traces the model."""
+        return self.sharing.needs_graph(self.model)
+
+    @property
+    def clustered(self) -> ClusteredWeights:
+        """The weights and their clusters.
+
+        Raises:
+            RuntimeError: before the first step of a fit.
+        """
+        if self._clustered is None:
+            raise RuntimeError(
+                "Weights have clusters only once a fit has begun. Received: a callback before its first step."
+            )
+        return self._clustered
+
+    def select(self) -> None:
+        """Chooses the weights to cluster."""
+        self._weights = self.sharing.select(self.model)
+        self.lifecycle.claim(self, self._weights)
+
+    def prepare(self) -> None:
+        """Makes sure that nobody has promised the zeros that clustering would take, and looks at the model's graph."""
+        pruned = self._weights.keys() & self.lifecycle.masks.keys()
+        if pruned and not self.sharing.preserve_sparsity:
+            raise ValueError(
+                "Pruned weights must keep their zeros; set preserve_sparsity=True, or give each callback `filters` of "
+                f"its own. Received: preserve_sparsity=False for the pruned {', '.join(sorted(pruned))}."
+            )
+        self._clustered = ClusteredWeights(self.model, self._weights, self.sharing, self.lifecycle.inputs)
+
+    def holds(self) -> bool:
+        """Whether each weight has few enough values now."""
+        return all(self.clustered.has_few_values(path) for path in self._weights)
+
+    def tell(self) -> None:
+        """Makes the report, and prints it where it is wanted."""
+        self.report = self.clustered.reports()
+        self.lifecycle.clusters.update(self.clustered.clusters)
+        self.lifecycle.folds[self] = list(self.clustered.folds.values())
+        for path, one in self.report.items() if self.verbose else ():
+            print(
+                f"clustered {path}: squared error {one.error:.2e} of the variance, {one.distinct} distinct values, "
+                f"{one.bits_per_weight:.2f} bits per weight{', scale of its normalisation folded in' * one.folded}"
+            )
+
+
+class ClusterOnTrainEndCallback(ClusteringCallback):
     """Shares each weight among few values when training ends, before anything is saved or exported.
 
     Runs after pruning, wherever it stands in the list; zeros stay zeros. See `cluster_model`.
 
     Args:
-        number_of_clusters: most distinct values in each weight, at least 2.
+        number_of_clusters: most distinct values in each weight, at least 2, or a mapping from regexes to numbers.
         filters: which weights, see `weights.select_weights`. Default: every kernel.
+        per_channel: `True` for as many values in each output channel, or an axis.
         preserve_sparsity: zeros stay zeros, and zero counts as one of the values.
-        verbose: 1 prints the error of each weight.
+        initialization: `"optimal"`, or for comparison one of tfmot's.
+        fold_batch_norm: moves the scale of a BatchNormalization behind a kernel into it first.
+        verbose: 1 prints what was done to each weight; `report` has it too.
 
     Raises:
         ValueError: for an argument outside its range.
 
     Example:
+        >>> import numpy as np
         >>> from segopt_callbacks.compat import keras
         >>> model = keras.Sequential([keras.Input((64,)), keras.layers.Dense(64)])
         >>> model.compile("sgd", "mse")
@@ -66,68 +154,21 @@ class ClusterOnTrainEndCallback(CompressionCallback):
         8
     """
 
-    stage = Stage.CLUSTER
-
     def __init__(
         self,
-        number_of_clusters: int = 16,
+        number_of_clusters: NumberOfClusters = 16,
         filters: Filters = None,
         *,
+        per_channel: bool | int = False,
         preserve_sparsity: bool = True,
+        initialization: Any = "optimal",
+        fold_batch_norm: bool = True,
         verbose: int = 0,
     ) -> None:
-        super().__init__()
-        _validate(number_of_clusters)
-        validate_filters(filters)
-        self.number_of_clusters = number_of_clusters
-        self.filters = filters
-        self.preserve_sparsity = preserve_sparsity
-        self.verbose = verbose
-
-    def on_train_begin(self, logs: Any = None) -> None:
-        self._weights: dict[str, Any] = {}
-        super().on_train_begin(logs)
-
-    def select(self) -> None:
-        """Chooses the weights to cluster."""
-        self._weights = select_weights(self.model, self.filters)
-        self.lifecycle.claim(self, self._weights)
-
-    def prepare(self) -> None:
-        """Makes sure that nobody has promised the zeros that clustering would take."""
-        pruned = self._weights.keys() & self.lifecycle.masks.keys()
-        if pruned and not self.preserve_sparsity:
-            raise ValueError(
-                "Pruned weights must keep their zeros; set preserve_sparsity=True, or give each callback `filters` of "
-                f"its own. Received: preserve_sparsity=False for the pruned {', '.join(sorted(pruned))}."
-            )
+        sharing = Sharing(number_of_clusters, filters, per_channel, preserve_sparsity, initialization, fold_batch_norm)
+        super().__init__(sharing, verbose)
 
     def finish(self, logs: Any = None) -> None:
         """Clusters the weights."""
-        errors = _cluster(self._weights, self.number_of_clusters, self.preserve_sparsity)
-        if self.verbose:
-            for path, error in errors.items():
-                print(f"clustered {path}: squared error {error:.2e} of the variance")
-
-    def holds(self) -> bool:
-        """Whether each weight has few enough values now."""
-        return all(np.unique(compat.read(weight)).size <= self.number_of_clusters for weight in self._weights.values())
-
-
-def _validate(number_of_clusters: int) -> None:
-    if isinstance(number_of_clusters, bool) or not isinstance(number_of_clusters, int) or number_of_clusters < 2:
-        raise ValueError(
-            "`number_of_clusters` must be a whole number, at least 2. "
-            f"Received: number_of_clusters={number_of_clusters!r}."
-        )
-
-
-def _cluster(weights: dict[str, Any], number_of_clusters: int, preserve_sparsity: bool) -> dict[str, float]:
-    errors = {}
-    for path, weight in weights.items():
-        before = read_finite(path, weight)
-        after = cluster(before, number_of_clusters, preserve_sparsity=preserve_sparsity).weights
-        compat.assign(weight, after)
-        variance = float(np.var(before, dtype=np.float64))
-        errors[path] = float(np.mean((before.astype(np.float64) - after) ** 2)) / variance if variance else 0.0
-    return errors
+        self.clustered.share()
+        self.tell()

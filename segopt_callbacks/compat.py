@@ -128,6 +128,11 @@ def raw_variable(variable: Variable) -> tf.Variable:
     return getattr(variable, "_primary", variable)  # MirroredVariable
 
 
+def identity(variable: Variable) -> int:
+    """What is equal for two handles of one variable."""
+    return id(raw_variable(variable))
+
+
 def read(variable: Variable) -> np.ndarray:
     """The variable's value now, read-only: TensorFlow's own memory, which later assignments leave as it is."""
     return np.asarray(raw_variable(variable).read_value())
@@ -234,6 +239,11 @@ def _inner_optimizers(model: Any) -> list[Any]:
     return list(getattr(optimizer, "optimizers", [optimizer]))  # MultiOptimizer of Keras 3
 
 
+def number_of_replicas(model: Any) -> int:
+    """Copies of the model that train side by side."""
+    return int(model.distribute_strategy.num_replicas_in_sync)
+
+
 def strategy_scope(model: Any) -> contextlib.AbstractContextManager[Any]:
     """Where the model's variables live: variables made inside exist on every replica."""
     return model.distribute_strategy.scope()
@@ -271,6 +281,16 @@ def batch_inputs(iterator: Any) -> tuple[Any, Any]:
     spec = getattr(spec, "_value_specs", (spec,))[0]  # PerReplicaSpec of MirroredStrategy in Keras 2
     inputs = spec[0] if isinstance(spec, tuple | list) else spec
     return tf.nest.map_structure(lambda leaf: getattr(leaf, "_value_specs", (leaf,))[0], inputs), iterator
+
+
+def batch_norms(model: Any) -> list[Any]:
+    """Every built BatchNormalization of either Keras in the model, frozen ones too."""
+    return [
+        layer
+        for layer in model._flatten_layers(include_self=False, recursive=True)
+        if any(base.__name__ in ("BatchNormalization", "BatchNormalizationBase") for base in type(layer).__mro__)
+        and getattr(layer, "moving_variance", None) is not None
+    ]
 
 
 def build_from_inputs(model: Any, inputs: Any) -> None:
@@ -399,8 +419,8 @@ def inference_graph(model: Any, inputs: Any) -> tuple[tf.Graph, list[tf.Tensor],
         concrete = tf.function(run, autograph=is_keras_2(model)).get_concrete_function(*flat)
     except converter_errors() as error:
         raise ValueError(
-            "A pattern needs the model's graph, to tell the channels of its layers; the model must run as one "
-            f"(without run_eagerly). Received: {model.name!r}, which raises: {error}"
+            "The model's graph tells the channels of its layers, and where BatchNormalization follows; the model must "
+            f"run as one (without run_eagerly). Received: {model.name!r}, which raises: {error}"
         ) from error
     return concrete.graph, list(concrete.inputs[: len(flat)]), concrete.graph.captures
 

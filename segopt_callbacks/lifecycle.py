@@ -21,7 +21,7 @@ import functools
 import math
 import warnings
 import weakref
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from enum import IntEnum
 from typing import Any, ClassVar
 
@@ -29,7 +29,9 @@ import numpy as np
 
 from segopt_callbacks import compat
 from segopt_callbacks.best_kept import BestKept
-from segopt_callbacks.projections import Attachments, Masked, WithAverages
+from segopt_callbacks.centroids import Clusters
+from segopt_callbacks.folding import Fold
+from segopt_callbacks.projections import Attachments, Chain, Masked, Projection, Unshared, WithAverages
 from segopt_callbacks.steps import Steps
 
 
@@ -38,15 +40,17 @@ class Stage(IntEnum):
 
     PRUNE = 1
     CLUSTER = 2
-    EXPORT = 3
-    SUMMARIZE = 4
-    JUDGE = 5
+    NORMALIZE = 3
+    EXPORT = 4
+    SUMMARIZE = 5
+    JUDGE = 6
 
 
 class CompressionCallback(compat.Callback):
     """Base of all our callbacks: joins the model's `Lifecycle`, and says what to do at each of its moments."""
 
     stage: ClassVar[Stage]
+    sets_target: ClassVar[bool] = False  # whether it changes the weights while they train
     lifecycle: Lifecycle
     _updates_before_fit = 0
 
@@ -94,8 +98,11 @@ class CompressionCallback(compat.Callback):
         """Whether the weights are as `finish` left them."""
         return True
 
+    def on_masks_changed(self) -> None:
+        """Follows when other weights are pruned."""
+
     def at_target_since(self) -> int | None:
-        """The step since which the weights have their final sparsity; `None` until they have it."""
+        """The step since which the weights have their final sparsity or number of values; `None` until then."""
         return 0
 
 
@@ -106,6 +113,8 @@ class Lifecycle:
         model: the model that is fitted.
         selected: path -> variable, all weights that a callback of this fit changes.
         targets: path -> fraction of zeros, in [0, 1), that the schedule asks for now.
+        clusters: path -> the values that the weight shares, once it does.
+        folds: callback -> the BatchNormalizations whose scale it has moved into kernels.
         steps: which step of its run the fit has come to.
         inputs: structure of `tf.TensorSpec`, what the model takes; `None` before `prepare`, or where nobody needs it.
     """
@@ -116,8 +125,12 @@ class Lifecycle:
         self.model = model
         self.selected: dict[str, Any] = {}
         self.targets: dict[str, float] = {}
+        self.clusters: dict[str, Clusters] = {}
+        self.folds: dict[CompressionCallback, list[Fold]] = {}
         self.steps = Steps(updates_before_fit)
         self.inputs: Any = None
+        self._projections: list[tuple[Stage, Any, Projection]] = []
+        self._unshared: dict[int, Unshared] = {}
         self._on_release: list[Callable[[], None]] = []
         self._masked: dict[str, Masked] = {}
         self._members: list[CompressionCallback] = []
@@ -168,18 +181,38 @@ class Lifecycle:
                 )
         self.selected.update(weights)
 
-    def attach(self, masked: dict[str, Masked], constraints: list[tuple[Any, Masked]]) -> None:
-        """Makes the optimizer keep zeros from now on, in variables and in its averages of them.
+    def attach(self, stage: Stage, projections: Iterable[tuple[Any, Projection]]) -> None:
+        """Makes the optimizer apply projections from the first step on, to variables and to its averages of them.
 
-        Args:
-            masked: path -> what prunes the weight.
-            constraints: variables, these weights and others, each with what keeps its zeros.
+        Of one variable's projections those of the latest stage come first, so that zeros have the last word.
         """
+        for variable, projection in projections:
+            self._projections.append((stage, variable, projection))
+            self.on_release(projection.let_go)
+
+    def prune(self, masked: dict[str, Masked]) -> None:
+        """Records what prunes weights: path -> projection."""
         self._masked.update(masked)
-        for variable, one in constraints:
+
+    def remember_unshared(self, variable: Any) -> Unshared:
+        """Makes the optimizer sum up what the variable would be without projections."""
+        with compat.strategy_scope(self.model):
+            return self._unshared.setdefault(compat.identity(variable), Unshared(compat.read(variable)))
+
+    def masks_changed(self) -> None:
+        """Tells everybody that other weights are pruned now."""
+        for member in self._members:
+            member.on_masks_changed()
+
+    def _attach_all(self) -> None:
+        every: dict[int, list[tuple[Any, Projection]]] = {}
+        for _, variable, projection in sorted(self._projections, key=lambda one: -one[0]):
+            every.setdefault(compat.identity(variable), []).append((variable, projection))
+        for key, pairs in every.items():
+            variable = pairs[0][0]
             averages = functools.partial(compat.averages_of, self.model, variable)
-            self._attachments.attach(variable, WithAverages(one, averages))
-            self.on_release(one.let_go)
+            projection = WithAverages(Chain(tuple(one for _, one in pairs)), averages)
+            self._attachments.attach(variable, self._unshared[key].around(projection) if key in self._unshared else projection)
 
     def on_release(self, hook: Callable[[], None]) -> None:
         """Calls `hook` when the model is let go."""
@@ -234,9 +267,9 @@ class Lifecycle:
         return sum(self.targets[path] * size for path, size in sizes.items()) / max(sum(sizes.values()), 1)
 
     @property
-    def prunes(self) -> bool:
-        """Whether a callback of this fit prunes."""
-        return any(member.stage == Stage.PRUNE for member in self._members)
+    def has_target(self) -> bool:
+        """Whether a callback of this fit changes the weights while they train."""
+        return any(member.sets_target for member in self._members)
 
     def at_target(self, *, whole_epoch: bool = False) -> bool:
         """Whether all weights have their final sparsity; with `whole_epoch`, since the epoch began at least."""
@@ -263,6 +296,7 @@ class Lifecycle:
         with self.released_on_error():
             for member in self._members:
                 member.prepare()
+            self._attach_all()
 
     @contextlib.contextmanager
     def released_on_error(self) -> Iterator[None]:
@@ -302,8 +336,9 @@ class Lifecycle:
     def _prepare_built(self) -> None:
         if not self._knows_inputs():
             raise ValueError(
-                "A pattern must know what the model takes; train it by fit or train_on_batch, or build it from "
-                f"keras.Input. Received: {self.model.name!r}, whose inputs are not known."
+                "A pattern, and clustering behind a BatchNormalization, must know what the model takes; train it by fit "
+                "or train_on_batch, build it from keras.Input, or cluster with fold_batch_norm=False. "
+                f"Received: {self.model.name!r}, whose inputs are not known."
             )
         for member in self._members:
             member.select()
@@ -314,7 +349,7 @@ class Lifecycle:
             for member in self._members if restore else ():
                 member.restore(self._logs)
             for member in self._members:
-                if member.stage <= Stage.CLUSTER:
+                if member.stage < Stage.EXPORT:
                     member.finish(self._logs)
 
     def _close(self) -> None:
@@ -339,7 +374,7 @@ class Lifecycle:
             self._release()
         with contextlib.ExitStack() as finishes:  # what one raises keeps no other from its turn
             for member in reversed(self._members):
-                if member.stage > Stage.CLUSTER:
+                if member.stage >= Stage.EXPORT:
                     finishes.callback(member.finish, self._logs)
 
     def _broken(self) -> list[CompressionCallback]:

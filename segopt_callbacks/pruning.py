@@ -76,6 +76,7 @@ class PruningScheduleCallback(CompressionCallback):
     """
 
     stage = Stage.PRUNE
+    sets_target = True
 
     def __init__(
         self,
@@ -144,7 +145,8 @@ class PruningScheduleCallback(CompressionCallback):
         self._pruned = PrunedWeights(self.model, self._weights, found, with_followers=self.method.prunes_channels)
         if self.lifecycle.step:
             self._pruned.take_marks()
-        self.lifecycle.attach(self._pruned.masked, self._pruned.constraints)
+        self.lifecycle.prune(self._pruned.masked)
+        self.lifecycle.attach(self.stage, self._pruned.constraints)
         if self.method.needs_gradients:
             keeps_saliency = self.method.regrow is None
             self._record = GradientRecord(self.model, self._weights, keeps_saliency=keeps_saliency)
@@ -276,6 +278,7 @@ class PruningScheduleCallback(CompressionCallback):
             self.pruned.masked[path].mask = mask
             self.lifecycle.targets[path] = target
         self.pruned.apply_masks()
+        self.lifecycle.masks_changed()
         if self._record:
             self._record.clear(group.paths)
         if self.verbose:

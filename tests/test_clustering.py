@@ -61,9 +61,9 @@ def test_biases_and_normalisation_stay_untouched():
 def test_the_error_is_relative_to_the_variance():
     model = built(conformance.functional)()
     before = kernels(model)
-    errors = cluster_model(model, 4)
-    for error, old, new in zip(errors.values(), before.values(), kernels(model).values(), strict=True):
-        assert error == pytest.approx(np.mean((old - new) ** 2) / old.var(), rel=1e-3)
+    reports = cluster_model(model, 4)
+    for report, old, new in zip(reports.values(), before.values(), kernels(model).values(), strict=True):
+        assert report.error == pytest.approx(np.mean((old - new) ** 2) / old.var(), rel=1e-3)
 
 
 def test_zeros_may_be_given_up():

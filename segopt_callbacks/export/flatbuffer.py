@@ -12,6 +12,7 @@ import numpy as np
 from segopt_callbacks.export import schema
 from segopt_callbacks.export.audit import match_weights, weight_row
 from segopt_callbacks.export.errors import FormatError
+from segopt_callbacks.export.rounding import merge_rounded
 
 # Operators that multiply by weights -> the axis of output channels in LiteRT's layout.
 WEIGHT_OPERATORS = {
@@ -57,7 +58,13 @@ def stored_weights(path: Path) -> list[StoredWeight]:
     float16 weights, and int8 weights of operators that compute in float, pass a DEQUANTIZE on their way.
     """
     model = schema.unpack(path.read_bytes())
-    found: dict[int, StoredWeight] = {}
+    weights = (_stored(model, tensor, axis) for tensor, axis in _weight_tensors(model))
+    return [weight for weight in weights if weight is not None]
+
+
+def _weight_tensors(model: Any) -> list[tuple[Any, int]]:
+    """The tensors, one for each buffer, with the axis of their output channels."""
+    found: dict[int, tuple[Any, int]] = {}
     for graph in model.subgraphs:
         dequantized = {
             op.outputs[0]: op.inputs[0] for op in graph.operators if schema.operator_name(model, op) == "DEQUANTIZE"
@@ -67,11 +74,9 @@ def stored_weights(path: Path) -> list[StoredWeight]:
             for index in operator.inputs if name in WEIGHT_OPERATORS else []:
                 source = dequantized.get(index, index)
                 tensor = graph.tensors[source] if source >= 0 else None
-                if tensor is None or tensor.shape is None or len(tensor.shape) < 2 or tensor.buffer in found:
+                if tensor is None or tensor.shape is None or len(tensor.shape) < 2:
                     continue
-                weight = _stored(model, tensor, WEIGHT_OPERATORS[name])
-                if weight is not None:
-                    found[tensor.buffer] = weight
+                found.setdefault(tensor.buffer, (tensor, WEIGHT_OPERATORS[name]))
     return list(found.values())
 
 
@@ -143,6 +148,28 @@ def float_operations(path: Path) -> list[str]:
                 label = f"{name} ({schema.tensor_name(graph.tensors[operator.outputs[0]])})"
                 (converting if name in ("QUANTIZE", "DEQUANTIZE") else computing).append(label)
     return computing or converting
+
+
+def merge_rounded_weights(content: bytes) -> bytes:
+    """Gives float32 weights that the converter's rounding has set apart one value again, see `rounding.merge_rounded`.
+
+    Args:
+        content: a `.tflite` file.
+
+    Returns:
+        the file with fewer distinct weights; the very same bytes where there is nothing to merge.
+    """
+    model = schema.unpack(content)
+    is_changed = False
+    for tensor, axis in _weight_tensors(model):
+        stored = _stored(model, tensor, axis)
+        if stored is None or stored.values.dtype != np.float32:
+            continue
+        merged = merge_rounded(stored.values)
+        if merged is not stored.values:
+            model.buffers[tensor.buffer].data = merged.view(np.uint8).ravel()
+            is_changed = True
+    return schema.pack(model) if is_changed else content
 
 
 def take_raw_integers(content: bytes) -> bytes:

@@ -1,0 +1,2 @@
+"""The initialisations of clustering that can be chosen by name."""
+def validate_initialization(v): return v

@@ -1,0 +1,50 @@
+"""Fresh statistics for BatchNormalization when training ends, once weights are pruned and clustered."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from segopt_callbacks.batch_norm import reestimate_batch_norm
+from segopt_callbacks.lifecycle import CompressionCallback, Stage
+
+
+class ReestimateBatchNormCallback(CompressionCallback):
+    """Refreshes the moving statistics of every BatchNormalization when training ends.
+
+    Pruning and clustering shift what reaches a BatchNormalization, whose moving statistics are those of before. Runs
+    behind both, and before anything is saved or exported, wherever it stands in the list. A BatchNormalization whose
+    scale was folded into its kernel keeps that scale: its moving mean is refreshed.
+
+    Args:
+        data: what `fit` takes: a `tf.data.Dataset` or arrays of inputs, or `(inputs, targets)`.
+        batches: how many to read; needed for data without an end. Default: all.
+
+    Example:
+        >>> import numpy as np
+        >>> from segopt_callbacks import ClusterOnTrainEndCallback
+        >>> from segopt_callbacks.compat import keras
+        >>> model = keras.Sequential([keras.Input((8,)), keras.layers.Dense(8), keras.layers.BatchNormalization()])
+        >>> model.compile("sgd", "mse")
+        >>> data = np.random.default_rng(0).normal(size=(2, 64, 8)).astype("float32")
+        >>> callbacks = [ClusterOnTrainEndCallback(4), ReestimateBatchNormCallback(data[0])]
+        >>> history = model.fit(*data, verbose=0, callbacks=callbacks)
+        >>> answers = model.predict(data[0], verbose=0)
+        >>> bool(np.abs(answers.mean(0) - model.layers[-1].beta).max() < 1e-5)
+        True
+    """
+
+    stage = Stage.NORMALIZE
+
+    def __init__(self, data: Any, batches: int | None = None) -> None:
+        super().__init__()
+        if data is None:
+            raise ValueError("`data` must be what `fit` takes as `x`. Received: data=None.")
+        self.data = data
+        self.batches = batches
+
+    def finish(self, logs: Any = None) -> None:
+        """Refreshes the statistics."""
+        reestimate_batch_norm(self.model, self.data, batches=self.batches)
+        for folds in self.lifecycle.folds.values():
+            for fold in folds:
+                fold.hold(self.model)
