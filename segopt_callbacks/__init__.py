@@ -6,10 +6,12 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from segopt_callbacks.batch_norm import reestimate_batch_norm
     from segopt_callbacks.best import AtTargetSparsity
     from segopt_callbacks.clustering import ClusterOnTrainEndCallback, cluster_model
     from segopt_callbacks.export.callback import ExportQuantizedCallback, export_model
     from segopt_callbacks.fine_tuning import ClusterScheduleCallback
+    from segopt_callbacks.normalizing import ReestimateBatchNormCallback
     from segopt_callbacks.patterns import block, channel, n_of_m
     from segopt_callbacks.pruning import PruningScheduleCallback
     from segopt_callbacks.schedules import ConstantSparsity, PolynomialDecay, ramp_by_epoch, ramp_by_fraction
@@ -24,6 +26,7 @@ __all__ = [
     "ExportQuantizedCallback",
     "PolynomialDecay",
     "PruningScheduleCallback",
+    "ReestimateBatchNormCallback",
     "block",
     "channel",
     "cluster_model",
@@ -31,6 +34,7 @@ __all__ = [
     "n_of_m",
     "ramp_by_epoch",
     "ramp_by_fraction",
+    "reestimate_batch_norm",
 ]
 
 # TensorFlow takes seconds to import, and `segopt-sizes` does without it: a name is imported when it is first used.
@@ -43,6 +47,7 @@ _HOMES = {
     "ExportQuantizedCallback": "export.callback",
     "PolynomialDecay": "schedules",
     "PruningScheduleCallback": "pruning",
+    "ReestimateBatchNormCallback": "normalizing",
     "block": "patterns",
     "channel": "patterns",
     "cluster_model": "clustering",
@@ -50,6 +55,7 @@ _HOMES = {
     "n_of_m": "patterns",
     "ramp_by_epoch": "schedules",
     "ramp_by_fraction": "schedules",
+    "reestimate_batch_norm": "batch_norm",
 }
 
 

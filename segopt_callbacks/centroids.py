@@ -7,6 +7,7 @@ iterations over all the values then move the cuts to where they belong.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -20,14 +21,14 @@ class Clusters:
     """Weights shared among a few values.
 
     Attributes:
-        centroids: `(clusters,)`, ascending, the weights' dtype; at most as many as asked for.
-        assignment: the weights' shape, index of each weight's centroid.
+        centroids: `(clusters,)`, the weights' dtype, ascending within each channel; those of all channels in a row.
+        assignment: int32, the weights' shape, index of each weight's centroid.
+        error: mean squared error relative to the variance of the weights; 0 where nothing was lost.
     """
 
     centroids: np.ndarray
     assignment: np.ndarray
-    error: float = 0.0
-    channels: object = None
+    error: float
 
     @property
     def weights(self) -> np.ndarray:
@@ -35,7 +36,9 @@ class Clusters:
         return self.centroids[self.assignment]
 
 
-def _cluster_one(weights: np.ndarray, number_of_clusters: int, *, preserve_sparsity: bool = True) -> Clusters:
+def cluster(
+    weights: np.ndarray, number_of_clusters: int, *, preserve_sparsity: bool = True, channel_axes: tuple[int, ...] = ()
+) -> Clusters:
     """Shares weights among at most `number_of_clusters` values with the least squared error.
 
     Fewer distinct values than clusters are returned as they are. The result is deterministic.
@@ -44,6 +47,7 @@ def _cluster_one(weights: np.ndarray, number_of_clusters: int, *, preserve_spars
         weights: any shape, finite.
         number_of_clusters: at least 1; at least 2 where zeros are preserved beside other values.
         preserve_sparsity: zeros stay exactly zero, and zero counts as one of the clusters.
+        channel_axes: axes along which each slice has as many values of its own. Default: one set for all.
 
     Returns:
         `Clusters`, whose `weights` have the shape and dtype of the argument.
@@ -53,25 +57,45 @@ def _cluster_one(weights: np.ndarray, number_of_clusters: int, *, preserve_spars
 
     >>> cluster(np.array([0.0, 0.9, 1.1, -2.0], "float32"), 3).weights.tolist()
     [0.0, 1.0, 1.0, -2.0]
+    >>> cluster(np.array([[1.0, 2.0], [3.0, 4.0]], "float32"), 1, channel_axes=(1,)).weights.tolist()
+    [[2.0, 3.0], [2.0, 3.0]]
     """
     weights = np.asarray(weights)
-    flat = weights.ravel()
-    if not np.isfinite(flat).all():
+    if not np.isfinite(weights).all():
         raise ValueError(
             "Weights must be finite to be clustered; lower the learning rate, or clip the gradients. "
-            f"Received: {np.count_nonzero(~np.isfinite(flat))} of {flat.size} weights NaN or infinite."
+            f"Received: {np.count_nonzero(~np.isfinite(weights))} of {weights.size} weights NaN or infinite."
         )
+    moved = np.moveaxis(weights, channel_axes, range(len(channel_axes)))
+    channels = moved.reshape(math.prod(moved.shape[: len(channel_axes)]), -1) if weights.size else moved.reshape(1, 0)
+    shared = [_cluster_channel(channel, number_of_clusters, preserve_sparsity) for channel in channels]
+    first = np.cumsum([0, *(centroids.size for centroids, _ in shared)])
+    joined = np.stack([assignment + start for (_, assignment), start in zip(shared, first[:-1], strict=True)])
+    assignment = np.moveaxis(joined.reshape(moved.shape), range(len(channel_axes)), channel_axes).astype(np.int32)
+    centroids = np.concatenate([centroids for centroids, _ in shared])
+    return Clusters(centroids, assignment, _relative_error(weights, centroids[assignment]))
+
+
+def _cluster_channel(flat: np.ndarray, clusters: int, preserve_sparsity: bool) -> tuple[np.ndarray, np.ndarray]:
+    """Centroids and assignment of `(n,)` weights that share one set of values."""
     zero = bool(preserve_sparsity and (flat == 0).any())
     least = 2 if zero and flat.any() else 1
-    if number_of_clusters < least:
+    if clusters < least:
         raise ValueError(
             f"`number_of_clusters` must be at least {least}{' where zeros are preserved' if least == 2 else ''}. "
-            f"Received: number_of_clusters={number_of_clusters}."
+            f"Received: number_of_clusters={clusters}."
         )
     values = np.sort(flat[flat != 0] if zero else flat)
-    centroids = _kmeans(values, number_of_clusters - zero) if values.size else values
+    centroids = _kmeans(values, clusters - zero) if values.size else values
     centroids = np.unique(np.append(centroids, values.dtype.type(0)) if zero else centroids)
-    return Clusters(centroids, _nearest(weights, centroids, zero))
+    return centroids, _nearest(flat, centroids, zero)
+
+
+def _relative_error(weights: np.ndarray, shared: np.ndarray) -> float:
+    scale = float(np.abs(weights).max(initial=0.0)) or 1.0  # squares of huge and denormal weights leave float64's range
+    scaled = weights.astype(np.float64) / scale
+    variance = float(scaled.var()) if weights.size else 0.0
+    return float(np.mean((scaled - shared.astype(np.float64) / scale) ** 2)) / variance if variance else 0.0
 
 
 def _nearest(weights: np.ndarray, centroids: np.ndarray, zero: bool) -> np.ndarray:
@@ -183,17 +207,3 @@ def _lloyd(values: np.ndarray, sums: np.ndarray, edges: np.ndarray) -> np.ndarra
             break
         edges = moved
     return np.diff(sums[edges]) / np.diff(edges)
-
-
-def cluster(weights, number_of_clusters, *, preserve_sparsity=True, channel_axes=(), initialization="optimal"):
-    weights = np.asarray(weights)
-    moved = np.moveaxis(weights, channel_axes, range(len(channel_axes)))
-    parts = moved.reshape(int(np.prod(moved.shape[:len(channel_axes)], dtype=int)), -1)
-    cents, assigns, off = [], [], 0
-    for part in parts:
-        one = _cluster_one(part, number_of_clusters, preserve_sparsity=preserve_sparsity)
-        cents.append(one.centroids); assigns.append(one.assignment + off); off += one.centroids.size
-    a = np.moveaxis(np.stack(assigns).reshape(moved.shape), range(len(channel_axes)), channel_axes).astype(np.int32)
-    c = np.concatenate(cents)
-    v = float(np.var(weights, dtype=np.float64))
-    return Clusters(c, a, float(np.mean((weights.astype(np.float64) - c[a])**2)) / v if v else 0.0)

@@ -166,7 +166,6 @@ class ClusteredWeights:
             self.numbers[path],
             preserve_sparsity=self._sharing.preserve_sparsity,
             channel_axes=self.axes[path],
-            initialization=self._sharing.initialization,
         )
         shared = clusters.weights
         if self._sharing.preserve_sparsity:
@@ -181,7 +180,9 @@ class ClusteredWeights:
     def has_few_values(self, path: str) -> bool:
         """Whether a weight has no more distinct values than it may have, in every channel."""
         weight, axes = compat.read(self.weights[path]), self.axes[path]
-        by_channel = np.moveaxis(weight, axes, range(len(axes))).reshape(self.most_values(path) // self.numbers[path], -1)
+        by_channel = np.moveaxis(weight, axes, range(len(axes))).reshape(
+            self.most_values(path) // self.numbers[path], -1
+        )
         return all(np.unique(channel).size <= self.numbers[path] for channel in by_channel)
 
     def _report(self, path: str, clusters: Clusters) -> ClusterReport:

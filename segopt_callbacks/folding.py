@@ -67,7 +67,9 @@ class Fold:
             return
         self.scale = math.exp(np.log(np.abs(scales[~is_dead])).mean())
         factors = np.where(is_dead, 0.0, scales / self.scale)
-        factors = np.where(np.abs(factors - 1) < _EQUAL, 1.0, factors)  # absorbed before: values stay as shared as they are
+        factors = np.where(
+            np.abs(factors - 1) < _EQUAL, 1.0, factors
+        )  # absorbed before: values stay as shared as they are
         self._multiply(model, self.kernel, self._along_outputs(factors))
         if self.layer.gamma is not None:
             self._multiply(model, self.layer.gamma, np.where(is_dead, 0.0, 1.0))

@@ -212,7 +212,9 @@ class Lifecycle:
             variable = pairs[0][0]
             averages = functools.partial(compat.averages_of, self.model, variable)
             projection = WithAverages(Chain(tuple(one for _, one in pairs)), averages)
-            self._attachments.attach(variable, self._unshared[key].around(projection) if key in self._unshared else projection)
+            self._attachments.attach(
+                variable, self._unshared[key].around(projection) if key in self._unshared else projection
+            )
 
     def on_release(self, hook: Callable[[], None]) -> None:
         """Calls `hook` when the model is let go."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from segopt_callbacks.batch_norm import reestimate_batch_norm
+from segopt_callbacks.batch_norm import reestimate_batch_norm, require_batch_norms
 from segopt_callbacks.lifecycle import CompressionCallback, Stage
 
 
@@ -16,7 +16,7 @@ class ReestimateBatchNormCallback(CompressionCallback):
     scale was folded into its kernel keeps that scale: its moving mean is refreshed.
 
     Args:
-        data: what `fit` takes: a `tf.data.Dataset` or arrays of inputs, or `(inputs, targets)`.
+        data: a `tf.data.Dataset` as `fit` takes it, another iterable of batches, or arrays of inputs.
         batches: how many to read; needed for data without an end. Default: all.
 
     Example:
@@ -41,6 +41,10 @@ class ReestimateBatchNormCallback(CompressionCallback):
             raise ValueError("`data` must be what `fit` takes as `x`. Received: data=None.")
         self.data = data
         self.batches = batches
+
+    def prepare(self) -> None:
+        """Makes sure that there is something to refresh, before training."""
+        require_batch_norms(self.model)
 
     def finish(self, logs: Any = None) -> None:
         """Refreshes the statistics."""

@@ -83,7 +83,10 @@ def test_zeros_never_fill():
 @pytest.mark.parametrize("reassign_every", [None, 2])
 def test_optimizers(compile_args, reassign_every):
     if "optimizer" in compile_args:
-        args = {**compile_args, "optimizer": type(compile_args["optimizer"]).from_config(compile_args["optimizer"].get_config())}
+        args = {
+            **compile_args,
+            "optimizer": type(compile_args["optimizer"]).from_config(compile_args["optimizer"].get_config()),
+        }
     else:
         args = compile_args
     model = compiled(Segmenter(), **args)
@@ -111,7 +114,9 @@ def test_a_centroid_moves_by_the_mean_gradient_of_its_members():
     inputs, targets = random.normal(size=(8, 6)).astype("float32"), random.normal(size=(8, 5)).astype("float32")
     kernel = model.trainable_weights[0]
     values = Watch(lambda one: compat.read(one.trainable_weights[0]))
-    model.fit(inputs, targets, batch_size=8, epochs=3, verbose=0, callbacks=[ClusterScheduleCallback(4, begin_step=1), values])
+    model.fit(
+        inputs, targets, batch_size=8, epochs=3, verbose=0, callbacks=[ClusterScheduleCallback(4, begin_step=1), values]
+    )
     for before, after in zip(values.seen, values.seen[1:], strict=False):
         gradient = 2 * inputs.T @ (inputs @ before - targets) / targets.size  # of the mean squared error
         for centroid in np.unique(before):

@@ -96,7 +96,9 @@ def write(settings: Settings, frozen: Frozen, path: Path, examples: Examples) ->
             content = converter.convert()
     except compat.converter_errors() as error:
         raise FormatError(f"the converter refuses the model: {first_line(error)}") from error
-    content = flatbuffer.take_raw_integers(content) if settings.is_integer else flatbuffer.merge_rounded_weights(content)
+    content = (
+        flatbuffer.take_raw_integers(content) if settings.is_integer else flatbuffer.merge_rounded_weights(content)
+    )
     path.write_bytes(content)
 
 
