@@ -144,7 +144,7 @@ class Graph:
         return found[0] if len(found) == 1 and tuple(found[0].shape) == (channels,) else None
 
     def scales_by(self, operation: tf.Operation, variance: Any) -> bool:
-        """Whether `operation` multiplies by what is computed from `variance`, and nobody but it and the next uses it."""
+        """Whether `operation` multiplies by what is computed from `variance`, and nobody else uses it."""
         handle = self._handle(variance)
         if handle is None or operation.type not in ("Mul", "FusedBatchNormV3"):
             return False

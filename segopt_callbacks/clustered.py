@@ -80,7 +80,7 @@ class Sharing:
         return {path: self._rules[rule] for rule, paths in shared.items() for path in paths}
 
     def needs_graph(self, model: Any) -> bool:
-        """Whether the model's graph must be traced: for output channels, or for a BatchNormalization behind a kernel."""
+        """Whether the model's graph must be traced: for output channels, or to find each BatchNormalization."""
         return self.per_channel is True or self._folds(model)
 
     def _folds(self, model: Any) -> bool:
@@ -115,8 +115,8 @@ class Sharing:
             return find_folds(model, inputs, weights)
         except ValueError as error:
             warnings.warn(
-                "Kernels are clustered without the BatchNormalization behind them, which leaves more distinct values in "
-                f"converted files (fold_batch_norm=False says so without this warning): {error}",
+                "Kernels are clustered without the BatchNormalization behind them, which leaves more distinct values "
+                f"in converted files (fold_batch_norm=False says so without this warning): {error}",
                 stacklevel=2,
             )
             return {}

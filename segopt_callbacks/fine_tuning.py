@@ -134,7 +134,7 @@ class ClusterScheduleCallback(ClusteringCallback):
                 self._share(path, self._unshared_values(path))
 
     def finish(self, logs: Any = None) -> None:
-        """Sees to it that weights are clustered, whoever has replaced them since the last step, and as they are stored."""
+        """Sees to it that weights are clustered as they are stored, whoever has replaced them since the last step."""
         for path in self._weights:
             fold = self.clustered.folds.get(path)
             if self._begun_at is None or not self.clustered.has_few_values(path) or (fold and not fold.is_held()):
@@ -205,8 +205,8 @@ class ClusterScheduleCallback(ClusteringCallback):
     def _warn_of_other_weights(self, path: str) -> None:
         if self._begun_at is not None and not self.clustered.has_few_values(path):
             warnings.warn(
-                "Another callback replaced the weights at the end of training; they were clustered once more, to values "
-                "that no epoch evaluated. If it restores the best epoch, let only epochs with clustered weights count: "
+                "Another callback replaced the weights at the end of training; they were clustered once more, to "
+                "values that no epoch evaluated. If it restores the best epoch, let only epochs with clustered weights count: "
                 f"AtTargetSparsity(EarlyStopping(...)). Received: {path!r}.",
                 stacklevel=2,
             )

@@ -338,8 +338,8 @@ class Lifecycle:
     def _prepare_built(self) -> None:
         if not self._knows_inputs():
             raise ValueError(
-                "A pattern, and clustering behind a BatchNormalization, must know what the model takes; train it by fit "
-                "or train_on_batch, build it from keras.Input, or cluster with fold_batch_norm=False. "
+                "A pattern, and clustering behind a BatchNormalization, must know what the model takes; train it by "
+                "fit or train_on_batch, build it from keras.Input, or cluster with fold_batch_norm=False. "
                 f"Received: {self.model.name!r}, whose inputs are not known."
             )
         for member in self._members:

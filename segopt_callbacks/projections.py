@@ -59,8 +59,8 @@ class Masked:
 class Clustered:
     """Projection onto the weights that share values as assigned: each becomes the mean of its cluster.
 
-    `w -> mean(w[members of the same cluster])`, and zero in a cluster of zeros; nothing happens before `share`. Sums are
-    float64, so that weights that are equal stay what they are.
+    `w -> mean(w[members of the same cluster])`, and zero in a cluster of zeros; nothing happens before `share`. Sums
+    are float64, so that weights that are equal stay what they are.
 
     After a step of plain gradient descent that mean is the old centroid minus the learning rate times the *mean*
     gradient of its members: fine-tuning by Han et al. (2016, https://arxiv.org/abs/1510.00149, section 3), who take the

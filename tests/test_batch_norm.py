@@ -78,7 +78,7 @@ def test_all_else_stays():
 
 
 @pytest.mark.parametrize(
-    "data, batches, message",
+    ("data", "batches", "message"),
     [
         (DATA[:0], None, "at least one batch"),
         (tf.data.Dataset.from_tensor_slices(DATA).batch(8).repeat(), None, "without an end"),

@@ -11,8 +11,8 @@ def merge_rounded(values: np.ndarray) -> np.ndarray:
     """Gives values that rounding has set apart the one that most of them have.
 
     A converter multiplies a kernel of 16 distinct values by the scale of each channel; where all channels have the same
-    scale, up to its last bit, some values come out a bit apart. Values are merged only where weights share them (at most
-    half as many are left as there are weights that are not zero), and only within eight floating-point spacings.
+    scale, up to its last bit, some values come out a bit apart. Values are merged only where weights share them (at
+    most half as many are left as there are weights that are not zero), and only within eight floating-point spacings.
 
     Args:
         values: floating-point, any shape.
