@@ -68,7 +68,8 @@ def _averages(model: Any, layers: list[Any], inputs: Iterator[Any]) -> list[tupl
     """The statistics and their means over all batches, of the layers that a training step updates."""
     run = tf.function(lambda one: model(one, training=True), reduce_retracing=True)
     statistics = [variable for layer in layers for variable in (layer.moving_mean, layer.moving_variance)]
-    sums, count = [0.0] * len(statistics), 0
+    sums: list[Any] = [0.0] * len(statistics)
+    count = 0
     kept: list[float] = []
     for one in inputs:
         kept = kept or _shares_kept(run, one, layers)
@@ -83,6 +84,11 @@ def _averages(model: Any, layers: list[Any], inputs: Iterator[Any]) -> list[tupl
         raise ValueError("`data` must have at least one batch to estimate statistics from. Received: none.")
     pairs = zip(statistics, sums, np.repeat(kept, 2), strict=True)
     fresh = [(variable, total / count / (1 - share)) for variable, total, share in pairs if share != 1]
+    if not fresh:
+        raise ValueError(
+            "A training step must update statistics for them to be estimated; see that `call` hands `training` on. "
+            f"Received: {model.name!r}, whose statistics none updates."
+        )
     if not all(np.isfinite(value).all() for _, value in fresh):
         raise ValueError(
             "Statistics must be finite, but the model's answers to `data` are not; look for NaN in the data and the "

@@ -206,7 +206,8 @@ class ClusterScheduleCallback(ClusteringCallback):
         if self._begun_at is not None and not self.clustered.has_few_values(path):
             warnings.warn(
                 "Another callback replaced the weights at the end of training; they were clustered once more, to "
-                "values that no epoch evaluated. If it restores the best epoch, let only epochs with clustered weights count: "
+                "values that no epoch evaluated. If it restores the best epoch, let only epochs with clustered weights "
+                "count: "
                 f"AtTargetSparsity(EarlyStopping(...)). Received: {path!r}.",
                 stacklevel=2,
             )

@@ -211,7 +211,7 @@ class Lifecycle:
         for key, pairs in every.items():
             variable = pairs[0][0]
             averages = functools.partial(compat.averages_of, self.model, variable)
-            projection = WithAverages(Chain(tuple(one for _, one in pairs)), averages)
+            constraint = WithAverages(Chain(tuple(one for _, one in pairs)), averages)
             self._attachments.attach(
                 variable, self._unshared[key].around(projection) if key in self._unshared else projection
             )

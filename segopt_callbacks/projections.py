@@ -15,7 +15,7 @@ from segopt_callbacks import compat
 class Projection(Protocol):
     """What a callback attaches to a variable."""
 
-    def __call__(self, weight: Any) -> Any:
+    def __call__(self, weight: Any, /) -> Any:
         """The nearest value that is allowed."""
 
     def let_go(self) -> None:
