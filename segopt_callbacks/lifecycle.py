@@ -212,9 +212,8 @@ class Lifecycle:
             variable = pairs[0][0]
             averages = functools.partial(compat.averages_of, self.model, variable)
             constraint = WithAverages(Chain(tuple(one for _, one in pairs)), averages)
-            self._attachments.attach(
-                variable, self._unshared[key].around(projection) if key in self._unshared else projection
-            )
+            unshared = self._unshared.get(key)
+            self._attachments.attach(variable, unshared.around(constraint) if unshared else constraint)
 
     def on_release(self, hook: Callable[[], None]) -> None:
         """Calls `hook` when the model is let go."""
