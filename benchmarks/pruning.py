@@ -2,10 +2,11 @@
 
     python benchmarks/pruning.py [--only steps|update|memory]
 
-steps: a functional network of 1.8M weights, batch 16, on images of 128 pixels (the size of this project's data) and of
-  32, the worst case: a projection costs by the weight, a step by the pixel too. In each round every model makes one
-  step, in a new random order, so that the machine's moods meet all alike. The null is a second plain model. tfmot wraps
-  models of Keras 2 only ("K2"), so that ours and tfmot's meet on the same tf_keras network, beside its plain twin.
+steps: three functional networks, batch 16, see `steps.NETWORKS`: a U-Net of 2.0M weights on images of 128 pixels (this
+  project's architecture and data), and the worst case, strided convolutions of 1.8M weights on images of 128 and of 32
+  pixels: a projection costs by the weight, a step by the pixel too. In each round every model makes one step, in a new
+  random order, so that the machine's moods meet all alike. The null is a second plain model. tfmot wraps models of
+  Keras 2 only ("K2"), so that ours and tfmot's meet on the same tf_keras network, beside its plain twin.
 update: all masks of one kernel of 31M weights, and of the U-Net of as many (Ronneberger et al. 2015), from the weights
   in their variables to the new mask and the masked weights in theirs. Ours includes the check that the last step kept
   the zeros.
@@ -32,129 +33,52 @@ import time
 import numpy as np
 import tensorflow as tf
 
+from benchmarks.steps import NETWORKS, begin, compare_steps, compiled, make_step, plain_step, ratio_text
 from segopt_callbacks import PolynomialDecay, PruningScheduleCallback, compat
 from segopt_callbacks.compat import keras
 from segopt_callbacks.weights import select_weights
 from train_unet.unet import UNet
 
-FILTERS, IMAGES, BATCH, WARM_UP = (64, 128, 256, 512), (128, 32), 16, 10
 MIB = 2**20
 
 
-def interval(ratios):
-    """Median of the ratios and its 95% interval."""
-    random = np.random.default_rng(0)
-    medians = np.median(random.choice(ratios, (2000, len(ratios))), axis=1)
-    return np.median(ratios), *np.quantile(medians, [0.025, 0.975])
-
-
-def ratio_text(seconds, name, base):
-    ratio, low, high = interval(np.divide(seconds[name], seconds[base]))
-    return f"{name:12} / {base:12} {ratio:8.3f} [{low:.3f}, {high:.3f}]"
-
-
 # --- steps -----------------------------------------------------------------------------------------------------------
-
-
-def network(library):
-    """A functional convolutional network; tfmot wraps no subclassed one."""
-    inputs = hidden = library.Input((None, None, 3))
-    for filters in FILTERS:
-        hidden = library.layers.Conv2D(filters, 3, strides=2, padding="same", activation="relu")(hidden)
-    hidden = library.layers.Conv2D(64, 3, padding="same")(hidden)
-    return library.Model(inputs, library.layers.Conv2D(4, 1)(hidden))
-
-
-def compiled(model, library):
-    loss = library.losses.SparseCategoricalCrossentropy(from_logits=True)
-    model.compile(library.optimizers.Adam(1e-3), loss, jit_compile=False)
-    model.make_train_function()
-    return model
-
-
-def batches(image):
-    random = np.random.default_rng(0)
-    images = random.uniform(size=(BATCH, image, image, 3)).astype("float32")
-    labels = random.integers(0, 4, (BATCH, image // 16, image // 16)).astype("int32")
-    return iter(tf.data.Dataset.from_tensors((images, labels)).cache().repeat())
-
-
-def begin(callback, model):
-    """What `fit` does before its first step."""
-    callback.set_params({"epochs": 1, "steps": None})
-    callback.set_model(model)
-    callback.on_train_begin()
-    callback.on_epoch_begin(0)
-    return callback
 
 
 def schedule(frequency=100):
     return PolynomialDecay(0.5, 0.9, begin_step=0, end_step=10_000, frequency=frequency)
 
 
-def make_step(model, image, before=None, after=None):
-    """Function that makes one step, with the callback's part of it."""
-    iterator, count = batches(image), iter(range(10**9))
-
-    def step():
-        index = next(count)
-        if before:
-            before(index)
-        logs = model.train_function(iterator)
-        if after:
-            after(index)
-        return float(logs["loss"])
-
-    return step
-
-
-def pruned_step(library, image):
+def pruned_step(network, library):
     model = compiled(network(library), library)
     callback = begin(PruningScheduleCallback(schedule()), model)
-    return make_step(model, image, after=callback.on_train_batch_end)
+    return make_step(model, network, after=callback.on_train_batch_end)
 
 
-def tfmot_step(image):
+def tfmot_step(network):
     import tf_keras
     from tensorflow_model_optimization.sparsity import keras as sparsity
 
     model = compiled(sparsity.prune_low_magnitude(network(tf_keras), pruning_schedule=schedule()), tf_keras)
-    return make_step(model, image, before=begin(sparsity.UpdatePruningStep(), model).on_train_batch_begin)
+    return make_step(model, network, before=begin(sparsity.UpdatePruningStep(), model).on_train_batch_begin)
 
 
 def measure_steps(rounds):
-    for image in IMAGES:
-        measure_steps_of(image, rounds)
-
-
-def measure_steps_of(image, rounds):
     import tf_keras
 
-    every = {
-        "plain": make_step(compiled(network(keras), keras), image),
-        "null": make_step(compiled(network(keras), keras), image),
-        "ours": pruned_step(keras, image),
-        "plain, K2": make_step(compiled(network(tf_keras), tf_keras), image),
-        "null, K2": make_step(compiled(network(tf_keras), tf_keras), image),
-        "ours, K2": pruned_step(tf_keras, image),
-        "tfmot, K2": tfmot_step(image),
-    }
-    seconds = {name: [] for name in every}
-    random = np.random.default_rng(0)
-    for number in range(WARM_UP + rounds):
-        for name in random.permutation(list(every)):
-            start = time.perf_counter()
-            every[name]()
-            if number >= WARM_UP:
-                seconds[name].append(time.perf_counter() - start)
-    print(
-        f"steps: {network(keras).count_params():,} weights, batch {BATCH} of {image} px, {rounds} rounds; plain "
-        f"{np.median(seconds['plain']) * 1e3:.1f} ms a step, K2 {np.median(seconds['plain, K2']) * 1e3:.1f} ms"
-    )
-    pairs = [("null", "plain"), ("ours", "plain")]
-    pairs += [(f"{name}, K2", "plain, K2") for name in ("null", "ours", "tfmot")]
-    for name, base in [*pairs, ("ours, K2", "tfmot, K2")]:
-        print(" ", ratio_text(seconds, name, base), flush=True)
+    for network in NETWORKS:
+        every = {
+            "plain": plain_step(network, keras),
+            "null": plain_step(network, keras),
+            "ours": pruned_step(network, keras),
+            "plain, K2": plain_step(network, tf_keras),
+            "null, K2": plain_step(network, tf_keras),
+            "ours, K2": pruned_step(network, tf_keras),
+            "tfmot, K2": tfmot_step(network),
+        }
+        pairs = [("null", "plain"), ("ours", "plain")]
+        pairs += [(f"{name}, K2", "plain, K2") for name in ("null", "ours", "tfmot")]
+        compare_steps(network, every, [*pairs, ("ours, K2", "tfmot, K2")], rounds)
 
 
 # --- updates ---------------------------------------------------------------------------------------------------------

@@ -8,6 +8,7 @@ iterations over all the values then move the cuts to where they belong.
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -37,7 +38,12 @@ class Clusters:
 
 
 def cluster(
-    weights: np.ndarray, number_of_clusters: int, *, preserve_sparsity: bool = True, channel_axes: tuple[int, ...] = ()
+    weights: np.ndarray,
+    number_of_clusters: int,
+    *,
+    preserve_sparsity: bool = True,
+    channel_axes: tuple[int, ...] = (),
+    choose: Callable[[np.ndarray, int, bool], np.ndarray] | None = None,
 ) -> Clusters:
     """Shares weights among at most `number_of_clusters` values with the least squared error.
 
@@ -48,6 +54,7 @@ def cluster(
         number_of_clusters: at least 1; at least 2 where zeros are preserved beside other values.
         preserve_sparsity: zeros stay exactly zero, and zero counts as one of the clusters.
         channel_axes: axes along which each slice has as many values of its own. Default: one set for all.
+        choose: another choice of values, see `initializations.find_initialization`. Default: the least squared error.
 
     Returns:
         `Clusters`, whose `weights` have the shape and dtype of the argument.
@@ -68,7 +75,7 @@ def cluster(
         )
     moved = np.moveaxis(weights, channel_axes, range(len(channel_axes)))
     channels = moved.reshape(math.prod(moved.shape[: len(channel_axes)]), -1) if weights.size else moved.reshape(1, 0)
-    shared = [_cluster_channel(channel, number_of_clusters, preserve_sparsity) for channel in channels]
+    shared = [_cluster_channel(channel, number_of_clusters, preserve_sparsity, choose) for channel in channels]
     first = np.cumsum([0, *(centroids.size for centroids, _ in shared)])
     joined = np.stack([assignment + start for (_, assignment), start in zip(shared, first[:-1], strict=True)])
     assignment = np.moveaxis(joined.reshape(moved.shape), range(len(channel_axes)), channel_axes).astype(np.int32)
@@ -76,7 +83,12 @@ def cluster(
     return Clusters(centroids, assignment, _relative_error(weights, centroids[assignment]))
 
 
-def _cluster_channel(flat: np.ndarray, clusters: int, preserve_sparsity: bool) -> tuple[np.ndarray, np.ndarray]:
+def _cluster_channel(
+    flat: np.ndarray,
+    clusters: int,
+    preserve_sparsity: bool,
+    choose: Callable[[np.ndarray, int, bool], np.ndarray] | None,
+) -> tuple[np.ndarray, np.ndarray]:
     """Centroids and assignment of `(n,)` weights that share one set of values."""
     zero = bool(preserve_sparsity and (flat == 0).any())
     least = 2 if zero and flat.any() else 1
@@ -85,9 +97,12 @@ def _cluster_channel(flat: np.ndarray, clusters: int, preserve_sparsity: bool) -
             f"`number_of_clusters` must be at least {least}{' where zeros are preserved' if least == 2 else ''}. "
             f"Received: number_of_clusters={clusters}."
         )
-    values = np.sort(flat[flat != 0] if zero else flat)
-    centroids = _kmeans(values, clusters - zero) if values.size else values
-    centroids = np.unique(np.append(centroids, values.dtype.type(0)) if zero else centroids)
+    if choose is None:
+        values = np.sort(flat[flat != 0] if zero else flat)
+        centroids = _kmeans(values, clusters - zero) if values.size else values
+    else:
+        centroids = choose(flat, clusters, zero)
+    centroids = np.unique(np.append(centroids, flat.dtype.type(0)) if zero else centroids)
     return centroids, _nearest(flat, centroids, zero)
 
 

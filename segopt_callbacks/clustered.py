@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -12,8 +13,9 @@ import numpy as np
 from segopt_callbacks import compat
 from segopt_callbacks.centroids import Clusters, cluster
 from segopt_callbacks.channels import roles
+from segopt_callbacks.codebooks import Codebook, Density
 from segopt_callbacks.folding import Fold, find_folds
-from segopt_callbacks.initializations import validate_initialization
+from segopt_callbacks.initializations import find_initialization
 from segopt_callbacks.weights import Filters, by_first_match, read_finite, select_weights, validate_filters
 
 NumberOfClusters = int | Mapping[str, int]
@@ -24,7 +26,7 @@ class ClusterReport:
     """What clustering did to one weight.
 
     Attributes:
-        error: squared error relative to the weight's variance, 0 where nothing was lost.
+        error: squared error when it was clustered, relative to the weight's variance; 0 where nothing was lost.
         distinct: number of distinct values, over all channels.
         bits_per_weight: what an ideal entropy coder takes: the entropy of the assignment, and the codebook's share.
         folded: whether the scale of a BatchNormalization was moved into the kernel first.
@@ -61,7 +63,7 @@ class Sharing:
                 "`per_channel` must be False, True (the output channels) or the number of an axis. "
                 f"Received: per_channel={self.per_channel!r}."
             )
-        validate_initialization(self.initialization)
+        find_initialization(self.initialization)
 
     @property
     def _rules(self) -> Mapping[str, int]:
@@ -138,6 +140,7 @@ class ClusteredWeights:
         self.axes = sharing.channel_axes(model, inputs, weights)
         self.folds = sharing.folds(model, inputs, weights)
         self.clusters: dict[str, Clusters] = {}
+        self.codebooks: dict[str, Codebook] = {}
         self._model = model
         self._sharing = sharing
 
@@ -166,12 +169,20 @@ class ClusteredWeights:
             self.numbers[path],
             preserve_sparsity=self._sharing.preserve_sparsity,
             channel_axes=self.axes[path],
+            choose=find_initialization(self._sharing.initialization),
         )
         shared = clusters.weights
         if self._sharing.preserve_sparsity:
             shared = np.where(weight == 0, weight, shared)  # a negative zero marks a weight that is pruned
         compat.assign(self.weights[path], shared)
         self.clusters[path] = clusters
+        self.codebooks[path] = Codebook(Density.of(weight), clusters.error)
+
+    def look_again(self, path: str) -> None:
+        """Takes the values that a clustered weight has come to share by training; what clustering cost stays known."""
+        weight, error = compat.read(self.weights[path]), self.codebooks[path].error
+        clusters = cluster(weight, self.numbers[path], channel_axes=self.axes[path])
+        self.clusters[path] = dataclasses.replace(clusters, error=error)
 
     def reports(self) -> dict[str, ClusterReport]:
         """Path -> what was done to each weight."""

@@ -32,7 +32,7 @@ def cluster_model(
         per_channel: `True` for as many values in each output channel, or the axis whose slices have values of their
             own.
         preserve_sparsity: zeros stay zeros, and zero counts as one of the values.
-        initialization: `"optimal"`, or for comparison one of tfmot's, see `initializations.validate_initialization`.
+        initialization: `"optimal"`, or for comparison one of tfmot's, see `initializations.find_initialization`.
         fold_batch_norm: moves the scale of a BatchNormalization behind a kernel into it first, so that converted files,
             which store the product, have as few values; the model's answers do not change by that. Not needed
             `per_channel`.
@@ -117,7 +117,7 @@ class ClusteringCallback(CompressionCallback):
     def tell(self) -> None:
         """Makes the report, and prints it where it is wanted."""
         self.report = self.clustered.reports()
-        self.lifecycle.clusters.update(self.clustered.clusters)
+        self.lifecycle.codebooks.update(self.clustered.codebooks)
         self.lifecycle.folds[self] = list(self.clustered.folds.values())
         for path, one in self.report.items() if self.verbose else ():
             print(

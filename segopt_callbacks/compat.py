@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import inspect
+import os
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -136,6 +137,12 @@ def identity(variable: Variable) -> int:
 def read(variable: Variable) -> np.ndarray:
     """The variable's value now, read-only: TensorFlow's own memory, which later assignments leave as it is."""
     return np.asarray(raw_variable(variable).read_value())
+
+
+def read_statistic(variable: Variable) -> np.ndarray:
+    """The value of a moving statistic, of which each replica, on every worker, may have its own: their mean."""
+    held = variable.value if hasattr(variable, "path") and not isinstance(variable, tf.Variable) else variable
+    return np.asarray(getattr(held, "_variable", held).read_value())
 
 
 def assign(variable: Variable, value: Any) -> None:
@@ -496,6 +503,42 @@ def converter_errors() -> tuple[type[Exception], ...]:
 
     python_errors = (ValueError, RuntimeError, TypeError, AttributeError, NotImplementedError, AssertionError)
     return (ConverterError, tf.errors.OpError, *python_errors)
+
+
+# --- tfmot -----------------------------------------------------------------------------------------------------------
+
+
+@contextlib.contextmanager
+def importing_tfmot() -> Iterator[None]:
+    """Keeps TF_USE_LEGACY_KERAS as it is: importing tfmot sets it, which can turn `tf.keras` into Keras 2."""
+    before = os.environ.get("TF_USE_LEGACY_KERAS")
+    try:
+        yield
+    finally:
+        os.environ.pop("TF_USE_LEGACY_KERAS", None)
+        if before is not None:
+            os.environ["TF_USE_LEGACY_KERAS"] = before
+
+
+def tfmot_centroids(name: str) -> Callable[[np.ndarray, int, bool], np.ndarray]:
+    """The initialisation of centroids that tfmot itself runs.
+
+    Args:
+        name: of a member of its `CentroidInitialization`.
+
+    Returns:
+        function from `(n,)` float32 weights, a number, and whether zero is one of the values, to as many values.
+    """
+    with importing_tfmot():
+        from tensorflow_model_optimization.python.core.clustering.keras import clustering_centroids
+
+    kind = getattr(clustering_centroids.CentroidInitialization, name)
+    make = clustering_centroids.CentroidsInitializerFactory.get_centroid_initializer(kind)
+
+    def choose(weights: np.ndarray, number: int, zero: bool) -> np.ndarray:
+        return np.asarray(make(tf.constant(weights), number, preserve_sparsity=zero).get_cluster_centroids())
+
+    return choose
 
 
 # --- TensorBoard -----------------------------------------------------------------------------------------------------

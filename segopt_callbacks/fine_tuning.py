@@ -142,7 +142,7 @@ class ClusterScheduleCallback(ClusteringCallback):
                 self.clustered.absorb_scale(path)
                 self._share(path)
             else:
-                self.clustered.cluster(path)  # few values as they are: their centroids
+                self.clustered.look_again(path)
         self.tell()
 
     def at_target_since(self) -> int | None:

@@ -45,7 +45,9 @@ class Fold:
     def scales(self) -> np.ndarray:
         """What the layer multiplies each channel by at inference: `(channels,)`, float64."""
         gamma = 1.0 if self.layer.gamma is None else compat.read(self.layer.gamma).astype(np.float64)
-        return gamma / np.sqrt(compat.read(self.layer.moving_variance).astype(np.float64) + self.layer.epsilon)
+        return gamma / np.sqrt(
+            compat.read_statistic(self.layer.moving_variance).astype(np.float64) + self.layer.epsilon
+        )
 
     def is_held(self) -> bool:
         """Whether every channel still has the `scale` that `absorb` gave it; a dead one has none."""
@@ -78,8 +80,8 @@ class Fold:
             self._multiply(model, self.bias, factors)
         mean, variance = self.layer.moving_mean, self.layer.moving_variance
         epsilon = self.layer.epsilon
-        compat.assign(mean, compat.read(mean) * factors)
-        compat.assign(variance, np.maximum((compat.read(variance) + epsilon) * factors**2 - epsilon, 0.0))
+        compat.assign(mean, compat.read_statistic(mean) * factors)
+        compat.assign(variance, np.maximum((compat.read_statistic(variance) + epsilon) * factors**2 - epsilon, 0.0))
         self.hold(model)
 
     def hold(self, model: Any) -> None:
@@ -90,7 +92,7 @@ class Fold:
         if gamma is None:
             compat.assign(variance, np.full(variance.shape, self.scale**-2 - self.layer.epsilon))
             return
-        held = self.scale * np.sqrt(compat.read(variance).astype(np.float64) + self.layer.epsilon)
+        held = self.scale * np.sqrt(compat.read_statistic(variance).astype(np.float64) + self.layer.epsilon)
         for one in (gamma, *compat.averages_of(model, gamma)):
             value = compat.read(one)
             compat.assign(one, np.where(value == 0, value, held))

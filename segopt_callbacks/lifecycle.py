@@ -29,7 +29,7 @@ import numpy as np
 
 from segopt_callbacks import compat
 from segopt_callbacks.best_kept import BestKept
-from segopt_callbacks.centroids import Clusters
+from segopt_callbacks.codebooks import Codebook
 from segopt_callbacks.folding import Fold
 from segopt_callbacks.projections import Attachments, Chain, Masked, Projection, Unshared, WithAverages
 from segopt_callbacks.steps import Steps
@@ -113,7 +113,7 @@ class Lifecycle:
         model: the model that is fitted.
         selected: path -> variable, all weights that a callback of this fit changes.
         targets: path -> fraction of zeros, in [0, 1), that the schedule asks for now.
-        clusters: path -> the values that the weight shares, once it does.
+        codebooks: path -> what clustering has chosen for a weight, once it has.
         folds: callback -> the BatchNormalizations whose scale it has moved into kernels.
         steps: which step of its run the fit has come to.
         inputs: structure of `tf.TensorSpec`, what the model takes; `None` before `prepare`, or where nobody needs it.
@@ -125,7 +125,7 @@ class Lifecycle:
         self.model = model
         self.selected: dict[str, Any] = {}
         self.targets: dict[str, float] = {}
-        self.clusters: dict[str, Clusters] = {}
+        self.codebooks: dict[str, Codebook] = {}
         self.folds: dict[CompressionCallback, list[Fold]] = {}
         self.steps = Steps(updates_before_fit)
         self.inputs: Any = None

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -11,15 +10,10 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from segopt_callbacks import compat  # noqa: F401  (resolves tf.keras, before tfmot sets TF_USE_LEGACY_KERAS)
+from segopt_callbacks import compat
 
-_legacy = os.environ.get("TF_USE_LEGACY_KERAS")
-try:
+with compat.importing_tfmot():
     from tensorflow_model_optimization.sparsity.keras import ConstantSparsity, PolynomialDecay, PruningSchedule
-finally:
-    os.environ.pop("TF_USE_LEGACY_KERAS", None)
-    if _legacy is not None:
-        os.environ["TF_USE_LEGACY_KERAS"] = _legacy
 
 __all__ = [
     "ConstantSparsity",

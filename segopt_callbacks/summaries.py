@@ -9,11 +9,12 @@ import numpy as np
 import tensorflow as tf
 
 from segopt_callbacks import compat
+from segopt_callbacks.codebooks import Codebook
 from segopt_callbacks.lifecycle import CompressionCallback, Stage
+from segopt_callbacks.pictures import density_picture, mask_picture
 from segopt_callbacks.weights import select_weights
 
 _BUCKETS = 30  # of a histogram; TensorBoard draws no more
-_SMALLEST_SIDE, _LARGEST_SIDE = 256, 512  # pixels of a picture, where a matrix has fewer or more entries
 
 
 class CompressionSummaries(CompressionCallback):
@@ -29,7 +30,11 @@ class CompressionSummaries(CompressionCallback):
     | `target_sparsity/<path>` | fraction that the schedule asks for now; of pruned weights |
     | `unique_weights/<path>` | number of distinct values, zero counted as one |
     | `weights/<path>` | histogram of the values |
-    | `mask/<path>` | picture of the mask, kept weights dark, see `mask_picture`; of pruned weights |
+    | `mask/<path>` | picture of the mask, kept weights dark, see `pictures.mask_picture`; of pruned weights |
+    | `codebook/<path>` | histogram of the shared values, each counted once; of clustered weights, once they are |
+    | `cluster_sizes/<path>` | histogram of the assignment: how many weights share each value, from the lowest on |
+    | `cluster_error/<path>` | squared error of clustering, relative to the weight's variance |
+    | `density/<path>` | picture: how the values lay when they were clustered, and the shared values now |
 
     Each write shows the weights after all other callbacks have had their turn. The last one of a fit is made when it
     has ended, with the weights finished (pruned and clustered).
@@ -123,6 +128,8 @@ class CompressionSummaries(CompressionCallback):
         values = {path: compat.read(weight) for path, weight in self._weights.items()}
         with self._writer.as_default():
             write_summaries(values, self.lifecycle.masks, self.lifecycle.targets, step=self._last_step)
+            for path, codebook in self.lifecycle.codebooks.items():
+                write_codebook(path, values[path], codebook, step=self._last_step)
         self._writer.flush()  # who watches the training sees it now
 
     def _close(self) -> None:
@@ -155,42 +162,28 @@ def write_summaries(
             tf.summary.image(f"mask/{path}", mask_picture(masks[path])[np.newaxis, :, :, np.newaxis], step)
 
 
-def _write_histogram(tag: str, value: np.ndarray, step: int) -> None:
-    # tf.summary.histogram takes 240 bytes of memory per weight; NumPy counts block by block.
-    finite = value[np.isfinite(value)]
-    counts, edges = np.histogram(finite, _BUCKETS)
-    buckets = np.stack([edges[:-1], edges[1:], counts], axis=1)  # (_BUCKETS, 3): left, right, how many
-    tf.summary.write(tag, tf.constant(buckets, tf.float64), step, compat.histogram_metadata())
-
-
-def mask_picture(mask: np.ndarray) -> np.ndarray:
-    """Draws a mask as a matrix: a column for each output channel, a row for each weight that leads there.
-
-    The rows of a convolution run through the kernel's pixels for the first input channel, then for the next. A side
-    of more than 512 entries is drawn in groups, each as dark as the share that it keeps; a short one is enlarged.
+def write_codebook(path: str, value: np.ndarray, codebook: Codebook, *, step: int) -> None:
+    """Writes what a clustered weight shares to the default summary writer; for the tags see `CompressionSummaries`.
 
     Args:
-        mask: True where a weight is kept; `(in, out)` or `(kernel size..., in, out)`.
-
-    Returns:
-        `(height, width)` uint8, 0 (black) where every weight is kept, 255 (white) where none is.
-
-    >>> mask_picture(np.array([[True, False], [True, True]]))[::128, ::128]
-    array([[  0, 255],
-           [  0,   0]], dtype=uint8)
+        path: of the weight.
+        value: the weight now.
+        codebook: what was chosen for it.
+        step: of training.
     """
-    by_input = np.moveaxis(mask, -2, 0)  # (in, kernel size..., out)
-    matrix = by_input.reshape(-1, mask.shape[-1])
-    share_kept = _fit_side(_fit_side(matrix, 0), 1)
-    return np.rint(255 * (1 - share_kept)).astype(np.uint8)
+    values, sizes = np.unique(value, return_counts=True)
+    _write_histogram(f"codebook/{path}", values, step)
+    _write_buckets(f"cluster_sizes/{path}", sizes, np.arange(sizes.size + 1) - 0.5, step)
+    tf.summary.scalar(f"cluster_error/{path}", codebook.error, step)
+    picture = density_picture(codebook.density, values)
+    tf.summary.image(f"density/{path}", picture[np.newaxis, :, :, np.newaxis], step)
 
 
-def _fit_side(matrix: np.ndarray, axis: int) -> np.ndarray:
-    length = matrix.shape[axis]
-    if length <= _LARGEST_SIDE:
-        return np.repeat(matrix, max(1, _SMALLEST_SIDE // length), axis)
-    group = -(-length // _LARGEST_SIDE)
-    starts = np.arange(0, length, group)
-    sums = np.add.reduceat(matrix, starts, axis, dtype=np.float32)
-    sizes = np.diff(starts, append=length)
-    return sums / np.expand_dims(sizes, 1 - axis)
+def _write_histogram(tag: str, value: np.ndarray, step: int) -> None:
+    # tf.summary.histogram takes 240 bytes of memory per weight; NumPy counts block by block.
+    _write_buckets(tag, *np.histogram(value[np.isfinite(value)], _BUCKETS), step)
+
+
+def _write_buckets(tag: str, counts: np.ndarray, edges: np.ndarray, step: int) -> None:
+    buckets = np.stack([edges[:-1], edges[1:], counts], axis=1)  # (_BUCKETS, 3): left, right, how many
+    tf.summary.write(tag, tf.constant(buckets, tf.float64), step, compat.histogram_metadata())

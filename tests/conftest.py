@@ -6,6 +6,17 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 
 import pytest
 
+# Neither Keras is in these, or both are: they run once. So do tests that are marked `either_keras`.
+ONCE = ("browser", "centroids", "data", "docs", "flags", "masks", "package", "patterns", "sizes", "wheel")
+IS_KERAS_2 = os.environ.get("TF_USE_LEGACY_KERAS") == "1"
+collect_ignore = [f"test_{name}.py" for name in ONCE] if IS_KERAS_2 else []
+
+
+def pytest_collection_modifyitems(config, items):
+    twice = [item for item in items if not (IS_KERAS_2 and item.get_closest_marker("either_keras"))]
+    config.hook.pytest_deselected(items=[item for item in items if item not in twice])
+    items[:] = twice
+
 
 @pytest.fixture(autouse=True)
 def _seed():

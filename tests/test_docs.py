@@ -1,5 +1,6 @@
 """Every Python block of README and docs runs; every public name and option is documented."""
 
+import importlib
 import os
 import pathlib
 import re
@@ -39,10 +40,10 @@ def test_links_and_pictures_lead_somewhere(page):
         assert (page.parent / target).exists(), target
 
 
-def test_the_table_of_patterns_is_that_of_the_results():
-    from benchmarks import pruning_patterns
-
-    assert pruning_patterns.table(pruning_patterns.read_results()) in pruning_patterns.PAGE.read_text()
+@pytest.mark.parametrize("script", ["pruning_patterns", "clustering_accuracy"])
+def test_the_table_on_a_page_is_that_of_the_results(script):
+    study = importlib.import_module(f"benchmarks.{script}").STUDY
+    assert study.table(study.results()) in study.page.read_text()
 
 
 def test_every_dependency_is_accounted_for():

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+import scipy.stats
 import tensorflow as tf
 from ai_edge_litert.interpreter import Interpreter
 
@@ -72,11 +73,17 @@ def test_the_rows_are_what_the_interpreter_reads(compressed, name):
         assert quantization["scales"].size == row["scales"]
 
 
-def test_folded_normalization_multiplies_values_over_channels_only(compressed):
-    """The kernel before BatchNorm has more than 16 values in the file, and at most 16 in each channel."""
-    _, report, _ = compressed
-    (first,) = [row for row in report["formats"]["float32"]["weights"] if "first" in row["weight"]]
-    assert first["distinct"] > 16 >= first["max_distinct_per_channel"]
+def test_the_bound_is_the_entropy_of_what_stands_where_and_each_value_once(compressed):
+    """SciPy is the reference."""
+    folder, report, _ = compressed
+    for name in ("float32", "int8"):
+        stored = constants(folder / f"{name}.tflite")
+        for row in report["formats"][name]["weights"]:
+            values, _ = stored[row["name"]]
+            _, counts = np.unique(values, return_counts=True)
+            bits = values.size * scipy.stats.entropy(counts, base=2)
+            assert row["entropy_bytes"] == np.ceil(bits / 8) + counts.size * values.itemsize
+        assert report["formats"][name]["entropy_bytes"] < report["formats"][name]["gzip_bytes"]
 
 
 def test_totals_are_sums(compressed):

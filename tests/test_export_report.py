@@ -24,6 +24,7 @@ REPORT = {
             "file": "int8.tflite",
             "bytes": 123456,
             "gzip_bytes": 65432,
+            "entropy_bytes": 60111,
             "metrics": {"miou": 0.7412},
             "largest_difference": 0.0312,
             "equal_argmax": 0.9876,
@@ -42,7 +43,7 @@ def test_columns_are_aligned_and_figures_readable():
     head, model, int8, failed = table(REPORT).splitlines()
     assert head.split("  ")[-1].strip() == "distinct/channel"
     assert len(head) == len(model) == len(int8)
-    assert int8.split() == ["int8", "0.7412", "123,456", "65,432", "3.12e-02", "0.9876", "0.2500", "16"]
+    assert int8.split() == ["int8", "0.7412", "123,456", "65,432", "60,111", "3.12e-02", "0.9876", "0.2500", "16"]
     assert failed == "float16: FAILED: the converter refuses the model"
 
 

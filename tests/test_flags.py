@@ -39,6 +39,8 @@ REQUIRED = [
     "filters",
     "cluster",
     "number_of_clusters",
+    "cluster_begin",
+    "cluster_per_channel",
     "export_formats",
 ]
 FLAG_FILES = sorted((ROOT / "flags").glob("*.flags"))
@@ -100,6 +102,8 @@ WRONG = {
     "sparsity without prune": (["--target_sparsity=0.5"], "--prune"),
     "distribution with noprune": (["--noprune", "--distribution=erk"], "--prune"),
     "clusters without cluster": (["--number_of_clusters=8"], "--cluster"),
+    "cluster begin without cluster": (["--cluster_begin=0.5"], "--cluster"),
+    "cluster begin in steps": (["--cluster", "--cluster_begin=100"], "fraction of the training"),
     "filters without either": (["--filters=kernel"], "--prune or --cluster"),
     "one cluster": (["--cluster", "--number_of_clusters=1"], "at least 2"),
     "end before begin": (["--prune", "--prune_begin=0.7", "--prune_end=0.7"], "smaller"),

@@ -10,9 +10,17 @@ import pytest
 import tensorflow as tf
 from tensorboard.backend.event_processing.event_accumulator import TENSORS, EventAccumulator
 
-from segopt_callbacks import ClusterOnTrainEndCallback, CompressionSummaries, PolynomialDecay, PruningScheduleCallback
+from segopt_callbacks import (
+    ClusterOnTrainEndCallback,
+    ClusterScheduleCallback,
+    CompressionSummaries,
+    PolynomialDecay,
+    PruningScheduleCallback,
+)
+from segopt_callbacks.codebooks import Density
 from segopt_callbacks.compat import keras, read
-from segopt_callbacks.summaries import mask_picture, write_summaries
+from segopt_callbacks.pictures import density_picture, mask_picture
+from segopt_callbacks.summaries import write_summaries
 from tests.conformance import EPOCHS, SITUATIONS, STEPS, Bypassing, Segmenter, built, compiled, fit, functional, kernels
 
 RAMP = PolynomialDecay(0.2, 0.75, 0, EPOCHS * STEPS - 1, frequency=1)
@@ -52,9 +60,15 @@ def test_the_last_values_are_those_of_the_finished_model(situation, tmp_path):
         assert log[f"target_sparsity/{path}"][-1][1] == pytest.approx(0.75)
         assert log[f"weights/{path}"][-1][1][:, 2].sum() == value.size
         assert np.array_equal(picture(log[f"mask/{path}"][-1][1]), mask_picture(value != 0))
+        assert set(log[f"codebook/{path}"][-1][1][:, 2]) <= set(range(5))
+        assert log[f"codebook/{path}"][-1][1][:, 2].sum() == np.unique(value).size
+        sizes = np.unique(value, return_counts=True)[1]
+        assert np.array_equal(log[f"cluster_sizes/{path}"][-1][1][:, 2], sizes)
+        assert 0 <= log[f"cluster_error/{path}"][-1][1] < 1
+        assert picture(log[f"density/{path}"][-1][1]).shape == (128, 512)
     total = sum(value.size for value in weights.values())
     assert log["sparsity/overall"][-1][1] == pytest.approx(sum(zeros[p] * v.size for p, v in weights.items()) / total)
-    assert len(log) == 1 + 5 * len(weights)
+    assert len(log) == 1 + 9 * len(weights)
     fits = situation.fits_before + situation.fits
     expected = range(STEPS * (EPOCHS * situation.fits_before + 1), STEPS * EPOCHS * fits + 1, STEPS)
     assert steps(tmp_path) == list(expected)
@@ -180,3 +194,32 @@ def test_a_large_mask_is_drawn_by_the_share_that_is_kept():
     assert drawn[10, 20] == round(255 * (1 - matrix[30:33, 60:63].mean()))
     assert drawn[10, 343] == round(255 * (1 - matrix[30:33, 1029].mean()))
     assert drawn.mean() / 255 == pytest.approx(1 - mask.mean(), abs=0.01)
+
+
+def test_the_codebook_moves_while_it_trains_and_the_error_stays(tmp_path):
+    model = compiled(functional())
+    fit(model, ClusterScheduleCallback(4, begin_step=2), CompressionSummaries(tmp_path, 1))
+    log = written(tmp_path)
+    tags = [tag for tag in log if tag.startswith("codebook/")]
+    assert len(tags) == 2
+    for tag in tags:
+        assert [step for step, _ in log[tag]] == list(range(2, 9))
+        assert not np.array_equal(log[tag][0][1], log[tag][-2][1])
+        errors = [value for _, value in log[tag.replace("codebook", "cluster_error")]]
+        assert 0 < errors[0] == pytest.approx(errors[-1])
+
+
+def test_a_density_shows_where_weights_lay_and_lines_at_the_values():
+    values = np.repeat([-1.0, 0.0, 1.0], [1, 98, 1])
+    drawn = density_picture(Density.of(values), np.array([0.0, 5.0]))
+    assert drawn.shape == (128, 512)
+    assert (drawn[:, 255] == 0).all()
+    assert (drawn[:, 511] == 0).all()  # where the second is drawn, which lies outside
+    heights = (drawn == 190).sum(axis=0)
+    assert 0 < heights[0] < heights[256] == 128
+    assert heights[100] == 0
+
+
+@pytest.mark.parametrize("values", [np.zeros(0), np.full(5, 3.0)])
+def test_densities_of_nothing_and_of_one_value(values):
+    assert density_picture(Density.of(values), values[:1]).shape == (128, 512)

@@ -23,33 +23,36 @@ from segopt_callbacks.weights import select_weights
 from train_unet import images, train, unet  # noqa: F401  (loading a saved model takes its class)
 from train_unet.training import SaveOnTrainEnd, prune_steps
 
-pytestmark = pytest.mark.xdist_group("train")  # its long run is made once
 ROOT = Path(__file__).resolve().parent.parent
 LANDCOVER = ROOT / "train_unet" / "data" / "landcover"
 FORMATS = ("saved_model", "float32", "float16", "dynamic_int8", "int8")
 SMALL = ("--epochs=1", "--base_filters=4", "--batch_size=4")
 
 
-@pytest.fixture(scope="module")
-def small_data(tmp_path_factory):
-    """12 training, 3 validation and 3 test images of the embedded set, each a corner of 64 x 64 pixels."""
-    folder = tmp_path_factory.mktemp("small_data")
-    with (LANDCOVER / "split.csv").open(newline="") as handle:
+def small_copy(source, folder, **counts):
+    """`counts` images of each split of a data folder, each a corner of 64 x 64 pixels."""
+    with (source / "split.csv").open(newline="") as handle:
         rows = list(csv.DictReader(handle))
     chosen = []
-    for split, count in (("train", 12), ("val", 3), ("test", 3)):
+    for split, count in counts.items():
         names = [row["name"] for row in rows if row["split"] == split]
         chosen += [(name, split) for name in names[:: len(names) // count][:count]]
     for part, suffix in (("images", "jpg"), ("masks", "png")):
         (folder / part).mkdir()
         for name, _ in chosen:
-            with Image.open(LANDCOVER / part / f"{name}.{suffix}") as picture:
+            with Image.open(source / part / f"{name}.{suffix}") as picture:
                 picture.crop((0, 0, 64, 64)).save(folder / part / f"{name}.{suffix}")
-    about = json.loads((LANDCOVER / "classes.json").read_text())
+    about = json.loads((source / "classes.json").read_text())
     (folder / "classes.json").write_text(json.dumps({**about, "tile": 64}))
     with (folder / "split.csv").open("w", newline="") as handle:
         csv.writer(handle).writerows([("name", "split"), *chosen])
     return folder
+
+
+@pytest.fixture(scope="module")
+def small_data(tmp_path_factory):
+    """A little of the embedded set."""
+    return small_copy(LANDCOVER, tmp_path_factory.mktemp("small_data"), train=12, val=3, test=3)
 
 
 def environment():
@@ -134,12 +137,15 @@ DUBAI = ROOT.parent / "shared" / "data" / "dubai"
 
 
 @pytest.mark.slow
+@pytest.mark.either_keras
 @pytest.mark.skipif(not DUBAI.exists(), reason="needs the Dubai images in ../shared/data/dubai")
 def test_another_data_set_keeps_the_promise(tmp_path):
+    (tmp_path / "data").mkdir()
+    data = small_copy(DUBAI, tmp_path / "data", train=48, val=4, test=12)
     arguments = ["--epochs=1", "--base_filters=8", "--prune", "--cluster", "--distribution=uniform"]
-    done = command(*arguments, "--export_formats=float32,int8", f"--data_dir={DUBAI}", f"--output_dir={tmp_path}")
+    done = command(*arguments, "--export_formats=float32,int8", f"--data_dir={data}", f"--output_dir={tmp_path}")
     assert done.returncode == 0, done.stderr + done.stdout
-    assert "870 train, 145 val, 290 test images, 5 classes" in done.stdout  # class 5 is left out
+    assert "48 train, 4 val, 12 test images, 5 classes" in done.stdout  # class 5 is left out
     for name in ("float32", "int8"):
         for kernel in kernels_in_litert(tmp_path / "export" / f"{name}.tflite"):
             assert np.count_nonzero(kernel == 0) >= round(0.8 * kernel.size), kernel.shape
@@ -193,6 +199,7 @@ STARTS = {
 }
 
 
+@pytest.mark.either_keras
 @pytest.mark.parametrize("start", STARTS.values(), ids=STARTS)
 def test_a_bad_data_folder_is_told_whole_before_training(start, small_data, tmp_path):
     broken = shutil.copytree(small_data, tmp_path / "broken")
@@ -209,12 +216,14 @@ def test_a_bad_data_folder_is_told_whole_before_training(start, small_data, tmp_
     assert not (tmp_path / "out").exists()
 
 
+@pytest.mark.either_keras
 def test_a_wrong_flag_ends_at_once_with_one_line():
     done = command("--prune", "--target_sparsity=80")
     assert (done.returncode, done.stdout, done.stderr.count("\n")) == (2, "", 1)
     assert "fraction of zeros" in done.stderr
 
 
+@pytest.mark.either_keras
 @pytest.mark.skipif(sys.platform == "win32", reason="sends SIGINT")
 def test_ctrl_c_exits_with_130_and_leaves_no_file(small_data, tmp_path):
     arguments = [
@@ -297,6 +306,7 @@ def test_other_ways_to_train_export_too(small_data, tmp_path, capsys):
     assert set(report["formats"]) == {"float32", "int8"}
 
 
+@pytest.mark.either_keras
 def test_filters_that_select_nothing_are_told_before_training(small_data, tmp_path, capsys):
     code, captured = run_here(
         capsys, "--prune", "--filters=no_such_layer", f"--data_dir={small_data}", f"--output_dir={tmp_path}"
@@ -307,6 +317,7 @@ def test_filters_that_select_nothing_are_told_before_training(small_data, tmp_pa
     assert "no_such_layer" in captured.err
 
 
+@pytest.mark.either_keras
 def test_an_output_folder_that_cannot_be_made_is_told_before_training(small_data, tmp_path, capsys):
     (tmp_path / "file").write_text("")
     code, captured = run_here(capsys, f"--data_dir={small_data}", f"--output_dir={tmp_path / 'file' / 'out'}")
@@ -324,6 +335,7 @@ def test_prune_steps(begin, end, steps, expected):
     assert prune_steps(begin, end, steps) == expected
 
 
+@pytest.mark.either_keras
 def test_pictures_show_input_truth_and_prediction():
     palette = np.array([[10, 0, 0], [0, 20, 0], [0, 0, 0]], np.uint8)
     image = np.full((1, 2, 3, 3), 99, np.uint8)
@@ -337,6 +349,7 @@ def test_pictures_show_input_truth_and_prediction():
     assert (picture[:, :, -3:] == palette[1]).all()
 
 
+@pytest.mark.either_keras
 def test_a_failed_save_leaves_the_older_file_and_no_partial_one(tmp_path):
     path = tmp_path / "model.keras"
     path.write_text("older")

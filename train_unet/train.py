@@ -150,6 +150,8 @@ def make_compression(values: Any, *, steps: int) -> list[Any]:
         pattern=values.pattern,
         cluster=values.cluster,
         number_of_clusters=values.number_of_clusters,
+        cluster_begin=values.cluster_begin,
+        cluster_per_channel=values.cluster_per_channel,
         filters=values.filters,
     )
 

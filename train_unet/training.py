@@ -12,6 +12,7 @@ import tensorflow as tf
 
 from segopt_callbacks import (
     ClusterOnTrainEndCallback,
+    ClusterScheduleCallback,
     CompressionSummaries,
     ExportQuantizedCallback,
     PolynomialDecay,
@@ -70,6 +71,8 @@ def compression_callbacks(
     pattern: str = "none",
     cluster: bool = False,
     number_of_clusters: int = 16,
+    cluster_begin: float = 1.0,
+    cluster_per_channel: bool = False,
     filters: Sequence[str] = (),
 ) -> list[Any]:
     """The callbacks that prune and cluster.
@@ -85,6 +88,8 @@ def compression_callbacks(
         pattern: `"none"`, `"block"` (1 by 4), `"n_of_m"` (2 of 4) or `"channel"`.
         cluster: whether to cluster.
         number_of_clusters: distinct values in each weight.
+        cluster_begin: when weights begin to share values, as a fraction of the training in [0, 1]; 1 is its end.
+        cluster_per_channel: whether each output channel has values of its own.
         filters: regular expressions on the weights' paths; empty for every kernel.
     """
     chosen: list[Any] = []
@@ -96,7 +101,12 @@ def compression_callbacks(
             PruningScheduleCallback(schedule, list(filters) or None, pattern=patterns[pattern], **spread)  # type: ignore[arg-type]
         )
     if cluster:
-        chosen.append(ClusterOnTrainEndCallback(number_of_clusters, list(filters) or None))
+        sharing = {"filters": list(filters) or None, "per_channel": cluster_per_channel}
+        if cluster_begin < 1:
+            begin_step = round(cluster_begin * steps)
+            chosen.append(ClusterScheduleCallback(number_of_clusters, begin_step=begin_step, **sharing))  # type: ignore[arg-type]
+        else:
+            chosen.append(ClusterOnTrainEndCallback(number_of_clusters, **sharing))  # type: ignore[arg-type]
     return chosen
 
 

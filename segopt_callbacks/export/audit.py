@@ -37,7 +37,8 @@ def weight_row(
 
     Returns:
         `name`, `weight`, `shape`, `dtype`, `elements`, `zeros` (a count), `distinct` (stored values in all),
-        `max_distinct_per_channel` (the most in one output channel) and `scales` (a count).
+        `max_distinct_per_channel` (the most in one output channel), `entropy_bytes` (see `entropy_bytes`) and `scales`
+        (a count).
 
     Example:
         >>> row = weight_row("kernel", np.array([[0.0, 1.0], [2.0, 1.0]]), channel_axis=-1)
@@ -46,6 +47,7 @@ def weight_row(
     """
     channels = np.sort(np.moveaxis(values, channel_axis, 0).reshape(values.shape[channel_axis], -1), axis=1)
     per_channel = 1 + (channels[:, 1:] != channels[:, :-1]).sum(axis=1)
+    _, counts = np.unique(values, return_counts=True)
     return {
         "name": name,
         "weight": weight,
@@ -53,27 +55,47 @@ def weight_row(
         "dtype": values.dtype.name,
         "elements": int(values.size),
         "zeros": int((values == zero_point).sum()),
-        "distinct": int(np.unique(values).size),
+        "distinct": counts.size,
         "max_distinct_per_channel": int(per_channel.max()),
+        "entropy_bytes": entropy_bytes(counts, values.itemsize),
         "scales": int(np.size(scales)),
     }
+
+
+def entropy_bytes(counts: np.ndarray, itemsize: int) -> int:
+    """The bytes that an ideal entropy coder needs for a weight: `sum(-n log2(n / N)) / 8`, and each value once.
+
+    (Shannon 1948.) Never more than the weight takes as it is.
+
+    Args:
+        counts: `(distinct values,)`, how often each occurs.
+        itemsize: bytes of a value.
+
+    Example:
+        >>> entropy_bytes(np.array([8, 8]), 4), entropy_bytes(np.ones(16), 4)
+        (10, 64)
+    """
+    size = counts.sum()
+    bits = -(counts * np.log2(counts / size)).sum()
+    return int(min(np.ceil(bits / 8) + counts.size * itemsize, size * itemsize))
 
 
 def totals(rows: list[dict[str, Any]]) -> dict[str, Any]:
     """Sums over all weights.
 
     Returns:
-        `elements`, `zeros` (a fraction, in [0, 1]) and `max_distinct_per_channel`.
+        `elements`, `zeros` (a fraction, in [0, 1]), `max_distinct_per_channel` and `entropy_bytes`.
 
     Example:
-        >>> totals([{"elements": 4, "zeros": 1, "max_distinct_per_channel": 2}])
-        {'elements': 4, 'zeros': 0.25, 'max_distinct_per_channel': 2}
+        >>> totals([{"elements": 4, "zeros": 1, "max_distinct_per_channel": 2, "entropy_bytes": 9}])
+        {'elements': 4, 'zeros': 0.25, 'max_distinct_per_channel': 2, 'entropy_bytes': 9}
     """
     elements = sum(row["elements"] for row in rows)
     return {
         "elements": elements,
         "zeros": sum(row["zeros"] for row in rows) / elements if elements else 0.0,
         "max_distinct_per_channel": max((row["max_distinct_per_channel"] for row in rows), default=0),
+        "entropy_bytes": sum(row["entropy_bytes"] for row in rows),
     }
 
 

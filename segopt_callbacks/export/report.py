@@ -13,13 +13,15 @@ JSON_NAME, MARKDOWN_NAME = "report.json", "report.md"
 FIGURES = (  # key in an entry, heading, format
     ("bytes", "bytes", "{:,}"),
     ("gzip_bytes", "gzip bytes", "{:,}"),
+    ("entropy_bytes", "entropy bound", "{:,}"),
     ("largest_difference", "largest diff.", "{:.2e}"),
     ("equal_argmax", "equal argmax", "{:.4f}"),
     ("zeros", "zeros", "{:.4f}"),
     ("max_distinct_per_channel", "distinct/channel", "{}"),
 )
 EXPLANATION = (
-    "`bytes` is the whole file or folder, `gzip bytes` the same through `gzip -9` (file by file). Differences are "
+    "`bytes` is the whole file or folder, `gzip bytes` the same through `gzip -9` (file by file), `entropy bound` "
+    "what an ideal coder would need for its weights: which value stands where, and each value once. Differences are "
     "between the file's outputs and those of the model in memory, on the same data; `equal argmax` is the fraction of "
     "pixels (or examples) of equal class. `zeros` is a fraction over all weights of rank 2 or more, as stored in the "
     "file, and `distinct/channel` the largest number of distinct stored values in one output channel."
@@ -69,9 +71,9 @@ def table(report: Mapping[str, Any]) -> str:
 
     Example:
         >>> print(table({"baselines": {"dense": {"metrics": {"miou": 0.75}}}, "model": {}, "formats": {}}))
-                 miou  bytes  gzip bytes  largest diff.  equal argmax  zeros  distinct/channel
-        dense  0.7500      -           -              -             -      -                 -
-        model       -      -           -              -             -      -                 -
+                 miou  bytes  gzip bytes  entropy bound  largest diff.  equal argmax  zeros  distinct/channel
+        dense  0.7500      -           -              -              -             -      -                 -
+        model       -      -           -              -              -             -      -                 -
     """
     rows = _rows(report)
     widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]

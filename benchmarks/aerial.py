@@ -1,0 +1,160 @@
+"""Trainings of a small U-Net on aerial images of Dubai, their results kept in a file, and the table of a page."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import time
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+
+from segopt_callbacks.compat import keras
+from train_unet.data import datasets
+from train_unet.folder import DataFolder, DataFolderError, open_folder
+from train_unet.training import compile_model
+from train_unet.unet import UNet
+
+ROOT = Path(__file__).resolve().parent.parent
+DUBAI = ROOT.parent / "shared" / "data" / "dubai"
+RESULTS = ROOT / "benchmarks" / "results"
+BASE_FILTERS, EPOCHS, BATCH, CROP = 8, 10, 16, 64
+SEEDS = (0, 1, 2)
+FILTERS = ["/encoder_", "/bottom/", "/decoder_"]  # every kernel but the head's, which has one channel for each class
+
+
+class Training:
+    """One training of equal length: the same weights, and the same crops in the same order, for each seed.
+
+    Attributes:
+        steps: of the whole training.
+        data: `train`, `val` and `test`; training batches are uncropped.
+        model: built and compiled.
+    """
+
+    def __init__(self, folder: DataFolder, seed: int, *, make: Callable[[int], Any] | None = None) -> None:
+        keras.backend.clear_session()
+        keras.utils.set_random_seed(seed)
+        self.data = datasets(folder, batch_size=BATCH, seed=seed)
+        self._batches = crops(self.data["train"], seed)
+        self.steps = EPOCHS * len(self._batches)
+        self.model = (make or (lambda classes: UNet(classes, BASE_FILTERS)))(len(folder.classes))
+        self.model.build((None, *folder.image_size, 3))
+        compile_model(self.model, folder.classes, steps=self.steps)
+
+    def run(self, *callbacks: Any) -> None:
+        """Trains."""
+        self.model.fit(self._batches, epochs=EPOCHS, callbacks=list(callbacks), shuffle=False, verbose=0)
+
+    def calibration(self, count: int = 10) -> Any:
+        """Whole training images, as they are fed to the model: `count` batches."""
+        return self.data["train"].take(count)
+
+    def score(self, model: Any = None) -> float:
+        """Mean IoU on the test split, of the model in memory."""
+        return float((model or self.model).evaluate(self.data["test"], verbose=0, return_dict=True)["mIoU"])
+
+
+def crops(train: tf.data.Dataset, seed: int) -> tf.data.Dataset:
+    """A random square of each batch, the same for all of its images: a quarter of the pixels, a quarter of the time."""
+    seeds = tf.data.Dataset.random(seed=seed + 2, rerandomize_each_iteration=True).batch(2)
+
+    def cut(batch: tuple[tf.Tensor, tf.Tensor], seed: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        top, left = tf.unstack(tf.random.stateless_uniform((2,), seed, 0, batch[0].shape[1] - CROP + 1, tf.int32))
+        images, masks = (part[:, top : top + CROP, left : left + CROP] for part in batch)
+        return tf.ensure_shape(images, (BATCH, CROP, CROP, 3)), tf.ensure_shape(masks, (BATCH, CROP, CROP))
+
+    return tf.data.Dataset.zip((train, seeds)).map(cut).prefetch(tf.data.AUTOTUNE)
+
+
+class Study:
+    """Results that are kept, line by line, and a table of them on a page.
+
+    Args:
+        name: of the script, of its results and of the place on the page.
+        page: under `docs/`.
+        keys: names of what tells one result from another.
+        table: results by their keys -> Markdown.
+    """
+
+    def __init__(
+        self, name: str, page: str, keys: tuple[str, ...], table: Callable[[Mapping[tuple, dict[str, Any]]], str]
+    ) -> None:
+        self.path, self.page = RESULTS / f"{name}.jsonl", ROOT / "docs" / page
+        self.keys, self.table = keys, table
+        self._begin, self._end = f"<!-- table: benchmarks/{name}.py -->", "<!-- end of table -->"
+
+    def results(self) -> dict[tuple, dict[str, Any]]:
+        """What has been measured so far."""
+        lines = self.path.read_text().splitlines() if self.path.exists() else []
+        return {tuple(one[key] for key in self.keys): one for one in map(json.loads, lines)}
+
+    def add(self, key: tuple, result: dict[str, Any]) -> None:
+        """Keeps one result."""
+        record = dict(zip(self.keys, key, strict=True)) | result
+        with self.path.open("a") as handle:
+            handle.write(json.dumps(record) + "\n")
+        print(record, flush=True)
+
+    def write(self) -> str:
+        """Puts the table of all results into its place on the page; returns it."""
+        text = self.table(self.results())
+        if self.page.exists():
+            before, _, rest = self.page.read_text().partition(self._begin)
+            self.page.write_text(f"{before}{self._begin}\n{text}\n{self._end}{rest.partition(self._end)[2]}")
+        return text
+
+
+def spread(values: Iterable[float], pattern: str = "{:.3f}") -> str:
+    """Mean and range: `0.532 (0.524 to 0.539)`; how many there are, where not one for each seed."""
+    values = list(values)
+    if not values:
+        return ""
+    text = pattern.format(float(np.mean(values)))
+    if len(values) > 1:
+        text += f" ({pattern.format(min(values))} to {pattern.format(max(values))})"
+    return text if len(values) == len(SEEDS) else f"{text}, {len(values)} of {len(SEEDS)} seeds"
+
+
+def parser_of(script_doc: str | None) -> argparse.ArgumentParser:
+    """The arguments that every such script has."""
+    parser = argparse.ArgumentParser(description=script_doc, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--data_dir", type=Path, default=DUBAI, help="folder of the Dubai images")
+    parser.add_argument("--table", action="store_true", help="train nothing, write the table of what there is")
+    return parser
+
+
+def run_study(
+    study: Study,
+    wanted: list[Any],
+    measure: Callable[[DataFolder, Any], None],
+    arguments: argparse.Namespace,
+) -> int:
+    """Measures what is wanted and not there yet, and writes the table after each.
+
+    Args:
+        study: where results go.
+        wanted: what to measure.
+        measure: adds the results of one to the study.
+        arguments: of `parser_of`.
+
+    Returns:
+        exit code: 0, or 2 if the data are not there.
+    """
+    missing = [] if arguments.table else wanted
+    if missing:
+        try:
+            folder = open_folder(arguments.data_dir, size_multiple=8)
+        except DataFolderError as error:
+            print(f"{len(missing)} trainings are to be made and need the data: name its folder by --data_dir.\n{error}")
+            return 2
+    for number, one in enumerate(missing, 1):
+        start = time.perf_counter()
+        measure(folder, one)
+        print(f"{number} of {len(missing)}: {one}, {time.perf_counter() - start:.0f} s", flush=True)
+        study.write()
+    print(study.write())
+    return 0
