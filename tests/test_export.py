@@ -1,6 +1,7 @@
 """The whole way, `export_model` and the callback: what is delivered, what fails and how, and what is left behind."""
 
 import dataclasses
+import functools
 import json
 import os
 import pathlib
@@ -26,6 +27,7 @@ from segopt_callbacks import (
 from segopt_callbacks.compat import keras
 from segopt_callbacks.export import ExportError
 from segopt_callbacks.export.formats import PLANNED, TARGETS
+from tests import export_targets
 from tests.conformance import compiled
 from tests.export_models import CLASSES, DATA, IMAGES, Refused, Segmenter, Wavy, answers, built, functional, state
 
@@ -144,15 +146,8 @@ def test_a_float_operation_inside_int8_is_named(tmp_path):
     assert names(tmp_path) == {"float32.tflite"} | REPORTS
 
 
-def damage(monkeypatch, name, change):
-    """Lets the real converter write the file, then damages it before anybody opens it."""
-    target = TARGETS[name]
-
-    def write(frozen, path, examples):
-        target.write(frozen, path, examples)
-        path.write_bytes(change(path.read_bytes()))
-
-    monkeypatch.setitem(TARGETS, name, dataclasses.replace(target, write=write))
+def damage(monkeypatch, name, **functions):
+    monkeypatch.setitem(TARGETS, name, dataclasses.replace(TARGETS[name], **functions))
 
 
 def wide():
@@ -163,20 +158,39 @@ def wide():
 @pytest.mark.parametrize(
     ("change", "cause"),
     [
-        (lambda content: content[:3000], "far too small for its parameters"),
-        (lambda content: bytes(100) + content[100:], "the LiteRT interpreter cannot load the file"),
-        (lambda content: content[: len(content) * 3 // 4], "float32: "),
+        ("too_small", "far too small for its parameters"),
+        ("no_header", "the LiteRT interpreter cannot load the file"),
+        ("cut_off", "float32: "),
     ],
-    ids=["too_small", "no_header", "cut_off"],
 )
 def test_a_damaged_file_is_not_delivered(tmp_path, monkeypatch, change, cause):
     images = (IMAGES / 255).astype("float32")
     model = built(wide, images)
-    damage(monkeypatch, "float32", change)
+    damage(monkeypatch, "float32", write=functools.partial(export_targets.write_damaged, "float32", change))
     with pytest.raises(ExportError, match=cause) as caught:
         export_model(model, tmp_path, ["float32", "saved_model"], evaluation_data=(images, images), verbose=0)
     assert list(caught.value.causes) == ["float32"]
     assert names(tmp_path) == {"saved_model"} | REPORTS
+
+
+@pytest.mark.parametrize(
+    ("functions", "cause"),
+    [
+        ({"write": export_targets.write_nothing_and_raise}, "writing it raised KeyError: 'no such operation'"),
+        ({"write": export_targets.write_and_die}, "its process was killed by SIGSEGV while writing it"),
+        ({"write": export_targets.write_for_ever}, "writing it took longer than 20 seconds; raise `time_limit`"),
+        ({"load": export_targets.load_and_die_later}, "its process was killed by SIGSEGV while running it"),
+    ],
+    ids=["raises", "crashes", "hangs", "crashes_later"],
+)
+def test_a_converter_or_runtime_that_goes_wrong_takes_no_other_format_with_it(tmp_path, monkeypatch, functions, cause):
+    damage(monkeypatch, "float16", **functions)
+    formats = ["float16", "float32", "int8", "saved_model"]
+    data = tf.data.Dataset.from_tensor_slices(DATA).batch(4)
+    with pytest.raises(ExportError, match=cause) as caught:
+        export_model(built(), tmp_path, formats, evaluation_data=data, time_limit=20, verbose=0)
+    assert list(caught.value.causes) == ["float16"]
+    assert names(tmp_path) == {"float32.tflite", "int8.tflite", "saved_model"} | REPORTS
 
 
 def test_an_operation_that_litert_lacks_is_named_in_one_line(tmp_path, capfd):
@@ -269,6 +283,7 @@ def test_ctrl_c_leaves_no_half_file(tmp_path):
         ({"formats": ["float32", "float32"]}, "each once"),
         ({"formats": ["int8"]}, "pass `representative_dataset` or `evaluation_data`"),
         ({"formats": ["float32"], "on_failure": "ignore"}, "must be 'raise' or 'warn'"),
+        ({"formats": ["float32"], "time_limit": 0}, "seconds above 0"),
         ({"evaluation_data": IMAGES}, "must be \\(x, y\\)"),
         ({"evaluation_data": tf.data.Dataset.from_tensor_slices(DATA).batch(2).repeat()}, "must end"),
         ({"evaluation_data": DATA, "representative_dataset": IMAGES}, "must be a callable"),

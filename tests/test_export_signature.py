@@ -1,3 +1,5 @@
+import dataclasses
+
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -5,19 +7,20 @@ import tensorflow as tf
 from segopt_callbacks import compat
 from segopt_callbacks.compat import keras
 from segopt_callbacks.export.signature import freeze, input_specs
+from segopt_callbacks.export.source import Port
 from tests.export_models import DATA, IMAGES, Segmenter, answers, built, functional, state
 
 
 def serve(frozen, images):
-    (name,) = frozen.output_names
+    ((name, _, _),) = map(dataclasses.astuple, frozen.outputs)
     return np.concatenate([frozen.serve(tf.constant(images[i : i + 1]))[name].numpy() for i in range(len(images))])
 
 
 def test_uint8_images_stay_uint8_one_at_a_time():
     model = built()
     frozen = freeze(model, input_specs(model, IMAGES[:1]))
-    (spec,) = frozen.input_specs
-    assert (spec.shape, spec.dtype) == ((1, 16, 16, 3), tf.uint8)
+    assert frozen.inputs == (Port("input", (1, 16, 16, 3), "uint8"),)
+    assert frozen.outputs == (Port("output", (1, 16, 16, 3), "float32"),)
     np.testing.assert_allclose(serve(frozen, IMAGES), answers(model), atol=1e-5)
 
 

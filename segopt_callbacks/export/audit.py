@@ -99,7 +99,7 @@ def totals(rows: list[dict[str, Any]]) -> dict[str, Any]:
     }
 
 
-def require_size(path: Path, weights: Mapping[str, np.ndarray], bytes_per_weight: int) -> None:
+def require_size(path: Path, weights: Mapping[str, np.ndarray], bytes_per_weight: float) -> None:
     """Raises if a file or folder is too small for the weights it is made of.
 
     Args:
@@ -115,7 +115,7 @@ def require_size(path: Path, weights: Mapping[str, np.ndarray], bytes_per_weight
     size = file_bytes(path)
     if needed > LEAST_BYTES and size < SMALLEST_SHARE * needed:
         raise FormatError(
-            f"the file is far too small for its parameters: {size} bytes, and {needed} bytes of weights to hold; "
+            f"the file is far too small for its parameters: {size} bytes, and {needed:.0f} bytes of weights to hold; "
             "the converter lost them"
         )
 

@@ -26,6 +26,7 @@ class ExportQuantizedCallback(CompressionCallback):
         evaluation_data: what `fit` takes as `validation_data`.
         metrics: name -> Keras metric, computed on every file's own answers.
         on_failure: `"raise"` or `"warn"`, after every other format has been delivered.
+        time_limit: seconds that writing a file may take, and running it on one batch.
         verbose: 0 for silence, 1 for a line for each format and the table.
 
     Raises:
@@ -57,6 +58,7 @@ class ExportQuantizedCallback(CompressionCallback):
         evaluation_data: Any = None,
         metrics: Mapping[str, Any] | None = None,
         on_failure: str = "raise",
+        time_limit: float = 600.0,
         verbose: int = 1,
     ) -> None:
         super().__init__()
@@ -66,12 +68,14 @@ class ExportQuantizedCallback(CompressionCallback):
             evaluation_data=evaluation_data,
             metrics=metrics,
             on_failure=on_failure,
+            time_limit=time_limit,
         )
         self.export_dir = export_dir
         self.representative_dataset = representative_dataset
         self.evaluation_data = evaluation_data
         self.metrics = metrics
         self.on_failure = on_failure
+        self.time_limit = time_limit
         self.verbose = verbose
         self.report: dict[str, Any] | None = None
 
@@ -96,6 +100,7 @@ class ExportQuantizedCallback(CompressionCallback):
                 evaluation_data=self.evaluation_data,
                 metrics=self.metrics,
                 on_failure=self.on_failure,
+                time_limit=self.time_limit,
                 verbose=self.verbose,
             )
         except ExportError as error:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import time
 import warnings
@@ -12,15 +13,17 @@ from typing import Any
 
 import numpy as np
 
-from segopt_callbacks.export import audit, data, signature
+from segopt_callbacks.export import audit, data, signature, worker
 from segopt_callbacks.export.errors import ExportError, FormatError
 from segopt_callbacks.export.feed import Feed
-from segopt_callbacks.export.files import deliver, workspace
+from segopt_callbacks.export.files import publish, workspace
 from segopt_callbacks.export.formats import TARGETS, validate_formats
 from segopt_callbacks.export.interrupts import remembered_interrupts
 from segopt_callbacks.export.metrics import validate_metrics
+from segopt_callbacks.export.processes import Process, TensorFlowProcess
 from segopt_callbacks.export.quiet import quiet
-from segopt_callbacks.export.report import table, write_report
+from segopt_callbacks.export.report import REPORTS, table, write_report
+from segopt_callbacks.export.source import ANY_BATCH, ONE, Source
 from segopt_callbacks.export.target import Runner, Target
 from segopt_callbacks.export.verify import MODEL, Verification, verify
 from segopt_callbacks.sizes import file_bytes, gzip_bytes
@@ -37,12 +40,15 @@ def export_model(
     evaluation_data: Any = None,
     metrics: Mapping[str, Any] | None = None,
     on_failure: str = "raise",
+    time_limit: float = 600.0,
     verbose: int = 1,
 ) -> dict[str, Any]:
     """Exports a built model; runs every file on the same data as the model and compares them.
 
-    The model is not changed. A file appears under its final name once it has passed every check, an earlier one is
-    kept until then. `report.json` and `report.md` follow. Without any data, files are run on one example of noise.
+    The model is not changed. Files are written and run in processes of their own, so that what crashes there fails
+    one format. They appear under their final names, with `report.json` and `report.md`, all together once they have
+    passed every check; earlier ones are kept until then, and those of formats that fail. Without any data, files are
+    run on one example of noise.
 
     Inputs have the dtype of `evaluation_data` (else of `representative_dataset`, else by the model's own account,
     which is float32 for a subclassed model of Keras 3): raw uint8 images go into every file, `int8` too. Float inputs
@@ -58,6 +64,7 @@ def export_model(
         evaluation_data: what `fit` takes as `validation_data`: `(x, y[, sample_weight])` or a dataset of batches.
         metrics: name -> Keras metric, computed on every file's own answers; weighted, where there are weights.
         on_failure: `"raise"` or `"warn"`, after every other format has been delivered.
+        time_limit: seconds that writing a file may take, and running it on one batch.
         verbose: 0 for silence, 1 for a line for each format and the table.
 
     Returns:
@@ -81,19 +88,19 @@ def export_model(
         evaluation_data=evaluation_data,
         metrics=metrics,
         on_failure=on_failure,
+        time_limit=time_limit,
     )
     signature.require_built(model)
-    job = _Job(model, Path(export_dir), Feed(model, evaluation_data, representative_dataset), bool(verbose))
-    with remembered_interrupts() as check, workspace(job.export_dir) as folder:
+    export_dir = Path(export_dir).absolute()
+    feed = Feed(model, evaluation_data, representative_dataset)
+    with remembered_interrupts() as check, workspace(export_dir) as folder, contextlib.ExitStack() as open_processes:
+        job = _Job(model, folder, feed, time_limit, bool(verbose), open_processes)
         for name in names:
-            job.write(name, folder)
+            job.write(name)
             check()
         verification = job.verify(metrics)
         check()
-        for name in [one for one in names if one in job.runners]:
-            job.deliver(name, folder, verification)
-    report = job.report(names, verification)
-    write_report(job.export_dir, report)
+        report = job.deliver(names, verification, export_dir)
     if verbose:
         print(f"\n{table(report)}\n", flush=True)
     if job.causes:
@@ -105,7 +112,13 @@ def export_model(
 
 
 def validate(
-    formats: Sequence[str], *, representative_dataset: Any, evaluation_data: Any, metrics: Any, on_failure: str
+    formats: Sequence[str],
+    *,
+    representative_dataset: Any,
+    evaluation_data: Any,
+    metrics: Any,
+    on_failure: str,
+    time_limit: float,
 ) -> tuple[str, ...]:
     """Checks the arguments of an export, before any training is spent on it.
 
@@ -120,41 +133,46 @@ def validate(
     validate_metrics(metrics)
     if on_failure not in ("raise", "warn"):
         raise ValueError(f"`on_failure` must be 'raise' or 'warn'. Received: on_failure={on_failure!r}.")
+    if isinstance(time_limit, bool) or not isinstance(time_limit, int | float) or not time_limit > 0:
+        raise ValueError(f"`time_limit` must be a number of seconds above 0. Received: time_limit={time_limit!r}.")
     return validate_formats(formats, has_data=representative_dataset is not None or evaluation_data is not None)
 
 
 @dataclass
 class _Job:
-    """One export under way."""
+    """One export under way, in a folder of its own."""
 
     model: Any
-    export_dir: Path
+    folder: Path
     feed: Feed
+    time_limit: float
     verbose: bool
+    open_processes: contextlib.ExitStack
     runners: dict[str, Runner] = field(default_factory=dict)
     causes: dict[str, str] = field(default_factory=dict)
     entries: dict[str, dict[str, Any]] = field(default_factory=dict)
-
-    frozen: dict[int | None, signature.Frozen] = field(default_factory=dict)
     weights: dict[str, np.ndarray] = field(default_factory=dict)
+    _sources: dict[bool, Source | FormatError] = field(default_factory=dict)
 
-    def write(self, name: str, folder: Path) -> None:
-        """Writes one format into the workspace, opens and audits it."""
-        target, path, start = TARGETS[name], folder / TARGETS[name].file_name, time.monotonic()
+    def __post_init__(self) -> None:
+        self._tensorflow = self.open_processes.enter_context(TensorFlowProcess())
+
+    def write(self, name: str) -> None:
+        """Writes one format in another process, audits it, and opens it in a process of its own."""
+        target, start = TARGETS[name], time.monotonic()
+        path = self.folder / target.file_name
         self._say(f"{name}: writing {target.file_name}")
         try:
-            with quiet():
-                frozen = self._freeze(target)
-                target.write(frozen, path, self.feed.representative)
-                audit.require_size(path, self.weights, target.bytes_per_weight)
-                runner = target.load(path, frozen)
+            source = self._source(target)
+            self._tensorflow.call(target.write, source, path, doing="writing it", time_limit=self.time_limit)
+            audit.require_size(path, self.weights, target.bytes_per_weight)
+            self.runners[name] = self._open(target, path, source)
             _require_integers(target, path)
             rows = target.read_weights(path, self.weights)
         except FormatError as error:
             self._fail(name, str(error))
             return
         seconds = time.monotonic() - start
-        self.runners[name] = runner
         self.entries[name] = {"seconds": round(seconds, 3), **audit.totals(rows), "weights": rows}
         if target.read_activations:
             self.entries[name]["activations"] = target.read_activations(path)
@@ -169,25 +187,28 @@ class _Job:
             outcome = Verification(causes=dict.fromkeys(self.runners, str(error)), results={MODEL: {"metrics": {}}})
         outcome.causes |= _beyond_tolerance(outcome)
         for name, cause in outcome.causes.items():
-            del self.runners[name]
             self._fail(name, cause)
         self._say(f"ran {len(self.runners)} files on {outcome.examples} examples in {time.monotonic() - start:.1f} s")
         return outcome
 
-    def deliver(self, name: str, folder: Path, verification: Verification) -> None:
-        """Gives a checked file its final name, and weighs it there."""
-        final = self.export_dir / TARGETS[name].file_name
-        deliver(folder / final.name, final)
-        sizes = {"bytes": file_bytes(final), "gzip_bytes": gzip_bytes(final)}
-        self.entries[name] = {"status": "ok", "file": final.name, **sizes, **verification.results[name]} | self.entries[
-            name
-        ]
-
-    def report(self, names: Sequence[str], verification: Verification) -> dict[str, Any]:
-        """The whole report."""
+    def deliver(self, names: Sequence[str], verification: Verification, export_dir: Path) -> dict[str, Any]:
+        """Weighs the checked files and gives them, and the report, their final names; returns the report."""
+        new = self.folder / "export"
+        new.mkdir()
+        for name in self.runners:
+            path = (self.folder / TARGETS[name].file_name).rename(new / TARGETS[name].file_name)
+            sizes = {"bytes": file_bytes(path), "gzip_bytes": gzip_bytes(path)}
+            results = verification.results[name]
+            self.entries[name] = {"status": "ok", "file": path.name, **sizes, **results} | self.entries[name]
         for name, cause in self.causes.items():
-            kept = (self.export_dir / TARGETS[name].file_name).exists()
+            kept = (export_dir / TARGETS[name].file_name).exists()
             self.entries[name] = {"status": "failed", "error": cause, "earlier_file_kept": kept}
+        report = self._report(names, verification)
+        write_report(new, report)
+        publish(new, export_dir, {*REPORTS, *(target.file_name for target in TARGETS.values())})
+        return report
+
+    def _report(self, names: Sequence[str], verification: Verification) -> dict[str, Any]:
         rows = [
             audit.weight_row(path, value, channel_axis=-1, weight=path)
             for path, value in self.weights.items()
@@ -202,18 +223,40 @@ class _Job:
             "verification": {"examples": verification.examples, "data": self.feed.name},
         }
 
-    def _freeze(self, target: Target) -> signature.Frozen:
-        if target.batch_size not in self.frozen:
-            frozen = signature.freeze(self.model, self.feed.specs, batch_size=target.batch_size)
-            self.weights = {path: variable.numpy() for path, variable in frozen.weights.items()}
-            spoiled = signature.nonfinite_weights(frozen)
-            if spoiled:
-                raise FormatError(f"weights hold NaN or infinity: {', '.join(spoiled)}; train to finite weights first")
-            self.frozen[target.batch_size] = frozen
-        return self.frozen[target.batch_size]
+    def _open(self, target: Target, path: Path, source: Source) -> Runner:
+        process = self._tensorflow if target.uses_tensorflow else self.open_processes.enter_context(Process())
+        arguments = target.load, path, source, None
+        process.call(worker.open_file, *arguments, doing="opening it", time_limit=self.time_limit)
+        return lambda inputs: process.call(worker.run, inputs, doing="running it", time_limit=self.time_limit)
+
+    def _source(self, target: Target) -> Source:
+        """The inference function as files, made when the first format needs it."""
+        if target.any_batch not in self._sources:
+            try:
+                with quiet():
+                    self._sources[target.any_batch] = self._save(target.any_batch)
+            except FormatError as error:
+                self._sources[target.any_batch] = error
+        source = self._sources[target.any_batch]
+        if isinstance(source, FormatError):
+            raise source
+        if target.is_integer:
+            source.save_examples(self.feed.representative())
+        return source
+
+    def _save(self, any_batch: bool) -> Source:
+        frozen = signature.freeze(self.model, self.feed.specs, batch_size=None if any_batch else 1)
+        self.weights = {path: variable.numpy() for path, variable in frozen.weights.items()}
+        spoiled = signature.nonfinite_weights(frozen)
+        if spoiled:
+            raise FormatError(f"weights hold NaN or infinity: {', '.join(spoiled)}; train to finite weights first")
+        folder = self.folder / "source"
+        signature.save(frozen, folder / (ANY_BATCH if any_batch else ONE))
+        return Source(folder, frozen.inputs, frozen.outputs)
 
     def _fail(self, name: str, cause: str) -> None:
         self.causes[name] = cause
+        self.runners.pop(name, None)
         self._say(f"{name}: FAILED: {cause}")
 
     def _say(self, line: str) -> None:

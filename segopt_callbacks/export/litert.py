@@ -4,19 +4,16 @@ from __future__ import annotations
 
 import functools
 import warnings
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import tensorflow as tf
 
-from segopt_callbacks import compat
 from segopt_callbacks.export import flatbuffer
 from segopt_callbacks.export.errors import FormatError, first_line
-from segopt_callbacks.export.signature import Frozen
-from segopt_callbacks.export.target import FLOAT_TOLERANCE, Examples, Runner, Target
+from segopt_callbacks.export.source import Source
+from segopt_callbacks.export.target import FLOAT_TOLERANCE, Runner, Target
 
 
 @dataclass(frozen=True)
@@ -31,14 +28,14 @@ class Settings:
     """
 
     optimize: bool
-    types: tuple[tf.DType, ...] = ()
+    types: tuple[str, ...] = ()
     is_integer: bool = False
     bytes_per_weight: int = 1
 
 
 SETTINGS = {
     "float32": Settings(optimize=False, bytes_per_weight=4),
-    "float16": Settings(optimize=True, types=(tf.float16,), bytes_per_weight=2),
+    "float16": Settings(optimize=True, types=("float16",), bytes_per_weight=2),
     "dynamic_int8": Settings(optimize=True),
     "int8": Settings(optimize=True, is_integer=True),
 }
@@ -65,7 +62,7 @@ def target(name: str) -> Target:
     )
 
 
-def write(settings: Settings, frozen: Frozen, path: Path, examples: Examples) -> None:
+def write(settings: Settings, source: Source, path: Path) -> None:
     """Converts and writes the file.
 
     A full-integer file takes uint8 or int8 where the model was fed them, raw values; else int8, by its scale and
@@ -73,19 +70,23 @@ def write(settings: Settings, frozen: Frozen, path: Path, examples: Examples) ->
 
     Args:
         settings: a row of `SETTINGS`.
-        frozen: the function to convert.
+        source: the function to convert, and representative inputs, which are read for full-integer files only.
         path: the file to write.
-        examples: representative inputs, read for full-integer files only.
 
     Raises:
         FormatError: if the converter refuses.
     """
-    converter = tf.lite.TFLiteConverter.from_concrete_functions([frozen.serve], frozen.module)
+    import tensorflow as tf
+
+    function, module = source.function()
+    converter = tf.lite.TFLiteConverter.from_concrete_functions([function], module)
     if settings.optimize:
         converter.optimizations = [tf.lite.Optimize.DEFAULT]
-    converter.target_spec.supported_types = list(settings.types)
+    converter.target_spec.supported_types = [tf.as_dtype(name) for name in settings.types]
     if settings.is_integer:
-        converter.representative_dataset = lambda: _named(frozen, examples)
+        converter.representative_dataset = lambda: (
+            dict(zip(source.input_names, example, strict=True)) for example in source.examples()
+        )
         converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS_INT8]
         converter.inference_input_type = tf.int8  # of float inputs; integers stay what they are
         converter.inference_output_type = tf.int8
@@ -94,7 +95,7 @@ def write(settings: Settings, frozen: Frozen, path: Path, examples: Examples) ->
             # The converter's own calibrator runs TensorFlow's interpreter; nothing of ours does.
             warnings.filterwarnings("ignore", r"\s*Warning: tf.lite.Interpreter is deprecated")
             content = converter.convert()
-    except compat.converter_errors() as error:
+    except Exception as error:  # whatever it is, the converter has refused
         raise FormatError(f"the converter refuses the model: {first_line(error)}") from error
     content = (
         flatbuffer.take_raw_integers(content) if settings.is_integer else flatbuffer.merge_rounded_weights(content)
@@ -102,12 +103,13 @@ def write(settings: Settings, frozen: Frozen, path: Path, examples: Examples) ->
     path.write_bytes(content)
 
 
-def load(path: Path, frozen: Frozen) -> Runner:
+def load(path: Path, source: Source, threads: int | None) -> Runner:
     """Opens the file in the LiteRT interpreter with its default delegate.
 
     Args:
         path: the file.
-        frozen: the function that it was made from, for the order of inputs and outputs.
+        source: what it was made from, for the order of inputs and outputs.
+        threads: of the interpreter.
 
     Returns:
         function from a batch of inputs to a batch of outputs. Quantized inputs and outputs are converted by their
@@ -119,7 +121,7 @@ def load(path: Path, frozen: Frozen) -> Runner:
     from ai_edge_litert.interpreter import Interpreter
 
     try:
-        interpreter = Interpreter(model_path=str(path))
+        interpreter = Interpreter(model_path=str(path), num_threads=threads)
         interpreter.allocate_tensors()
         runner = interpreter.get_signature_runner()
     except (ValueError, RuntimeError) as error:
@@ -131,20 +133,15 @@ def load(path: Path, frozen: Frozen) -> Runner:
         for index in range(len(batch[0])):
             one = {
                 name: _quantize(value[index : index + 1], inputs[name])
-                for name, value in zip(frozen.input_names, batch, strict=True)
+                for name, value in zip(source.input_names, batch, strict=True)
             }
             # A recurrent layer keeps its state between invocations; examples have nothing to do with each other.
             interpreter.reset_all_variables()
             answer = runner(**one)
-            answers.append([_dequantize(answer[name], outputs[name]) for name in frozen.output_names])
+            answers.append([_dequantize(answer[name], outputs[name]) for name in source.output_names])
         return [np.concatenate(parts) for parts in zip(*answers, strict=True)]
 
     return run
-
-
-def _named(frozen: Frozen, examples: Examples) -> Iterator[dict[str, np.ndarray]]:
-    for example in examples():
-        yield dict(zip(frozen.input_names, example, strict=True))
 
 
 def _quantize(value: np.ndarray, detail: dict[str, Any]) -> np.ndarray:

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-JSON_NAME, MARKDOWN_NAME = "report.json", "report.md"
+JSON_NAME, MARKDOWN_NAME = REPORTS = ("report.json", "report.md")
 FIGURES = (  # key in an entry, heading, format
     ("bytes", "bytes", "{:,}"),
     ("gzip_bytes", "gzip bytes", "{:,}"),

@@ -7,46 +7,42 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import tensorflow as tf
 
-from segopt_callbacks import compat
 from segopt_callbacks.export.audit import weight_row
-from segopt_callbacks.export.errors import FormatError, first_line
-from segopt_callbacks.export.signature import Frozen
-from segopt_callbacks.export.target import FLOAT_TOLERANCE, Examples, Runner, Target
+from segopt_callbacks.export.source import ANY_BATCH, Source
+from segopt_callbacks.export.target import FLOAT_TOLERANCE, Runner, Target
 
 PREFIX, SUFFIX = "weights/", "/.ATTRIBUTES/VARIABLE_VALUE"
 
 
-def write(frozen: Frozen, path: Path, examples: Examples) -> None:
-    """Writes the folder. `examples` are not used: every weight stays float32.
-
-    Raises:
-        FormatError: if TensorFlow cannot save the graph.
-    """
-    try:
-        tf.saved_model.save(frozen.module, str(path), signatures=frozen.serve)
-    except compat.converter_errors() as error:
-        raise FormatError(f"TensorFlow cannot save the model: {first_line(error)}") from error
+def write(source: Source, path: Path) -> None:
+    """Takes the folder that the model's own process has saved."""
+    (source.folder / ANY_BATCH).rename(path)
 
 
-def load(path: Path, frozen: Frozen) -> Runner:
+def load(path: Path, source: Source, threads: int | None) -> Runner:
     """Loads the folder without Keras.
 
     Args:
         path: the folder.
-        frozen: the function that it was made from, for the order of inputs and outputs.
+        source: what it was made from, for the order of inputs and outputs.
+        threads: of TensorFlow, in a process that has computed nothing yet.
 
     Returns:
         function from a batch of inputs to a batch of outputs.
     """
+    import tensorflow as tf
+
+    if threads is not None:
+        tf.config.threading.set_intra_op_parallelism_threads(threads)
+        tf.config.threading.set_inter_op_parallelism_threads(threads)
     loaded = tf.saved_model.load(str(path))
     signature = loaded.signatures["serving_default"]
 
     def run(inputs: list[np.ndarray]) -> list[np.ndarray]:
-        named = dict(zip(frozen.input_names, map(tf.constant, inputs), strict=True))
+        named = dict(zip(source.input_names, map(tf.constant, inputs), strict=True))
         outputs = signature(**named)
-        return [outputs[name].numpy() for name in frozen.output_names]
+        return [outputs[name].numpy() for name in source.output_names]
 
     run.loaded = loaded  # type: ignore[attr-defined]  # a signature alone does not keep its variables alive
     return run
@@ -62,6 +58,8 @@ def read_weights(path: Path, weights: Mapping[str, np.ndarray]) -> list[dict[str
     Returns:
         one row for each, see `audit.weight_row`; output channels are taken to be the last axis.
     """
+    import tensorflow as tf
+
     reader = tf.train.load_checkpoint(str(path / "variables" / "variables"))
     rows = []
     for key, shape in sorted(reader.get_variable_to_shape_map().items()):
@@ -76,4 +74,6 @@ def _unescape(key: str) -> str:
     return "/".join(part.replace("..", ".") for part in key.split(".S"))
 
 
-TARGET = Target("saved_model", write, load, read_weights, batch_size=None, tolerance=FLOAT_TOLERANCE)
+TARGET = Target(
+    "saved_model", write, load, read_weights, any_batch=True, uses_tensorflow=True, tolerance=FLOAT_TOLERANCE
+)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -10,6 +11,7 @@ import tensorflow as tf
 
 from segopt_callbacks import compat
 from segopt_callbacks.export.errors import FormatError, first_line
+from segopt_callbacks.export.source import Port
 from segopt_callbacks.weights import unique_path
 
 
@@ -19,18 +21,16 @@ class Frozen:
 
     Attributes:
         module: holds the raw variables.
-        serve: the traced function; its inputs are `input_names`, its outputs a dict by `output_names`.
-        input_names: one for each input.
-        input_specs: shapes with the batch first, and dtypes, one for each input.
-        output_names: one for each output, in TensorFlow's order of the model's own structure.
+        serve: the traced function; takes inputs by name, returns a dict of outputs by name.
+        inputs: in TensorFlow's order of the model's own structure.
+        outputs: likewise.
         weights: path -> `tf.Variable`, those that `serve` reads.
     """
 
     module: tf.Module
     serve: Any
-    input_names: tuple[str, ...]
-    input_specs: tuple[tf.TensorSpec, ...]
-    output_names: tuple[str, ...]
+    inputs: tuple[Port, ...]
+    outputs: tuple[Port, ...]
     weights: dict[str, tf.Variable]
 
 
@@ -81,7 +81,21 @@ def freeze(model: Any, inputs: Any, *, batch_size: int | None = 1) -> Frozen:
     weights = _named_variables(model, concrete)
     module = tf.Module()
     module.weights = weights
-    return Frozen(module, concrete, names, specs, tuple(output_names), weights)
+    answers = concrete.structured_outputs
+    outputs = tuple(_port(name, answers[name]) for name in output_names)
+    return Frozen(module, concrete, tuple(_port(spec.name, spec) for spec in specs), outputs, weights)
+
+
+def save(frozen: Frozen, folder: Path) -> None:
+    """Writes the function as a SavedModel: its variables once, no Keras.
+
+    Raises:
+        FormatError: if TensorFlow cannot save the graph.
+    """
+    try:
+        tf.saved_model.save(frozen.module, str(folder), signatures=frozen.serve)
+    except compat.converter_errors() as error:
+        raise FormatError(f"TensorFlow cannot save the model: {first_line(error)}") from error
 
 
 def input_specs(model: Any, example: Any = None) -> Any:
@@ -125,6 +139,11 @@ def require_built(model: Any) -> None:
             "A model must be built to be exported; fit it, or call it on data first. "
             f"Received: {model.name!r}, not built."
         )
+
+
+def _port(name: str, spec: tf.TensorSpec) -> Port:
+    shape = spec.shape.as_list() if spec.shape.rank is not None else []
+    return Port(name, tuple(shape), spec.dtype.name)
 
 
 def _open_batch(leaf: Any) -> tf.TensorSpec:

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from segopt_callbacks.export.signature import Frozen
+from segopt_callbacks.export.source import Source
 
-Examples = Callable[[], Iterator[list[np.ndarray]]]  # lists of inputs of batch size 1, in the signature's order
 Runner = Callable[[list[np.ndarray]], list[np.ndarray]]  # inputs of a batch of any size -> float or integer outputs
 
 
@@ -22,15 +21,19 @@ FLOAT_TOLERANCE = 0.01  # kernels of other libraries add in another order, which
 class Target:
     """One export format: a row of the table in `formats.py`.
 
+    `write` and `load` are called in other processes, and must be importable there.
+
     Attributes:
         file_name: what the file or folder is called under `export_dir`.
-        write: `(frozen, path, examples)`, writes it to `path`, which does not exist yet.
-        load: `(path, frozen)`, opens what was written, and returns the function that runs it.
+        write: `(source, path)`, writes it to `path`, which does not exist yet.
+        load: `(path, source, threads)`, opens what was written, and returns the function that runs it, on that many
+            threads (`None`: as many as its runtime wants).
         read_weights: `(path, weights)`, the rows of its weight audit, read from the file itself; `weights` are the
             model's, path -> value, to name them by.
         read_activations: `(path)`, name, shape and dtype of everything that the file computes, where it can tell.
         float_operations: what computes in float inside the file, for a format that may have none; see `audit`.
-        batch_size: of the frozen function that it is made from; `None` leaves it open.
+        any_batch: whether it is made from the function whose batch is open, instead of 1.
+        uses_tensorflow: whether running it takes TensorFlow, which takes seconds to import.
         bytes_per_weight: how much of the file a weight takes at the least.
         tolerance: largest difference from the model's answers, as a fraction of its largest answer; `None` for a format
             that rounds weights, whose differences are reported instead.
@@ -38,12 +41,13 @@ class Target:
     """
 
     file_name: str
-    write: Callable[[Frozen, Path, Examples], None]
-    load: Callable[[Path, Frozen], Runner]
+    write: Callable[[Source, Path], None]
+    load: Callable[[Path, Source, int | None], Runner]
     read_weights: Callable[[Path, Mapping[str, np.ndarray]], list[dict[str, Any]]]
     read_activations: Callable[[Path], list[dict[str, Any]]] | None = None
     float_operations: Callable[[Path], list[str]] | None = None
-    batch_size: int | None = 1
-    bytes_per_weight: int = 4
+    any_batch: bool = False
+    uses_tensorflow: bool = False
+    bytes_per_weight: float = 4
     tolerance: float | None = None
     is_integer: bool = False

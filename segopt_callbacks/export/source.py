@@ -1,0 +1,86 @@
+"""What every format is made from: the inference function as files, with the names of its inputs and outputs."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+ANY_BATCH, ONE = "any_batch", "one"  # SavedModels: the batch is open, and 1
+_EXAMPLES = "examples"
+
+
+@dataclass(frozen=True)
+class Port:
+    """An input or output.
+
+    Attributes:
+        name: by which every format calls it.
+        shape: batch first, `None` for a size that is open.
+        dtype: such as `"float32"`.
+    """
+
+    name: str
+    shape: tuple[int | None, ...]
+    dtype: str
+
+
+@dataclass(frozen=True)
+class Source:
+    """The inference function on disk, in reach of any process; needs no Keras.
+
+    Attributes:
+        folder: holds the SavedModels, and the representative examples.
+        inputs: in the order in which examples and runners have them.
+        outputs: likewise.
+        metadata: what files should tell about the model, ready for JSON.
+    """
+
+    folder: Path
+    inputs: tuple[Port, ...]
+    outputs: tuple[Port, ...]
+    metadata: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def input_names(self) -> tuple[str, ...]:
+        """Names of the inputs, in order."""
+        return tuple(port.name for port in self.inputs)
+
+    @property
+    def output_names(self) -> tuple[str, ...]:
+        """Names of the outputs, in order."""
+        return tuple(port.name for port in self.outputs)
+
+    def function(self) -> tuple[Any, Any]:
+        """The `tf.function` of batch 1, traced, and the module that keeps its variables.
+
+        It takes inputs by name, and returns outputs by name.
+        """
+        module = _loaded(self.folder / ONE)
+        return module.signatures["serving_default"], module
+
+    def save_examples(self, examples: Iterable[list[np.ndarray]]) -> None:
+        """Keeps representative inputs of batch size 1, for `examples`; once."""
+        if (self.folder / _EXAMPLES).exists():
+            return
+        (self.folder / _EXAMPLES).mkdir(parents=True)
+        for number, example in enumerate(examples):
+            for index, value in enumerate(example):
+                np.save(self.folder / _EXAMPLES / f"{number:05}_{index:02}.npy", value)
+
+    def examples(self) -> Iterator[list[np.ndarray]]:
+        """The representative inputs, each a list in the order of `inputs`."""
+        files = sorted((self.folder / _EXAMPLES).glob("*.npy"))
+        for start in range(0, len(files), len(self.inputs)):
+            yield [np.load(file) for file in files[start : start + len(self.inputs)]]
+
+
+@functools.lru_cache(maxsize=1)
+def _loaded(folder: Path) -> Any:
+    import tensorflow as tf
+
+    return tf.saved_model.load(str(folder))

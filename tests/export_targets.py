@@ -1,0 +1,59 @@
+"""What formats do wrong, in their processes: functions that those can import."""
+
+import os
+import pathlib
+import signal
+import time
+
+from segopt_callbacks.export import litert
+from segopt_callbacks.export.formats import TARGETS
+
+CHANGES = {
+    "too_small": lambda content: content[:3000],
+    "no_header": lambda content: bytes(100) + content[100:],
+    "cut_off": lambda content: content[: len(content) * 3 // 4],
+}
+
+
+def write_damaged(name, change, source, path):
+    """Lets the real converter write the file, then damages it before anybody opens it."""
+    TARGETS[name].write(source, path)
+    path.write_bytes(CHANGES[change](path.read_bytes()))
+
+
+def write_nothing_and_raise(source, path):
+    raise KeyError("no such operation")
+
+
+def write_and_die(source, path):
+    path.write_bytes(b"half")
+    os.kill(os.getpid(), signal.SIGSEGV)
+
+
+def write_for_ever(source, path):
+    time.sleep(1000)
+
+
+def load_and_die_later(path, source, threads):
+    run = litert.load(path, source, threads)
+    left = iter([1])
+
+    def run_once(inputs):
+        if next(left, None) is None:
+            os.kill(os.getpid(), signal.SIGSEGV)
+        return run(inputs)
+
+    return run_once
+
+
+def my_process():
+    return os.getpid()
+
+
+def end(code):
+    print("about to end", flush=True)
+    os._exit(code)
+
+
+def exists(path):
+    return pathlib.Path(path).exists()
