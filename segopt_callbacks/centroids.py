@@ -7,14 +7,23 @@ iterations over all the values then move the cuts to where they belong.
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
 
-CANDIDATE_CUTS = 768
+from segopt_callbacks.masks import blocks
+from segopt_callbacks.ordering import distinct, sortable
+from segopt_callbacks.points import Bins, Points, readings
+
+CANDIDATE_CUTS = 768  # at least, and so many for each cluster:
+CUTS_PER_CLUSTER = 24
+WINDOW = 16  # steps from one end to the other of the range in which each cut is then looked for more closely
+CLOSER_LOOKS = 3
 LLOYD_ITERATIONS = 100
+WORTH = 1e-4  # of the error is what bins may add to it
 
 
 @dataclass(frozen=True)
@@ -76,11 +85,14 @@ def cluster(
     moved = np.moveaxis(weights, channel_axes, range(len(channel_axes)))
     channels = moved.reshape(math.prod(moved.shape[: len(channel_axes)]), -1) if weights.size else moved.reshape(1, 0)
     shared = [_cluster_channel(channel, number_of_clusters, preserve_sparsity, choose) for channel in channels]
-    first = np.cumsum([0, *(centroids.size for centroids, _ in shared)])
-    joined = np.stack([assignment + start for (_, assignment), start in zip(shared, first[:-1], strict=True)])
-    assignment = np.moveaxis(joined.reshape(moved.shape), range(len(channel_axes)), channel_axes).astype(np.int32)
-    centroids = np.concatenate([centroids for centroids, _ in shared])
-    return Clusters(centroids, assignment, _relative_error(weights, centroids[assignment]))
+    joined = np.empty(channels.shape, np.int32)
+    start = 0
+    for row, (values, assignment) in zip(joined, shared, strict=True):
+        np.add(assignment, start, out=row, casting="unsafe")
+        start += values.size
+    assignment = np.moveaxis(joined.reshape(moved.shape), range(len(channel_axes)), channel_axes)
+    centroids = np.concatenate([values for values, _ in shared])
+    return Clusters(centroids, assignment, _relative_error(weights, assignment, centroids))
 
 
 def _cluster_channel(
@@ -97,87 +109,95 @@ def _cluster_channel(
             f"`number_of_clusters` must be at least {least}{' where zeros are preserved' if least == 2 else ''}. "
             f"Received: number_of_clusters={clusters}."
         )
-    if choose is None:
-        values = np.sort(flat[flat != 0] if zero else flat)
-        centroids = _kmeans(values, clusters - zero) if values.size else values
+    rest = flat[flat != 0] if zero else flat
+    if choose is not None:
+        centroids, bins = choose(flat, clusters, zero), None
     else:
-        centroids = choose(flat, clusters, zero)
-    centroids = np.unique(np.append(centroids, flat.dtype.type(0)) if zero else centroids)
-    return centroids, _nearest(flat, centroids, zero)
+        centroids, bins = _kmeans(rest, clusters - zero) if rest.size else (rest, None)
+    if not zero:
+        return centroids, _nearest(flat, centroids, bins)
+    with_zero, _ = distinct(np.append(centroids, flat.dtype.type(0)))
+    return with_zero, _nearest_but_zero(flat, rest, with_zero, bins)
 
 
-def _relative_error(weights: np.ndarray, shared: np.ndarray) -> float:
+def _relative_error(weights: np.ndarray, assignment: np.ndarray, centroids: np.ndarray) -> float:
     scale = float(np.abs(weights).max(initial=0.0)) or 1.0  # squares of huge and denormal weights leave float64's range
-    scaled = weights.astype(np.float64) / scale
-    variance = float(scaled.var()) if weights.size else 0.0
-    return float(np.mean((scaled - shared.astype(np.float64) / scale) ** 2)) / variance if variance else 0.0
+    flat, places, shared = weights.ravel(), assignment.ravel(), centroids.astype(np.float64) / scale
+    mean = float(weights.mean(dtype=np.float64)) / scale if weights.size else 0.0
+    error = variance = 0.0
+    for part in blocks(flat.size):
+        scaled = flat[part].astype(np.float64) / scale
+        error += float(np.square(scaled - shared[places[part]]).sum())
+        variance += float(np.square(scaled - mean).sum())
+    return error / variance if variance else 0.0
 
 
-def _nearest(weights: np.ndarray, centroids: np.ndarray, zero: bool) -> np.ndarray:
-    """Index of the nearest centroid; where zeros are preserved, of 0 for zeros and for nothing else."""
-    middles = (centroids[1:].astype(np.float64) + centroids[:-1]) / 2
-    assignment = np.searchsorted(middles.astype(weights.dtype), weights, side="right")
-    if zero and centroids.size > 1:
-        # A small weight belongs to the nearest centroid that is not zero, as k-means placed it.
-        at = int(np.flatnonzero(centroids == 0)[0])
-        below, above = max(at - 1, 0), min(at + 1, centroids.size - 1)
-        lost = (assignment == at) & (weights != 0)
-        values = weights[lost].astype(np.float64)
-        distance_below = np.where(below == at, np.inf, np.abs(values - centroids[below]))
-        distance_above = np.where(above == at, np.inf, np.abs(values - centroids[above]))
-        assignment[lost] = np.where(distance_below <= distance_above, below, above)
-        assignment[weights == 0] = at
+def _nearest(weights: np.ndarray, centroids: np.ndarray, bins: Bins | None) -> np.ndarray:
+    """Index of the nearest centroid."""
+    middles = ((centroids[1:].astype(np.float64) + centroids[:-1]) / 2).astype(weights.dtype)
+    return np.searchsorted(middles, weights, side="right") if bins is None else bins.nearest(weights, middles)
+
+
+def _nearest_but_zero(weights: np.ndarray, rest: np.ndarray, centroids: np.ndarray, bins: Bins | None) -> np.ndarray:
+    """Index of 0 for zeros, and of the nearest other centroid for the `rest`, as k-means placed it."""
+    at = int(np.flatnonzero(centroids == 0)[0])
+    assignment = np.full(weights.shape, at, np.int32)
+    if rest.size:
+        places = _nearest(rest, np.delete(centroids, at), bins)
+        assignment[weights != 0] = places + (places >= at)
     return assignment
 
 
-def _kmeans(values: np.ndarray, clusters: int) -> np.ndarray:
-    """Centroids of sorted `values`: `(at most clusters,)`, their dtype."""
-    first = np.flatnonzero(np.append(True, values[1:] != values[:-1]))  # where each distinct value begins
-    if first.size <= clusters:
-        return values[first]
-    # Sums of squares cancel far from the mean and under- or overflow far from 1: shift and scale first.
-    shift, scale = float(values.mean(dtype=np.float64)), float(values[-1]) - float(values[0])
-    scaled = (values.astype(np.float64) - shift) / scale
-    sums = np.append(0.0, np.cumsum(scaled))
-    squares = np.append(0.0, np.cumsum(scaled * scaled))
-    edges = _candidate_edges(scaled, first, clusters)
-    edges = _optimal_edges(sums[edges], squares[edges], edges.astype(np.float64), clusters, edges)
-    means = _lloyd(scaled, sums, edges)
-    return (means * scale + shift).astype(values.dtype)
+def _kmeans(weights: np.ndarray, clusters: int) -> tuple[np.ndarray, Bins | None]:
+    """Centroids of `weights`: `(at most clusters,)`, their dtype, ascending; and the bins that led there, if any."""
+    for points in readings(sortable(weights)):
+        if points.values.size <= clusters:
+            if points.exact is not None:
+                return points.exact.astype(weights.dtype), points.bins
+            continue
+        candidates, expected = _candidate_edges(points, clusters)
+        if points.inside > WORTH * expected:
+            continue
+        edges = _look_closer(points, candidates, _optimal_edges(points, candidates, clusters))
+        means, error = _lloyd(points, edges)
+        if points.inside <= WORTH * error:
+            break
+    return (means * points.scale + points.shift).astype(weights.dtype), points.bins
 
 
-def _candidate_edges(values: np.ndarray, first: np.ndarray, clusters: int) -> np.ndarray:
-    """Positions in sorted `values` where a cluster may begin, 0 and the end included."""
-    if first.size <= CANDIDATE_CUTS:
-        return np.append(first, values.size)
+def _candidate_edges(points: Points, clusters: int) -> tuple[np.ndarray, float]:
+    """Positions among the points where a cluster may begin, 0 and the end included; and about what error to expect."""
+    values, size, weights = points.values, points.values.size, points.counts[-1]
+    number = max(CANDIDATE_CUTS, CUTS_PER_CLUSTER * clusters)
+    if size <= number:
+        return np.arange(size + 1), math.inf
     # Optimal cuts lie in proportion to the cube root of the density (Panter and Dite 1951): a run of n values over a
-    # distance d holds n^(1/3) d^(2/3) of them. Runs are short in rank, in value, and towards the ends for heavy tails.
-    by_rank = np.linspace(0, values.size, 8 * CANDIDATE_CUTS, dtype=np.int64)
-    by_value = np.searchsorted(values, np.linspace(values[0], values[-1], CANDIDATE_CUTS))
-    tail = np.unique(np.geomspace(1, values.size, CANDIDATE_CUTS, dtype=np.int64))
-    runs = np.unique(np.concatenate([by_rank, by_value, tail, values.size - tail]))
+    # distance d holds n^(1/3) d^(2/3) of them, and the error is the cube of their sum over 12 times their number's
+    # square. Runs are short in rank, in value, and towards the ends for heavy tails.
+    tail = np.geomspace(1, weights, number)
+    ranks = np.concatenate([np.linspace(0, weights, 8 * number), tail, weights - tail])
+    by_value = np.searchsorted(values, np.linspace(values[0], values[-1], number))
+    runs = np.unique(np.concatenate([np.searchsorted(points.counts, ranks), by_value, [0, size]]))
     distances = np.diff(np.append(values, values[-1])[runs])
-    density = np.append(0.0, np.cumsum(np.cbrt(np.diff(runs) * distances * distances)))
-    edges = runs[np.searchsorted(density, np.linspace(0, density[-1], CANDIDATE_CUTS))]
-    # A cut lies between two distinct values.
-    edges = np.append(first[np.searchsorted(first, edges, side="right") - 1], [0, values.size])
-    edges = np.unique(edges)
-    return edges if edges.size > 4 * clusters else np.append(first, values.size)
+    density = np.append(0.0, np.cumsum(np.cbrt(np.diff(points.counts[runs]) * distances * distances)))
+    for several in (1, 4, 16):  # single weights far away may take most of the places
+        edges = np.unique(runs[np.searchsorted(density, np.linspace(0, density[-1], several * number))])
+        if edges.size >= number // 2:
+            break
+    return np.union1d(edges, [0, size]), float(density[-1] ** 3 / (12 * clusters**2))
 
 
-def _optimal_edges(
-    sums: np.ndarray, squares: np.ndarray, counts: np.ndarray, clusters: int, edges: np.ndarray
-) -> np.ndarray:
-    """The cuts of least total error among the candidates, by dynamic programming: `(clusters + 1,)` positions.
+def _optimal_edges(points: Points, edges: np.ndarray, clusters: int) -> np.ndarray:
+    """The cuts of least total error among the candidate `edges`, by dynamic programming: `(clusters + 1,)` positions.
 
     `best[j]` is the least error of the values before candidate `j` in `k` clusters. Its last cut moves right with `j`,
     so that halving finds all of them in one pass over the candidates for each level (divide and conquer).
     """
+    sums, squares, counts = points.sums[edges], points.squares[edges], points.counts[edges].astype(np.float64)
     size = edges.size
 
     def error(start: np.ndarray, stop: np.ndarray) -> np.ndarray:
-        total = sums[stop] - sums[start]
-        return squares[stop] - squares[start] - total * total / np.maximum(counts[stop] - counts[start], 1.0)
+        return _error(sums[stop] - sums[start], squares[stop] - squares[start], counts[stop] - counts[start])
 
     best = error(np.zeros(size, np.int64), np.arange(size))
     cuts = np.zeros((clusters, size), np.int64)
@@ -187,6 +207,11 @@ def _optimal_edges(
     for k in range(clusters - 1, 0, -1):
         chosen.append(cuts[k][chosen[-1]])
     return edges[np.array([*chosen, 0])[::-1]]
+
+
+def _error(sums: np.ndarray, squares: np.ndarray, counts: np.ndarray) -> np.ndarray:
+    """Squared error of weights about their mean, from their sums."""
+    return squares - sums * sums / np.maximum(counts, 1.0)
 
 
 def _next_row(best: np.ndarray, error, k: int) -> tuple[np.ndarray, np.ndarray]:  # type: ignore[no-untyped-def]
@@ -212,13 +237,49 @@ def _next_row(best: np.ndarray, error, k: int) -> tuple[np.ndarray, np.ndarray]:
     return row, cut
 
 
-def _lloyd(values: np.ndarray, sums: np.ndarray, edges: np.ndarray) -> np.ndarray:
-    """Lloyd's iterations over all sorted values from the clusters between `edges`: the means."""
+def _look_closer(points: Points, candidates: np.ndarray, edges: np.ndarray) -> np.ndarray:
+    """The cuts of least total error near `edges`: dynamic programming in which each cut has a window of its own."""
+    places = np.searchsorted(candidates, edges[1:-1])
+    lows, highs = candidates[np.maximum(places - 2, 0)], candidates[np.minimum(places + 2, candidates.size - 1)]
+    for _ in range(CLOSER_LOOKS if places.size else 0):
+        windows = np.linspace(lows, highs, WINDOW + 1, axis=1).astype(np.int64)  # (cuts, WINDOW + 1)
+        edges = _best_of_windows(points, windows, edges)
+        reach = np.maximum((highs - lows) // 8, 1)
+        lows, highs = np.maximum(edges[1:-1] - reach, 0), np.minimum(edges[1:-1] + reach, points.values.size)
+    return edges
+
+
+def _best_of_windows(points: Points, windows: np.ndarray, edges: np.ndarray) -> np.ndarray:
+    """The cuts of least total error, one of each row of `windows`; `edges` if none ascend."""
+    ends = [np.zeros(1, np.int64), *windows, edges[-1:]]
+    best, origins = np.zeros(1), []
+    for before, after in itertools.pairwise(ends):
+        start, stop = before[:, np.newaxis], after[np.newaxis]
+        error = _error(
+            points.sums[stop] - points.sums[start],
+            points.squares[stop] - points.squares[start],
+            points.counts[stop] - points.counts[start],
+        )
+        total = best[:, np.newaxis] + np.where(stop > start, error, np.inf)
+        origins.append(total.argmin(0))
+        best = total.min(0)
+    if not np.isfinite(best[0]):
+        return edges
+    place, chosen = 0, [edges[-1]]
+    for origin, window in zip(origins[::-1], ends[-2::-1], strict=True):
+        place = origin[place]
+        chosen.append(window[place])
+    return np.array(chosen[::-1])
+
+
+def _lloyd(points: Points, edges: np.ndarray) -> tuple[np.ndarray, float]:
+    """Lloyd's iterations over all points from the clusters between `edges`: the means, and the squared error."""
     for _ in range(LLOYD_ITERATIONS):
-        means = np.diff(sums[edges]) / np.diff(edges)
-        inner = np.searchsorted(values, (means[1:] + means[:-1]) / 2)
-        moved = np.concatenate([[0], inner, [values.size]])
+        means = np.diff(points.sums[edges]) / np.diff(points.counts[edges])
+        inner = np.searchsorted(points.values, (means[1:] + means[:-1]) / 2)
+        moved = np.concatenate([[0], inner, [points.values.size]])
         if (np.diff(moved) == 0).any() or np.array_equal(moved, edges):
             break
         edges = moved
-    return np.diff(sums[edges]) / np.diff(edges)
+    sums, counts = np.diff(points.sums[edges]), np.diff(points.counts[edges])
+    return sums / counts, float(points.squares[-1] - (sums * sums / counts).sum())

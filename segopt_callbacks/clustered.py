@@ -16,6 +16,7 @@ from segopt_callbacks.channels import roles
 from segopt_callbacks.codebooks import Codebook, Density
 from segopt_callbacks.folding import Fold, find_folds
 from segopt_callbacks.initializations import find_initialization
+from segopt_callbacks.ordering import distinct
 from segopt_callbacks.weights import Filters, by_first_match, read_finite, select_weights, validate_filters
 
 NumberOfClusters = int | Mapping[str, int]
@@ -194,7 +195,7 @@ class ClusteredWeights:
         by_channel = np.moveaxis(weight, axes, range(len(axes))).reshape(
             self.most_values(path) // self.numbers[path], -1
         )
-        return all(np.unique(channel).size <= self.numbers[path] for channel in by_channel)
+        return all(distinct(channel)[0].size <= self.numbers[path] for channel in by_channel)
 
     def _report(self, path: str, clusters: Clusters) -> ClusterReport:
         counts = np.bincount(clusters.assignment.ravel())

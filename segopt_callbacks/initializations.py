@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from segopt_callbacks import compat
+from segopt_callbacks.ordering import distinct
 
 TFMOT = ("LINEAR", "RANDOM", "DENSITY_BASED", "KMEANS_PLUS_PLUS")
 Initialization = Callable[[np.ndarray, int, bool], np.ndarray]
@@ -44,9 +45,9 @@ def find_initialization(initialization: Any) -> Initialization | None:
     initializer = compat.tfmot_centroids(name)
 
     def choose(weights: np.ndarray, clusters: int, zero: bool) -> np.ndarray:
-        distinct = np.unique(weights)
-        if distinct.size <= clusters:
-            return distinct
-        return np.unique(initializer(weights.astype(np.float32), clusters, zero)).astype(weights.dtype)
+        values, _ = distinct(weights)
+        if values.size <= clusters:
+            return values
+        return distinct(initializer(weights.astype(np.float32), clusters, zero).astype(weights.dtype))[0]
 
     return choose

@@ -11,6 +11,7 @@ import tensorflow as tf
 from segopt_callbacks import compat
 from segopt_callbacks.codebooks import Codebook
 from segopt_callbacks.lifecycle import CompressionCallback, Stage
+from segopt_callbacks.ordering import distinct
 from segopt_callbacks.pictures import density_picture, mask_picture
 from segopt_callbacks.weights import select_weights
 
@@ -154,7 +155,7 @@ def write_summaries(
     tf.summary.scalar("sparsity/overall", sum(zeros.values()) / max(sizes, 1), step)
     for path, value in values.items():
         tf.summary.scalar(f"sparsity/{path}", zeros[path] / max(value.size, 1), step)
-        tf.summary.scalar(f"unique_weights/{path}", np.unique(value).size, step)
+        tf.summary.scalar(f"unique_weights/{path}", distinct(value)[0].size, step)
         _write_histogram(f"weights/{path}", value, step)
         if path in targets:
             tf.summary.scalar(f"target_sparsity/{path}", targets[path], step)
@@ -171,7 +172,7 @@ def write_codebook(path: str, value: np.ndarray, codebook: Codebook, *, step: in
         codebook: what was chosen for it.
         step: of training.
     """
-    values, sizes = np.unique(value, return_counts=True)
+    values, sizes = distinct(value)
     _write_histogram(f"codebook/{path}", values, step)
     _write_buckets(f"cluster_sizes/{path}", sizes, np.arange(sizes.size + 1) - 0.5, step)
     tf.summary.scalar(f"cluster_error/{path}", codebook.error, step)

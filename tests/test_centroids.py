@@ -1,3 +1,4 @@
+import kmeans1d
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -6,6 +7,7 @@ from hypothesis.extra import numpy as npst
 from sklearn.cluster import KMeans
 
 from segopt_callbacks.centroids import cluster
+from segopt_callbacks.ordering import distinct
 
 RNG = np.random.default_rng(0)
 SIZE = 1500
@@ -56,13 +58,50 @@ def test_no_worse_than_scikit_learn(clusters):
     assert error_of(values, clusters) <= 1.001 * reference.inertia_
 
 
-def test_many_weights_stay_near_a_finer_search():
-    """Candidates are thinned above 768 values: the error is held against scikit-learn started from the same optimum."""
-    values = np.random.default_rng(1).standard_t(3, 200_000).astype(np.float32)
-    shared = cluster(values, 32)
-    start = shared.centroids[:, None].astype(np.float64)
-    reference = KMeans(32, init=start, n_init=1, max_iter=300, tol=0).fit(values[:, None].astype(np.float64))
-    assert np.sum((values.astype(np.float64) - shared.weights) ** 2) <= 1.001 * reference.inertia_
+LARGE = 120_000  # weights that are put into bins
+LARGE_DISTRIBUTIONS = {
+    "laplace": RNG.laplace(size=LARGE) * 0.01,
+    "uniform": RNG.uniform(size=LARGE),
+    "bimodal": np.append(RNG.normal(-5, 0.1, LARGE // 2), RNG.normal(5, 1, LARGE // 2)),
+    "cauchy": RNG.standard_cauchy(LARGE),
+    "lognormal": np.exp(3 * RNG.normal(size=LARGE)),
+    "integers": RNG.integers(0, 200, LARGE).astype(float),
+    "denormal": RNG.normal(size=LARGE) * 1e-40,
+    "huge": RNG.normal(size=LARGE) * 5e37,
+    "far from zero": RNG.normal(size=LARGE) * 0.1 + 100,
+    "sparse": np.where(RNG.uniform(size=2 * LARGE) < 0.5, 0, RNG.laplace(size=2 * LARGE)),
+}
+
+
+@pytest.mark.parametrize("name", LARGE_DISTRIBUTIONS)
+@pytest.mark.parametrize("clusters", [16, 64])
+def test_many_weights_are_within_a_thousandth_of_optimal_too(name, clusters):
+    """kmeans1d, exact dynamic programming, is the reference."""
+    values = LARGE_DISTRIBUTIONS[name].astype(np.float32)
+    scaled = values.astype(np.float64) / float(np.abs(values).max())
+    shared = cluster(values, clusters).weights.astype(np.float64) / float(np.abs(values).max())
+    nonzero = scaled[scaled != 0]
+    exact = kmeans1d.cluster(nonzero, clusters - (nonzero.size < scaled.size))
+    reference = np.sum((nonzero - np.array(exact.centroids)[np.array(exact.clusters)]) ** 2)
+    assert np.unique(shared).size <= clusters
+    np.testing.assert_array_equal(shared == 0, scaled == 0)
+    assert np.sum((scaled - shared) ** 2) <= 1.001 * reference
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float16])
+@pytest.mark.parametrize("name", ["laplace", "cauchy", "far from zero"])
+def test_many_weights_get_their_nearest_centroid(name, dtype):
+    values = np.clip(LARGE_DISTRIBUTIONS[name], -6e4, 6e4).astype(dtype)
+    shared = cluster(values, 16, preserve_sparsity=False)
+    assert shared.centroids.size <= 16
+    exact, centroids = values.astype(np.float64), shared.centroids.astype(np.float64)
+    middles = ((centroids[1:] + centroids[:-1]) / 2).astype(dtype).astype(np.float64)
+    np.testing.assert_array_equal(shared.assignment, np.searchsorted(middles, exact, side="right"))
+
+
+def test_many_weights_of_few_values_stay_as_they_are():
+    values = np.random.default_rng(0).choice(np.float32([-1.5, 0.0, 0.1, 1e-30, 7.0]), LARGE * 2)
+    np.testing.assert_array_equal(cluster(values, 8).weights, values)
 
 
 weights = npst.arrays(
@@ -78,7 +117,7 @@ def test_few_values_and_the_same_zeros(weights, clusters):
     shared = cluster(weights, clusters)
     assert shared.weights.shape == weights.shape
     assert shared.weights.dtype == weights.dtype
-    assert np.unique(shared.weights).size <= clusters
+    assert distinct(shared.weights)[0].size <= clusters
     assert (shared.weights[weights == 0] == 0).all()
     assert np.abs(shared.weights).max() <= np.abs(weights).max()
     assert np.array_equal(cluster(weights, clusters).weights, shared.weights)

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from segopt_callbacks.export.errors import FormatError
+from segopt_callbacks.ordering import distinct, sortable
 from segopt_callbacks.sizes import file_bytes
 
 SMALLEST_SHARE = 0.5  # of the weights' own bytes; less, and some of them are not in the file
@@ -45,9 +46,10 @@ def weight_row(
         >>> row["zeros"], row["distinct"], row["max_distinct_per_channel"]
         (1, 3, 2)
     """
-    channels = np.sort(np.moveaxis(values, channel_axis, 0).reshape(values.shape[channel_axis], -1), axis=1)
+    by_channel = np.moveaxis(sortable(values), channel_axis, 0)
+    channels = np.sort(by_channel.reshape(values.shape[channel_axis], -1), axis=1)
     per_channel = 1 + (channels[:, 1:] != channels[:, :-1]).sum(axis=1)
-    _, counts = np.unique(values, return_counts=True)
+    _, counts = distinct(values)
     return {
         "name": name,
         "weight": weight,
