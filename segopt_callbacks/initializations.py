@@ -31,7 +31,7 @@ def find_initialization(initialization: Any) -> Initialization | None:
         ValueError: for anything else.
 
     Example:
-        >>> find_initialization("LINEAR")(np.array([0.0, 1.0, 4.0], np.float32), 3, False).tolist()
+        >>> find_initialization("LINEAR")(np.array([0.0, 0.1, 1.0, 4.0], np.float32), 3, False).tolist()
         [0.0, 2.0, 4.0]
     """
     name = getattr(initialization, "name", initialization)
