@@ -1,5 +1,6 @@
 """Seeds, a quiet TensorFlow, and what a test of a situation states."""
 
+import gc
 import os
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
@@ -7,7 +8,7 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 import pytest
 
 # Neither Keras is in these, or both are: they run once. So do tests that are marked `either_keras`.
-ONCE = ("browser", "centroids", "data", "docs", "flags", "masks", "package", "patterns", "sizes", "wheel")
+ONCE = ("browser", "centroids", "data", "docs", "flags", "masks", "package", "patterns", "schedules", "sizes", "wheel")
 IS_KERAS_2 = os.environ.get("TF_USE_LEGACY_KERAS") == "1"
 collect_ignore = [f"test_{name}.py" for name in ONCE] if IS_KERAS_2 else []
 
@@ -18,13 +19,22 @@ def pytest_collection_modifyitems(config, items):
     items[:] = twice
 
 
+@pytest.fixture(scope="session", autouse=True)
+def _what_imports_have_made_is_no_garbage():
+    """A third of the time of all tests went into looking through it again and again."""
+    from segopt_callbacks.compat import keras  # noqa: F401
+
+    gc.collect()
+    gc.freeze()
+
+
 @pytest.fixture(autouse=True)
 def _seed():
     from segopt_callbacks.compat import keras
 
     keras.utils.set_random_seed(7)
     yield
-    keras.backend.clear_session()
+    keras.backend.clear_session(**({} if IS_KERAS_2 else {"free_memory": False}))
 
 
 @pytest.fixture

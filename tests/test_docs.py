@@ -43,7 +43,7 @@ def test_links_and_pictures_lead_somewhere(page):
 @pytest.mark.parametrize("script", ["pruning_patterns", "clustering_accuracy"])
 def test_the_table_on_a_page_is_that_of_the_results(script):
     study = importlib.import_module(f"benchmarks.{script}").STUDY
-    assert study.table(study.results()) in study.page.read_text()
+    assert study.table(study.results()) in study.page.read_text(), "run the script with --table"
 
 
 def test_every_dependency_is_accounted_for():
