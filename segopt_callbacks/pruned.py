@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 
 from segopt_callbacks import compat
+from segopt_callbacks.blocks import for_each_block
 from segopt_callbacks.channels import Role
 from segopt_callbacks.followers import Followers
-from segopt_callbacks.masks import blocks
 from segopt_callbacks.projections import Masked, pruned_before, unmarked
 
 
@@ -122,4 +122,4 @@ class PrunedWeights:
 def _come_back(values: np.ndarray, mask: np.ndarray) -> bool:
     """Whether a pruned weight is not zero."""
     values, mask = values.ravel(), mask.ravel()
-    return any(np.any((values[part] != 0) > mask[part]) for part in blocks(values.size))
+    return any(for_each_block(lambda part: np.any((values[part] != 0) > mask[part]), values.size))
