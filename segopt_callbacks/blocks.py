@@ -5,6 +5,7 @@ An intermediate array of a whole weight costs more to allocate than to compute.
 
 from __future__ import annotations
 
+import functools
 import os
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -37,6 +38,15 @@ def for_each_block(work: Callable[[slice], Any], size: int) -> list[Any]:
     if size < _WORTH_THREADS or threads == 1:
         return [work(part) for part in parts]
     shares = [parts[len(parts) * i // threads : len(parts) * (i + 1) // threads] for i in range(threads)]
-    with ThreadPoolExecutor(threads) as pool:
-        done = list(pool.map(lambda share: [work(part) for part in share], shares))
+    others = [_pool(threads).submit(_in_turn, work, share) for share in shares[1:]]
+    done = [_in_turn(work, shares[0]), *(other.result() for other in others)]
     return [one for share in done for one in share]
+
+
+def _in_turn(work: Callable[[slice], Any], parts: list[slice]) -> list[Any]:
+    return [work(part) for part in parts]
+
+
+@functools.cache
+def _pool(threads: int) -> ThreadPoolExecutor:
+    return ThreadPoolExecutor(threads, thread_name_prefix="blocks")

@@ -164,7 +164,11 @@ class _Ranks:
         if self._pruned is None:
             return ranks
         pruned = self._pruned[part].astype(np.int32)
-        return (ranks & (pruned - 1)) | (pruned << 31)  # _PRUNED where it is 1; np.where takes ten times as long
+        if self._first is not None:
+            ranks &= pruned - 1
+        pruned <<= 31
+        pruned |= ranks  # negative where it is 1; np.where takes ten times as long
+        return pruned
 
 
 def _keep(ranks: _Ranks | np.ndarray, sizes: np.ndarray | None, zeros: int, *, spared: int) -> np.ndarray:
@@ -174,11 +178,10 @@ def _keep(ranks: _Ranks | np.ndarray, sizes: np.ndarray | None, zeros: int, *, s
     """
     if sizes is not None:
         return _keep_units(ranks[:], sizes, zeros, spared=spared)
-    kept = np.ones(ranks.size, bool)
     zeros = min(zeros, ranks.size - spared)
     if not zeros:
-        return kept
-    threshold = _nth_smallest(ranks, zeros)
+        return np.ones(ranks.size, bool)
+    threshold, kept = _nth_smallest(ranks, zeros), np.empty(ranks.size, bool)
 
     def keep_above(part: slice) -> np.ndarray:
         block = ranks[part]
@@ -186,7 +189,7 @@ def _keep(ranks: _Ranks | np.ndarray, sizes: np.ndarray | None, zeros: int, *, s
         return part.start + np.flatnonzero(block == threshold)
 
     ties = for_each_block(keep_above, ranks.size)
-    to_prune = zeros - np.count_nonzero(~kept) + sum(map(len, ties))
+    to_prune = zeros - (kept.size - np.count_nonzero(kept)) + sum(map(len, ties))
     kept[np.concatenate(ties)[to_prune:]] = True
     return kept
 
@@ -194,7 +197,7 @@ def _keep(ranks: _Ranks | np.ndarray, sizes: np.ndarray | None, zeros: int, *, s
 def _keep_units(ranks: np.ndarray, sizes: np.ndarray, zeros: int, *, spared: int) -> np.ndarray:
     order = np.argsort(ranks, kind="stable")
     pruned = np.concatenate([[0], np.cumsum(sizes[order])])[:-spared]  # by the first k units
-    count = already = int(np.count_nonzero(ranks == _PRUNED))
+    count = already = int(np.count_nonzero(ranks < 0))
     if not already or zeros - pruned[already] > sizes.max() / 2:  # the same sparsity again changes no mask
         count += int(np.argmin(np.abs(pruned[already:] - zeros)))
     kept = np.ones(ranks.size, bool)
@@ -208,9 +211,10 @@ def _nth_smallest(ranks: _Ranks | np.ndarray, n: int) -> int:
     Those at the two values are counted instead: np.partition takes 12 times as long where many values are equal, as
     zeros are.
     """
-    sample = np.sort(ranks[:: (ranks.size >> 16) | 1])
+    sample = ranks[:: (ranks.size >> 16) | 1]
     position, margin = n * sample.size // ranks.size, 4 * math.isqrt(sample.size)
-    low, high = sample[max(position - margin, 0)], sample[min(position + margin, sample.size - 1)]
+    places = max(position - margin, 0), min(position + margin, sample.size - 1)
+    low, high = np.partition(sample, places)[list(places)]
 
     def look(part: slice) -> tuple[int, int, int, np.ndarray]:
         block = ranks[part]
