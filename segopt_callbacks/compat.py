@@ -265,6 +265,11 @@ def strategy_scope(model: Any) -> contextlib.AbstractContextManager[Any]:
     return model.distribute_strategy.scope()
 
 
+def runs_eagerly(model: Any) -> bool:
+    """Whether the model's steps run without being traced."""
+    return bool(getattr(model, "run_eagerly", False)) or tf.config.functions_run_eagerly()
+
+
 def is_built(model: Any) -> bool:
     """Whether all of the model's variables exist, as far as its layers tell.
 
@@ -346,6 +351,11 @@ def remake_train_function(model: Any, on_interrupt: Callable[[], None]) -> None:
 def drop_train_function(model: Any) -> None:
     """Makes the *next* `fit` trace its step anew."""
     model.train_function = None
+
+
+def drop_inference_functions(model: Any) -> None:
+    """Makes the next `evaluate` and `predict` trace their steps anew."""
+    model.test_function = model.predict_function = None
 
 
 def before_first_step(model: Any, hook: Callable[[Any], Any], on_interrupt: Callable[[], None]) -> None:
