@@ -1,0 +1,279 @@
+"""Reads ONNX files: weights, what they compute, and which operations are quantized.
+
+The package `onnx` is imported when a file is read: a reader of protocol buffers, which takes a quarter of a second.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from segopt_callbacks.export.errors import FormatError
+from segopt_callbacks.export.flatbuffer import StoredWeight, weight_rows
+from segopt_callbacks.export.rounding import merge_rounded
+
+WEIGHTED = ("Conv", "ConvTranspose", "Gemm", "MatMul")
+RECURRENT = ("GRU", "LSTM", "RNN")  # ONNX Runtime's quantizer leaves them alone
+QUANTIZE, DEQUANTIZE = "QuantizeLinear", "DequantizeLinear"
+_TRANSPARENT = ("Cast", "Identity")  # between a stored weight and the operation that multiplies by it
+
+
+@dataclass(frozen=True)
+class OnnxGraph:
+    """A file, with the ways from an operation to what it reads.
+
+    Attributes:
+        model: the `onnx.ModelProto`.
+        nodes: of the main graph and of all graphs inside it.
+        constants: name -> `onnx.TensorProto`.
+        producers: name of a tensor -> the node that computes it.
+        consumers: name of a tensor -> the nodes that read it.
+    """
+
+    model: Any
+    nodes: list[Any]
+    constants: dict[str, Any]
+    producers: dict[str, Any]
+    consumers: dict[str, list[Any]]
+
+    @property
+    def input_names(self) -> set[str]:
+        """Names of the inputs of the model."""
+        return {one.name for one in self.model.graph.input}
+
+    @property
+    def output_names(self) -> set[str]:
+        """Names of the outputs of the model."""
+        return {one.name for one in self.model.graph.output}
+
+    def producer(self, name: str, *types: str) -> Any:
+        """The node that computes a tensor if it is of one of the types, else `None`."""
+        node = self.producers.get(name)
+        return node if node is not None and node.op_type in types else None
+
+    def constant(self, name: str) -> np.ndarray | None:
+        """The value of a constant; `None` for what is computed."""
+        from onnx import numpy_helper
+
+        return numpy_helper.to_array(self.constants[name]) if name in self.constants else None
+
+
+@dataclass(frozen=True)
+class OnnxWeight(StoredWeight):
+    """A constant that an operator multiplies by, in ONNX' order of axes.
+
+    Attributes:
+        order: its axes, output channels first, the others in the order in which Keras has them.
+        node: of the operation.
+    """
+
+    order: tuple[int, ...]
+    node: Any
+
+    @property
+    def channels(self) -> np.ndarray:
+        """The values without their zero point, `(channels, elements)`."""
+        first = self.values.transpose(self.order)
+        return first.reshape(first.shape[0], -1).astype(np.float32) - self.zero_point
+
+
+def open_graph(path: Path) -> OnnxGraph:
+    """Reads a file.
+
+    Raises:
+        FormatError: if it is no ONNX model.
+    """
+    import onnx
+    from google.protobuf.message import DecodeError
+
+    try:
+        model = onnx.load(str(path))
+    except (DecodeError, OSError, ValueError) as error:
+        raise FormatError(f"the file is no ONNX model: {error}") from error
+    if not model.graph.node:
+        raise FormatError("the file is no ONNX model: it holds no graph")
+    return graph_of(model)
+
+
+def graph_of(model: Any) -> OnnxGraph:
+    """The same of an `onnx.ModelProto`."""
+    nodes, constants = [], {}
+    for graph in _graphs(model.graph):
+        constants |= {one.name: one for one in graph.initializer}
+        for node in graph.node:
+            nodes.append(node)
+            if node.op_type == "Constant" and node.attribute[0].name == "value":
+                constants[node.output[0]] = node.attribute[0].t
+    consumers: dict[str, list[Any]] = {}
+    for node in nodes:
+        for name in node.input:
+            consumers.setdefault(name, []).append(node)
+    producers = {name: node for node in nodes for name in node.output}
+    return OnnxGraph(model, nodes, constants, producers, consumers)
+
+
+def stored_weights(graph: OnnxGraph) -> list[OnnxWeight]:
+    """The weights of a file: constants of rank 2 or more that operations multiply by, each once."""
+    found: dict[str, OnnxWeight] = {}
+    for node in graph.nodes:
+        for index in _weight_inputs(node):
+            weight = _weight(graph, node, index)
+            if weight is not None:
+                found.setdefault(weight.name, weight)
+    return list(found.values())
+
+
+def read_weights(path: Path, weights: Mapping[str, np.ndarray]) -> list[dict[str, Any]]:
+    """The rows of a file's weight audit, see `audit.weight_row`.
+
+    Args:
+        path: the file.
+        weights: path -> value, the model's own weights; rows are named by those they come from.
+
+    Raises:
+        FormatError: if the file is no ONNX model, or the zeros of a weight are not stored as zeros.
+    """
+    stored = stored_weights(open_graph(path))
+    shifted = [one.name for one in stored if one.zero_point]
+    if shifted:
+        raise FormatError(
+            f"weights have a zero point that is not 0: {', '.join(shifted)}; pruned weights are not stored as zeros"
+        )
+    return weight_rows(stored, weights)
+
+
+def read_activations(path: Path) -> list[dict[str, Any]]:
+    """What is computed between the constants of a file, inputs and outputs included.
+
+    A float32 tensor on its way from a DequantizeLinear, or to QuantizeLinear only, is not listed: runtimes compute the
+    operation between the two in integers.
+
+    Returns:
+        `name`, `shape` and `dtype` of each tensor whose type is known, in the file's order.
+    """
+    import onnx
+
+    graph = graph_of(onnx.shape_inference.infer_shapes(open_graph(path).model))
+    main = graph.model.graph
+    infos = {one.name: one for one in [*main.value_info, *main.input, *main.output]}
+    names = [one.name for one in main.input] + [name for node in main.node for name in node.output]
+    return [
+        described(infos[name])
+        for name in names
+        if name in infos and name not in graph.constants and not _is_simulated(graph, name)
+    ]
+
+
+def float_operations(path: Path) -> list[str]:
+    """Operations on weights, and matrix products, that compute in float32, as `OPERATOR (name of its output)`."""
+    return [label(node) for node in float_nodes(open_graph(path))]
+
+
+def float_nodes(graph: OnnxGraph) -> list[Any]:
+    """The nodes that `float_operations` names: inputs that do not come from DequantizeLinear, or recurrent layers."""
+    return [
+        node
+        for node in graph.nodes
+        if node.op_type in RECURRENT
+        or (node.op_type in WEIGHTED and not all(graph.producer(name, DEQUANTIZE) for name in node.input[:2]))
+    ]
+
+
+def label(node: Any) -> str:
+    """How a node is called in messages."""
+    return f"{node.op_type} ({node.output[0]})"
+
+
+def described(info: Any) -> dict[str, Any]:
+    """`name`, `shape` (-1 for a size that is open) and `dtype` of an `onnx.ValueInfoProto`."""
+    from onnx import helper
+
+    tensor = info.type.tensor_type
+    return {
+        "name": info.name,
+        "shape": [one.dim_value if one.HasField("dim_value") else -1 for one in tensor.shape.dim],
+        "dtype": np.dtype(helper.tensor_dtype_to_np_dtype(tensor.elem_type)).name,
+    }
+
+
+def attribute(node: Any, name: str, default: Any) -> Any:
+    """The value of a node's attribute."""
+    from onnx import helper
+
+    return next((helper.get_attribute_value(one) for one in node.attribute if one.name == name), default)
+
+
+def merge_rounded_weights(model: Any) -> None:
+    """Gives float32 weights that a converter's rounding has set apart one value again, see `rounding.merge_rounded`.
+
+    Args:
+        model: the `onnx.ModelProto`, changed in place.
+    """
+    from onnx import numpy_helper
+
+    graph = graph_of(model)
+    for weight in stored_weights(graph):
+        if weight.values.dtype == np.float32:
+            merged = merge_rounded(weight.values)
+            if merged is not weight.values:
+                graph.constants[weight.name].CopyFrom(numpy_helper.from_array(merged, weight.name))
+
+
+def _graphs(graph: Any) -> Iterator[Any]:
+    yield graph
+    for node in graph.node:
+        for one in node.attribute:
+            for inner in [one.g] if one.HasField("g") else one.graphs:
+                yield from _graphs(inner)
+
+
+def _weight_inputs(node: Any) -> tuple[int, ...]:
+    if node.op_type in RECURRENT:
+        return 1, 2
+    if node.op_type == "MatMul":
+        return 0, 1
+    return (1,) if node.op_type in WEIGHTED else ()
+
+
+def _weight(graph: OnnxGraph, node: Any, index: int) -> OnnxWeight | None:
+    name, scales, zero_points = node.input[index], np.array([], np.float32), np.array([0])
+    while (way := graph.producer(name, DEQUANTIZE, QUANTIZE, *_TRANSPARENT)) is not None:
+        name = way.input[0]
+        if way.op_type == DEQUANTIZE:
+            scale = graph.constant(way.input[1])
+            scales = scales if scale is None else scale.ravel()
+            if len(way.input) > 2 and (zero_point := graph.constant(way.input[2])) is not None:
+                zero_points = zero_point.ravel()
+    values = graph.constant(name)
+    if values is None or values.ndim < 2:
+        return None
+    order = _order(node, index, values.ndim)
+    worst = int(zero_points[np.abs(zero_points.astype(np.int64)).argmax()])
+    return OnnxWeight(name, values, order[0], scales, worst, order, node)
+
+
+def _order(node: Any, index: int, rank: int) -> tuple[int, ...]:
+    """Axes of a weight, output channels first: of a convolution (out, ..., in), as Keras has them."""
+    spatial = tuple(range(2, rank))
+    if node.op_type == "Conv":
+        return 0, *spatial, 1
+    if node.op_type == "ConvTranspose":
+        return 1, *spatial, 0
+    if node.op_type in RECURRENT:
+        channel = 1
+    elif node.op_type == "Gemm":
+        channel = 0 if attribute(node, "transB", 0) else 1
+    else:
+        channel = rank - 1 if index == 1 else rank - 2
+    return channel, *(axis for axis in range(rank) if axis != channel)
+
+
+def _is_simulated(graph: OnnxGraph, name: str) -> bool:
+    if name in graph.input_names or name in graph.output_names:
+        return False
+    users = graph.consumers.get(name, [])
+    return graph.producer(name, DEQUANTIZE) is not None or {one.op_type for one in users} == {QUANTIZE}

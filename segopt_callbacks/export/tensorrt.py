@@ -1,0 +1,137 @@
+"""ONNX files in int8 for NVIDIA TensorRT: symmetric, with explicit QuantizeLinear and DequantizeLinear.
+
+TensorRT builds an engine from the file on the GPU that will run it, as a strongly typed network: what is between the
+two is computed in int8, everything else in float32.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+from pathlib import Path
+from typing import Any
+
+from segopt_callbacks.export import onnx, onnx_file, onnx_int8, tensorrt_engine
+from segopt_callbacks.export.errors import FormatError
+from segopt_callbacks.export.source import Source
+from segopt_callbacks.export.target import Runner, Target
+from segopt_callbacks.export.tensorrt_rules import check_for_tensorrt
+
+FILE_NAME = "tensorrt.onnx"
+COMMAND = f"trtexec --onnx={FILE_NAME} --stronglyTyped --saveEngine=tensorrt.engine"
+FEWEST_CHANNELS = 8  # of the input of a convolution in int8
+
+
+def write(source: Source, path: Path) -> None:
+    """Writes the file: the inputs of convolutions and matrix products in int8, biases and all else float32.
+
+    By the placement that NVIDIA recommends, outputs of weighted operations are not quantized, so that activations and
+    additions fuse with them, and weights have a scale for each output channel. Those of transposed convolutions have
+    one for all: TensorRT's kernels take scales of theirs to belong to input channels.
+
+    Args:
+        source: the function, and representative inputs.
+        path: the file to write.
+
+    Raises:
+        FormatError: if a converter refuses the model, nothing in it can be int8, or TensorRT would refuse the file.
+    """
+    from onnxruntime.quantization import QuantType
+
+    graph = onnx_file.open_graph(onnx_int8.prepared_source(source))
+    excluded = [node for node in graph.nodes if node.op_type in onnx_file.WEIGHTED and not _suits(graph, node)]
+    onnx_int8.quantize(
+        source,
+        path,
+        activations=QuantType.QInt8,
+        operators=list(onnx_file.WEIGHTED),
+        excluded=[node.name for node in excluded],
+        ActivationSymmetric=True,
+        QuantizeBias=False,
+        DedicatedQDQPair=True,
+        OpTypesToExcludeOutputQuantization=list(onnx_file.WEIGHTED),
+        QDQOpTypePerChannelSupportToAxis={"MatMul": -1},
+        TensorQuantOverrides={
+            node.input[1]: [{"symmetric": True}]
+            for node in graph.nodes
+            if node.op_type == "ConvTranspose" and node.input[1] in graph.constants
+        },
+    )
+    _require_quantized(onnx_file.open_graph(path), {node.name for node in excluded})
+    broken = check_for_tensorrt(path)
+    if broken:
+        raise FormatError(f"TensorRT would refuse the file: {'; '.join(broken)}")
+
+
+def notes(path: Path) -> dict[str, Any]:
+    """What the report tells beside the file: what stays float32, and how to make the engine."""
+    if tensorrt_engine.engine_path(path).exists():
+        engine = {"engine": "built, run and compared"}
+    else:
+        engine = {"engine": "not built", "why": _missing_package() or "there is no NVIDIA GPU"}
+    return {**engine, "command": COMMAND, "float32_operations": onnx_file.float_operations(path)}
+
+
+def load(path: Path, source: Source, threads: int | None) -> Runner:
+    """Opens the file in ONNX Runtime; where TensorRT and a GPU are, also builds the engine, whose answers count.
+
+    Args:
+        path: the file.
+        source: what it was made from.
+        threads: of ONNX Runtime.
+
+    Raises:
+        FormatError: if ONNX Runtime or TensorRT refuses the file.
+    """
+    run = onnx.load(path, source, threads)
+    if _missing_package() or not tensorrt_engine.has_gpu():
+        return run
+    return tensorrt_engine.compared(path, source, run)
+
+
+def _missing_package() -> str | None:
+    for module, package in tensorrt_engine.REQUIRES.items():
+        if importlib.util.find_spec(module) is None:
+            return f"the package `{package}` is not installed"
+    return None
+
+
+def _suits(graph: onnx_file.OnnxGraph, node: Any) -> bool:
+    """Whether TensorRT has an int8 kernel for an operation.
+
+    Attention (products of activations) is faster in higher precision unless it fuses as a whole; products of matrices
+    are therefore quantized where one of them is constant.
+    """
+    if not any(name in graph.constants for name in node.input[:2]):
+        return False
+    groups = onnx_file.attribute(node, "group", 1)
+    weight = graph.constants.get(node.input[1])
+    if node.op_type == "Conv":
+        # TensorRT 10.16 finds no kernel for a first convolution of 3 channels in int8 with a ReLU and a pool behind it.
+        return groups > 1 or weight.dims[1] >= FEWEST_CHANNELS
+    return groups == 1  # https://github.com/NVIDIA/TensorRT/issues/1934: grouped transposed ones were refused
+
+
+def _require_quantized(graph: onnx_file.OnnxGraph, excluded: set[str]) -> None:
+    floats = [node for node in onnx_file.float_nodes(graph) if node.op_type in onnx_file.WEIGHTED]
+    left = [onnx_file.label(node) for node in floats if node.name not in excluded]
+    if left:
+        raise FormatError(f"the quantizer has left operations in float32: {', '.join(left)}")
+    if not any(node.op_type == onnx_file.QUANTIZE for node in graph.nodes):
+        raise FormatError(
+            "nothing in the model has an int8 kernel in TensorRT (convolutions take "
+            f"{FEWEST_CHANNELS} channels or more); export 'onnx' instead"
+        )
+
+
+TARGET = Target(
+    FILE_NAME,
+    write,
+    load,
+    onnx_file.read_weights,
+    onnx_file.read_activations,
+    bytes_per_weight=1,
+    is_integer=True,
+    notes=notes,
+    requires=onnx.REQUIRES,
+    extra="tensorrt",
+)
