@@ -1,5 +1,6 @@
 """The file for TensorRT: its rules, each broken once; its answers in ONNX Runtime; what the report tells."""
 
+import re
 import sys
 import types
 
@@ -198,8 +199,6 @@ def cast_to_bytes(model):
     ids=lambda one: getattr(one, "__name__", ""),
 )
 def test_each_broken_rule_is_named(exported, tmp_path, break_it, message):
-    import re
-
     model = onnx.load(str(exported[0]))
     break_it(model)
     onnx.save(model, str(tmp_path / "broken.onnx"))
@@ -255,11 +254,8 @@ def test_a_model_that_has_nothing_to_quantize_says_so(tmp_path):
 def double(monkeypatch):
     bindings = types.ModuleType("cuda.bindings")
     bindings.runtime = tensorrt_double.CUDA
-    for name, module in (
-        ("tensorrt", tensorrt_double),
-        ("cuda", types.ModuleType("cuda")),
-        ("cuda.bindings", bindings),
-    ):
+    modules = {"tensorrt": tensorrt_double, "cuda": types.ModuleType("cuda"), "cuda.bindings": bindings}
+    for name, module in modules.items():
         monkeypatch.setitem(sys.modules, name, module)
     monkeypatch.setattr(tensorrt, "_missing_package", lambda: None)
 

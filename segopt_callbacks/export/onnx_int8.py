@@ -96,6 +96,9 @@ def prepared_source(source: Source) -> Path:
     model = onnx_package.load(str(unfinished))
     for number, node in enumerate(model.graph.node):
         node.name = node.name or f"{node.op_type}_{number}"  # the quantizer tells nodes apart by their names
+    used = {node.domain for node in model.graph.node}
+    for one in [one for one in model.opset_import if one.domain not in used]:
+        model.opset_import.remove(one)  # ONNX Runtime lists all that it knows
     onnx_file.merge_rounded_weights(model)
     onnx.save(model, path)
     return path
