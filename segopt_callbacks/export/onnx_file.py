@@ -69,10 +69,17 @@ class OnnxWeight(StoredWeight):
     Attributes:
         order: its axes, output channels first, the others in the order in which Keras has them.
         node: of the operation.
+        index: which of its inputs it is.
     """
 
     order: tuple[int, ...]
     node: Any
+    index: int
+
+    @property
+    def has_scale_per_channel(self) -> bool:
+        """Whether kernels take a scale for each output channel; a left factor of a matrix product has one for all."""
+        return self.index == 1
 
     @property
     def channels(self) -> np.ndarray:
@@ -253,7 +260,7 @@ def _weight(graph: OnnxGraph, node: Any, index: int) -> OnnxWeight | None:
         return None
     order = _order(node, index, values.ndim)
     worst = int(zero_points[np.abs(zero_points.astype(np.int64)).argmax()])
-    return OnnxWeight(name, values, order[0], scales, worst, order, node)
+    return OnnxWeight(name, values, order[0], scales, worst, order, node, index)
 
 
 def _order(node: Any, index: int, rank: int) -> tuple[int, ...]:

@@ -28,8 +28,7 @@ def write(source: Source, path: Path) -> None:
     """
     from onnxruntime.quantization import QuantType
 
-    # MatMul multiplies by (..., in, out): output channels are last, where the quantizer takes axis 1 for granted.
-    quantize(source, path, activations=QuantType.QUInt8, QDQOpTypePerChannelSupportToAxis={"MatMul": -1})
+    quantize(source, path, activations=QuantType.QUInt8)
 
 
 def quantize(
@@ -39,6 +38,7 @@ def quantize(
     activations: Any,
     operators: list[str] | None = None,
     excluded: list[str] | None = None,
+    one_scale: tuple[str, ...] = (),
     **options: Any,
 ) -> None:
     """Writes a file in which QuantizeLinear and DequantizeLinear stand around what is computed in integers.
@@ -49,6 +49,7 @@ def quantize(
         activations: `onnxruntime.quantization.QuantType` of activations; weights are int8.
         operators: those to quantize, such as `"Conv"`; by default all that the quantizer knows.
         excluded: names of nodes that stay float32.
+        one_scale: operators whose weights have one scale instead of one for each output channel.
         options: the quantizer's `extra_options`.
 
     Raises:
@@ -57,6 +58,13 @@ def quantize(
     from onnxruntime.quantization import CalibrationMethod, QuantFormat, QuantType, quantize_static
 
     prepared = prepared_source(source)
+    graph = onnx_file.open_graph(prepared)
+    initializers = {one.name for one in graph.model.graph.initializer}
+    single = [
+        weight.name
+        for weight in onnx_file.stored_weights(graph)
+        if weight.name in initializers and (weight.node.op_type in one_scale or not weight.has_scale_per_channel)
+    ]
     try:
         quantize_static(
             str(prepared),
@@ -69,7 +77,13 @@ def quantize(
             weight_type=QuantType.QInt8,
             nodes_to_exclude=excluded,
             calibrate_method=CalibrationMethod.MinMax,
-            extra_options={"WeightSymmetric": True, **options},
+            extra_options={
+                "WeightSymmetric": True,
+                # MatMul multiplies by (..., in, out): output channels are last, where the quantizer takes axis 1.
+                "QDQOpTypePerChannelSupportToAxis": {"MatMul": -1},
+                "TensorQuantOverrides": {name: [{"symmetric": True}] for name in single},
+                **options,
+            },
         )
     except Exception as error:  # it raises what its checks, ONNX and ONNX Runtime raise
         raise FormatError(f"ONNX Runtime cannot quantize the model: {first_line(error)}") from error

@@ -38,25 +38,30 @@ def write(source: Source, path: Path) -> None:
     from onnxruntime.quantization import QuantType
 
     graph = onnx_file.open_graph(onnx_int8.prepared_source(source))
-    excluded = [node for node in graph.nodes if node.op_type in onnx_file.WEIGHTED and not _suits(graph, node)]
+    weighted = [node for node in graph.model.graph.node if node.op_type in onnx_file.WEIGHTED]
+    excluded = [node.name for node in weighted if not _suits(graph, node)]
+    if len(excluded) == len(weighted):
+        raise FormatError(
+            "nothing in the model has an int8 kernel in TensorRT (convolutions take "
+            f"{FEWEST_CHANNELS} channels or more); export 'onnx' instead"
+        )
     onnx_int8.quantize(
         source,
         path,
         activations=QuantType.QInt8,
         operators=list(onnx_file.WEIGHTED),
-        excluded=[node.name for node in excluded],
+        excluded=excluded,
+        one_scale=("ConvTranspose",),
         ActivationSymmetric=True,
         QuantizeBias=False,
         DedicatedQDQPair=True,
         OpTypesToExcludeOutputQuantization=list(onnx_file.WEIGHTED),
-        QDQOpTypePerChannelSupportToAxis={"MatMul": -1},
-        TensorQuantOverrides={
-            node.input[1]: [{"symmetric": True}]
-            for node in graph.nodes
-            if node.op_type == "ConvTranspose" and node.input[1] in graph.constants
-        },
     )
-    _require_quantized(onnx_file.open_graph(path), {node.name for node in excluded})
+    chosen = {node.name for node in weighted} - set(excluded)
+    written = onnx_file.open_graph(path)
+    left = [onnx_file.label(node) for node in onnx_file.float_nodes(written) if node.name in chosen]
+    if left:
+        raise FormatError(f"the quantizer has left operations in float32: {', '.join(left)}")
     broken = check_for_tensorrt(path)
     if broken:
         raise FormatError(f"TensorRT would refuse the file: {'; '.join(broken)}")
@@ -96,31 +101,19 @@ def _missing_package() -> str | None:
 
 
 def _suits(graph: onnx_file.OnnxGraph, node: Any) -> bool:
-    """Whether TensorRT has an int8 kernel for an operation.
+    """Whether an operation is to be int8.
 
-    Attention (products of activations) is faster in higher precision unless it fuses as a whole; products of matrices
-    are therefore quantized where one of them is constant.
+    NVIDIA's own quantizer (Model Optimizer) leaves products of activations, that is attention, in higher precision
+    where they do not fuse as a whole; here they always stay float32.
     """
     if not any(name in graph.constants for name in node.input[:2]):
         return False
     groups = onnx_file.attribute(node, "group", 1)
     weight = graph.constants.get(node.input[1])
     if node.op_type == "Conv":
-        # TensorRT 10.16 finds no kernel for a first convolution of 3 channels in int8 with a ReLU and a pool behind it.
+        # TensorRT 10.16 was seen to find no int8 kernel for a first convolution of 3 channels, ReLU and pooling.
         return groups > 1 or weight.dims[1] >= FEWEST_CHANNELS
-    return groups == 1  # https://github.com/NVIDIA/TensorRT/issues/1934: grouped transposed ones were refused
-
-
-def _require_quantized(graph: onnx_file.OnnxGraph, excluded: set[str]) -> None:
-    floats = [node for node in onnx_file.float_nodes(graph) if node.op_type in onnx_file.WEIGHTED]
-    left = [onnx_file.label(node) for node in floats if node.name not in excluded]
-    if left:
-        raise FormatError(f"the quantizer has left operations in float32: {', '.join(left)}")
-    if not any(node.op_type == onnx_file.QUANTIZE for node in graph.nodes):
-        raise FormatError(
-            "nothing in the model has an int8 kernel in TensorRT (convolutions take "
-            f"{FEWEST_CHANNELS} channels or more); export 'onnx' instead"
-        )
+    return groups == 1  # https://github.com/NVIDIA/TensorRT/issues/1934: refused before TensorRT 10.9
 
 
 TARGET = Target(

@@ -128,14 +128,14 @@ def scales(graph: OnnxGraph) -> Iterator[str]:
     for weight in stored_weights(graph):
         if weight.values.dtype != np.int8 or weight.node.op_type not in WEIGHTED:
             continue
-        transposed = weight.node.op_type == "ConvTranspose"
-        expected = 1 if transposed else weight.values.shape[weight.channel_axis]
+        has_many = weight.has_scale_per_channel and weight.node.op_type != "ConvTranspose"
+        expected = weight.values.shape[weight.channel_axis] if has_many else 1
         axis = _axis(graph, weight)
-        if weight.scales.size != expected or (not transposed and axis != weight.channel_axis):
+        if weight.scales.size != expected or (has_many and axis != weight.channel_axis):
             yield (
                 f"{label(weight.node)} has {weight.scales.size} scales along axis {axis} for a weight of shape "
                 f"{weight.values.shape}, and must have {expected}"
-                + ("" if transposed else f" along axis {weight.channel_axis}")
+                + (f" along axis {weight.channel_axis}" if has_many else "")
             )
 
 
