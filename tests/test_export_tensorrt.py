@@ -222,7 +222,7 @@ def residual():
     inner = keras.layers.DepthwiseConv2D(3, padding="same")(hidden)
     inner = keras.layers.Conv2D(16, 3, padding="same", groups=2)(inner)
     hidden = keras.layers.ReLU()(keras.layers.Add()([hidden, inner]))
-    small = keras.layers.AveragePooling2D()(hidden)
+    small = keras.layers.AveragePooling2D(2)(hidden)
     hidden = keras.layers.Concatenate()([hidden, keras.layers.UpSampling2D(interpolation="bilinear")(small)])
     pooled = keras.layers.GlobalAveragePooling2D()(hidden)
     return keras.Model(inputs, [keras.layers.Conv2D(3, 1)(hidden), keras.layers.Dense(4)(pooled)])

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import shutil
+import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -11,12 +13,13 @@ import numpy as np
 
 from segopt_callbacks.export import onnx_file
 from segopt_callbacks.export.errors import FormatError, first_line
-from segopt_callbacks.export.source import Port, Source
+from segopt_callbacks.export.source import ONE, Port, Source
 from segopt_callbacks.export.target import FLOAT_TOLERANCE, Runner, Target
 
 OPSET = 18  # the newest that tf2onnx writes; TensorRT 10 and 11, OpenVINO and ONNX Runtime read it
 REQUIRES = ("tf2onnx", "onnx", "onnxruntime")
 EXTRA = "onnx"
+XLA = "_XlaMustCompile"  # TensorFlow's mark on functions that are never inlined
 
 
 def write(source: Source, path: Path) -> None:
@@ -39,6 +42,7 @@ def onnx_source(source: Source) -> Path:
     path = source.folder / "float32.onnx"
     if not path.exists():
         model = _converted(source)
+        onnx_file.shorten_names(model)
         onnx_file.merge_rounded_weights(model)
         _check(model, source)
         save(model, path)
@@ -92,7 +96,7 @@ def _converted(source: Source) -> Any:
     import tensorflow as tf
     import tf2onnx
 
-    function, _module = source.function()  # the module keeps the variables alive
+    function, _module = _open_function(source)  # the module keeps the variables alive
     specs = [tf.TensorSpec(port.shape, port.dtype, name=port.name) for port in source.inputs]
 
     def serve(*values: tf.Tensor) -> dict[str, tf.Tensor]:
@@ -104,6 +108,26 @@ def _converted(source: Source) -> Any:
     except Exception as error:  # whatever it is, the converter has refused
         raise FormatError(f"tf2onnx refuses the model: {first_line(error)}") from error
     return model
+
+
+def _open_function(source: Source) -> tuple[Any, Any]:
+    """`source.function()`, with what Keras hands to XLA (grouped convolutions, on a CPU) open to tf2onnx."""
+    import tensorflow as tf
+    from tensorflow.core.protobuf.saved_model_pb2 import SavedModel
+
+    saved = SavedModel.FromString((source.folder / ONE / "saved_model.pb").read_bytes())
+    functions = saved.meta_graphs[0].graph_def.library.function
+    marked = [one for function in functions for one in (function, *function.node_def) if XLA in one.attr]
+    if not marked:
+        return source.function()
+    for one in marked:
+        del one.attr[XLA]
+    with tempfile.TemporaryDirectory(dir=source.folder) as folder:
+        shutil.copytree(source.folder / ONE, folder, dirs_exist_ok=True, copy_function=os.link)
+        (Path(folder) / "saved_model.pb").unlink()
+        (Path(folder) / "saved_model.pb").write_bytes(saved.SerializeToString())
+        module = tf.saved_model.load(folder)
+    return module.signatures["serving_default"], module
 
 
 def _check(model: Any, source: Source) -> None:

@@ -230,6 +230,28 @@ def merge_rounded_weights(model: Any) -> None:
                 graph.constants[weight.name].CopyFrom(numpy_helper.from_array(merged, weight.name))
 
 
+def shorten_names(model: Any) -> None:
+    """Takes what TensorFlow's calls have put before every name away; in a small file they are most of its bytes.
+
+    Args:
+        model: the `onnx.ModelProto`, changed in place; left as it is where names would become alike.
+    """
+    graphs = list(_graphs(model.graph))
+    nodes = [node for graph in graphs for node in graph.node]
+    named = [one for graph in graphs for one in [*graph.initializer, *graph.value_info, *graph.input, *graph.output]]
+    names = {one.name for one in named}.union(*(one.output for one in nodes))
+    if len(set(map(_short, names))) < len(names):
+        return
+    for node in nodes:
+        node.input[:], node.output[:] = map(_short, list(node.input)), map(_short, list(node.output))
+    for one in [*nodes, *named]:
+        one.name = _short(one.name)
+
+
+def _short(name: str) -> str:
+    return name.replace("StatefulPartitionedCall/", "")
+
+
 def _graphs(graph: Any) -> Iterator[Any]:
     yield graph
     for node in graph.node:

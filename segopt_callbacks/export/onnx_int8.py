@@ -101,10 +101,11 @@ def prepared_source(source: Source) -> Path:
     import onnx as onnx_package
     from onnxruntime.quantization import quant_pre_process
 
+    plain = onnx.onnx_source(source)
     unfinished = source.folder / "preparing.onnx"
     try:
         # ONNX' own inference of shapes suffices where every size is known; the symbolic one takes SymPy.
-        quant_pre_process(str(onnx.onnx_source(source)), str(unfinished), skip_symbolic_shape=True)
+        quant_pre_process(str(plain), str(unfinished), skip_symbolic_shape=True)
     except Exception as error:
         raise FormatError(f"ONNX Runtime cannot prepare the model: {first_line(error)}") from error
     model = onnx_package.load(str(unfinished))
