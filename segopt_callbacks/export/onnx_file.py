@@ -108,7 +108,8 @@ def open_graph(path: Path) -> OnnxGraph:
 
 def graph_of(model: Any) -> OnnxGraph:
     """The same of an `onnx.ModelProto`."""
-    nodes, constants = [], {}
+    nodes: list[Any] = []
+    constants: dict[str, Any] = {}
     for graph in _graphs(model.graph):
         constants |= {one.name: one for one in graph.initializer}
         for node in graph.node:

@@ -106,10 +106,10 @@ def _suits(graph: onnx_file.OnnxGraph, node: Any) -> bool:
     NVIDIA's own quantizer (Model Optimizer) leaves products of activations, that is attention, in higher precision
     where they do not fuse as a whole; here they always stay float32.
     """
-    if not any(name in graph.constants for name in node.input[:2]):
+    weight = graph.constants.get(node.input[1], graph.constants.get(node.input[0]))
+    if weight is None:
         return False
     groups = onnx_file.attribute(node, "group", 1)
-    weight = graph.constants.get(node.input[1])
     if node.op_type == "Conv":
         # TensorRT 10.16 was seen to find no int8 kernel for a first convolution of 3 channels, ReLU and pooling.
         return groups > 1 or weight.dims[1] >= FEWEST_CHANNELS

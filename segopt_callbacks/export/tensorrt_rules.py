@@ -123,8 +123,9 @@ def scales(graph: OnnxGraph) -> Iterator[str]:
     """
     for node in _quantizing(graph):
         scale = graph.constant(node.input[1])
-        if node.input[0] not in graph.constants and node.op_type == QUANTIZE and np.size(scale) != 1:
-            yield f"{label(node)} has {np.size(scale)} scales for an activation"
+        is_activation = node.op_type == QUANTIZE and node.input[0] not in graph.constants
+        if is_activation and scale is not None and scale.size != 1:
+            yield f"{label(node)} has {scale.size} scales for an activation"
     for weight in stored_weights(graph):
         if weight.values.dtype != np.int8 or weight.node.op_type not in WEIGHTED:
             continue
