@@ -5,7 +5,7 @@ import pathlib
 import signal
 import time
 
-from segopt_callbacks.export import litert, onnx_file, onnx_int8
+from segopt_callbacks.export import litert, onnx_graph, onnx_int8
 from segopt_callbacks.export.formats import TARGETS
 
 CHANGES = {
@@ -50,7 +50,7 @@ def write_with_a_float_convolution(source, path):
     """The quantizer is told to leave the last convolution alone."""
     from onnxruntime.quantization import QuantType
 
-    graph = onnx_file.open_graph(onnx_int8.prepared_source(source))
+    graph = onnx_graph.open_graph(onnx_int8.prepared_source(source))
     last = [node.name for node in graph.nodes if node.op_type == "Conv"][-1]
     onnx_int8.quantize(source, path, activations=QuantType.QUInt8, excluded=[last])
 

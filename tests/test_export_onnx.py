@@ -13,7 +13,7 @@ from onnx.reference import ReferenceEvaluator
 
 from segopt_callbacks import cluster_model, compat, export_model
 from segopt_callbacks.compat import keras
-from segopt_callbacks.export import ExportError, onnx_file
+from segopt_callbacks.export import ExportError, onnx_file, onnx_graph
 from segopt_callbacks.export.errors import FormatError
 from segopt_callbacks.export.formats import TARGETS
 from tests import export_targets
@@ -219,7 +219,7 @@ def test_output_channels_are_found_whatever_the_layout(operator, shape, axis, at
     index = np.moveaxis(np.zeros(shape), axis, -1) + np.arange(8)
     weight = np.moveaxis(index, -1, axis).astype("float32")
     node = helper.make_node(operator, ["x", "w"], ["y"], **attributes)
-    (stored,) = onnx_file.stored_weights(onnx_file.graph_of(graph_with(node, weight)))
+    (stored,) = onnx_file.stored_weights(onnx_graph.graph_of(graph_with(node, weight)))
     assert stored.channel_axis == axis
     np.testing.assert_array_equal(stored.channels, np.tile(np.arange(8.0)[:, None], (1, weight.size // 8)))
 
@@ -243,9 +243,9 @@ def test_weights_inside_of_inner_graphs_are_read_too():
     ]
     result = helper.make_tensor_value_info("out", TensorProto.FLOAT, [None, 8])
     model = helper.make_model(helper.make_graph([node], "outer", inputs, [result]))
-    graph = onnx_file.graph_of(model)
+    graph = onnx_graph.graph_of(model)
     assert [one.name for one in onnx_file.stored_weights(graph)] == ["w"]
-    assert [onnx_file.label(one) for one in onnx_file.float_nodes(graph)] == ["MatMul (y)"]
+    assert [onnx_graph.label(one) for one in onnx_file.float_nodes(graph)] == ["MatMul (y)"]
 
 
 @pytest.mark.either_keras
@@ -254,6 +254,6 @@ def test_what_is_no_onnx_file_is_said_to_be_none(tmp_path, content):
     path = tmp_path / "file.onnx"
     path.write_bytes(content)
     with pytest.raises(FormatError, match="no ONNX model"):
-        onnx_file.open_graph(path)
+        onnx_graph.open_graph(path)
     with pytest.raises(FormatError, match="no ONNX model"):
-        onnx_file.open_graph(tmp_path / "missing.onnx")
+        onnx_graph.open_graph(tmp_path / "missing.onnx")

@@ -1,5 +1,6 @@
 """The file for TensorRT: its rules, each broken once; its answers in ONNX Runtime; what the report tells."""
 
+import os
 import re
 import sys
 import types
@@ -7,12 +8,14 @@ import types
 import numpy as np
 import onnx
 import pytest
+import tensorflow as tf
 from onnx import TensorProto, helper, numpy_helper
 
 from segopt_callbacks import compat, export_model
 from segopt_callbacks.compat import keras
 from segopt_callbacks.export import ExportError, tensorrt, tensorrt_engine
 from segopt_callbacks.export.errors import FormatError
+from segopt_callbacks.export.processes import VISIBLE_GPUS, Process
 from segopt_callbacks.export.source import Port, Source
 from segopt_callbacks.export.tensorrt_rules import OPSETS, check_for_tensorrt
 from tests import tensorrt_double
@@ -193,7 +196,10 @@ def cast_to_bytes(model):
         (another_domain, r"^Concat \(.*\) is of the domain 'com.microsoft', not of ONNX$"),
         (an_unsupported_operator, r"^Unique \(once\) is not supported$"),
         (cubic_resizing, r"^Resize \(large\) resizes by cubic, half_pixel, which is not supported$"),
-        (raw_bytes_transposed, r"^the uint8 input 'input' is read by Transpose \(turned\), not by Cast$"),
+        (
+            raw_bytes_transposed,
+            r"^the uint8 input 'input' is read by Transpose \(turned\); cast it first$",
+        ),
         (cast_to_bytes, r"^Cast \(bytes\) casts to uint8 inside the network$"),
     ],
     ids=lambda one: getattr(one, "__name__", ""),
@@ -239,6 +245,20 @@ def test_residuals_upsampling_and_grouped_convolutions_break_no_rule(tmp_path):
     assert {row["weight"] for row in entry["weights"]} == paths
 
 
+def test_raw_bytes_that_are_cut_before_they_are_cast_are_refused(tmp_path):
+    class Cropping(keras.Model):
+        def __init__(self):
+            super().__init__()
+            self.first, self.last = keras.layers.Conv2D(8, 3), keras.layers.Conv2D(8, 3)
+
+        def call(self, inputs):
+            return self.last(self.first(tf.cast(inputs[:, 2:-2], "float32")))
+
+    model = built(Cropping)
+    with pytest.raises(ExportError, match=r"tensorrt: TensorRT would refuse the file: the uint8 input .* by Slice"):
+        export_model(model, tmp_path, ["tensorrt"], evaluation_data=(IMAGES, IMAGES), verbose=0)
+
+
 def test_a_model_that_has_nothing_to_quantize_says_so(tmp_path):
     def layers():
         return keras.Sequential([keras.layers.Conv2D(3, 3)])
@@ -274,6 +294,23 @@ def test_where_tensorrt_is_its_engine_answers(double, copied):
     (answer,) = tensorrt.load(path, source, None)([IMAGES])
     np.testing.assert_allclose(answer, run(path, IMAGES)[0], atol=1e-6)
     assert tensorrt.notes(path)["engine"] == "built, run and compared"
+
+
+@pytest.mark.either_keras
+@pytest.mark.parametrize("visible", ["", "1"])
+def test_the_engine_gets_the_gpus_that_the_user_has_left_visible(double, monkeypatch, visible):
+    monkeypatch.setenv(VISIBLE_GPUS, visible)
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "-1")  # as in every process of an export
+    assert tensorrt_engine.has_gpu()
+    assert os.environ.get("CUDA_VISIBLE_DEVICES", "") == visible
+
+
+@pytest.mark.either_keras
+def test_processes_hand_the_visible_gpus_on(monkeypatch):
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "2,3")
+    with Process() as process:
+        assert process.call(os.getenv, VISIBLE_GPUS, doing="asking", time_limit=60) == "2,3"
+        assert process.call(os.getenv, "CUDA_VISIBLE_DEVICES", doing="asking", time_limit=60) == "-1"
 
 
 @pytest.mark.either_keras

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from segopt_callbacks.export import onnx_file
+from segopt_callbacks.export import onnx_file, onnx_graph
 from segopt_callbacks.export.errors import FormatError, first_line
 from segopt_callbacks.export.source import ONE, Port, Source
 from segopt_callbacks.export.target import FLOAT_TOLERANCE, Runner, Target
@@ -42,7 +42,7 @@ def onnx_source(source: Source) -> Path:
     path = source.folder / "float32.onnx"
     if not path.exists():
         model = _converted(source)
-        onnx_file.shorten_names(model)
+        onnx_graph.shorten_names(model)
         onnx_file.merge_rounded_weights(model)
         _check(model, source)
         save(model, path)
@@ -136,8 +136,8 @@ def _check(model: Any, source: Source) -> None:
 
     # tf2onnx leaves what it does not know as TensorFlow calls it, and says so in its log only.
     unknown = [
-        onnx_file.label(node)
-        for node in onnx_file.graph_of(model).nodes
+        onnx_graph.label(node)
+        for node in onnx_graph.graph_of(model).nodes
         if not node.domain and not onnx.defs.has(node.op_type, OPSET)
     ]
     if unknown:
@@ -150,7 +150,7 @@ def _check(model: Any, source: Source) -> None:
         ("inputs", source.inputs, model.graph.input),
         ("outputs", source.outputs, model.graph.output),
     ):
-        found = [onnx_file.described(info) for info in infos]
+        found = [onnx_graph.described(info) for info in infos]
         if not _agree(ports, found):
             raise FormatError(f"the {what} of the ONNX model are {found}, and those of the model {list(ports)}")
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from segopt_callbacks.export import onnx, onnx_file
+from segopt_callbacks.export import onnx, onnx_file, onnx_graph
 from segopt_callbacks.export.errors import FormatError, first_line
 from segopt_callbacks.export.source import Source
 from segopt_callbacks.export.target import Target
@@ -58,7 +58,7 @@ def quantize(
     from onnxruntime.quantization import CalibrationMethod, QuantFormat, QuantType, quantize_static
 
     prepared = prepared_source(source)
-    graph = onnx_file.open_graph(prepared)
+    graph = onnx_graph.open_graph(prepared)
     initializers = {one.name for one in graph.model.graph.initializer}
     single = [
         weight.name

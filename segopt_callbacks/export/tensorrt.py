@@ -10,7 +10,7 @@ import importlib.util
 from pathlib import Path
 from typing import Any
 
-from segopt_callbacks.export import onnx, onnx_file, onnx_int8, tensorrt_engine
+from segopt_callbacks.export import onnx, onnx_file, onnx_graph, onnx_int8, tensorrt_engine
 from segopt_callbacks.export.errors import FormatError
 from segopt_callbacks.export.source import Source
 from segopt_callbacks.export.target import Runner, Target
@@ -18,6 +18,7 @@ from segopt_callbacks.export.tensorrt_rules import check_for_tensorrt
 
 FILE_NAME = "tensorrt.onnx"
 COMMAND = f"trtexec --onnx={FILE_NAME} --stronglyTyped --saveEngine=tensorrt.engine"
+_MOST_TOLD = 3  # broken rules in a message
 FEWEST_CHANNELS = 8  # of the input of a convolution in int8
 
 
@@ -37,7 +38,7 @@ def write(source: Source, path: Path) -> None:
     """
     from onnxruntime.quantization import QuantType
 
-    graph = onnx_file.open_graph(onnx_int8.prepared_source(source))
+    graph = onnx_graph.open_graph(onnx_int8.prepared_source(source))
     weighted = [node for node in graph.model.graph.node if node.op_type in onnx_file.WEIGHTED]
     excluded = [node.name for node in weighted if not _suits(graph, node)]
     if len(excluded) == len(weighted):
@@ -58,13 +59,14 @@ def write(source: Source, path: Path) -> None:
         OpTypesToExcludeOutputQuantization=list(onnx_file.WEIGHTED),
     )
     chosen = {node.name for node in weighted} - set(excluded)
-    written = onnx_file.open_graph(path)
-    left = [onnx_file.label(node) for node in onnx_file.float_nodes(written) if node.name in chosen]
+    written = onnx_graph.open_graph(path)
+    left = [onnx_graph.label(node) for node in onnx_file.float_nodes(written) if node.name in chosen]
     if left:
         raise FormatError(f"the quantizer has left operations in float32: {', '.join(left)}")
     broken = check_for_tensorrt(path)
     if broken:
-        raise FormatError(f"TensorRT would refuse the file: {'; '.join(broken)}")
+        more = f"; and {len(broken) - _MOST_TOLD} more" if len(broken) > _MOST_TOLD else ""
+        raise FormatError(f"TensorRT would refuse the file: {'; '.join(broken[:_MOST_TOLD])}{more}")
 
 
 def notes(path: Path) -> dict[str, Any]:
@@ -100,7 +102,7 @@ def _missing_package() -> str | None:
     return None
 
 
-def _suits(graph: onnx_file.OnnxGraph, node: Any) -> bool:
+def _suits(graph: onnx_graph.OnnxGraph, node: Any) -> bool:
     """Whether an operation is to be int8.
 
     NVIDIA's own quantizer (Model Optimizer) leaves products of activations, that is attention, in higher precision
@@ -109,7 +111,7 @@ def _suits(graph: onnx_file.OnnxGraph, node: Any) -> bool:
     weight = graph.constants.get(node.input[1], graph.constants.get(node.input[0]))
     if weight is None:
         return False
-    groups = onnx_file.attribute(node, "group", 1)
+    groups = onnx_graph.attribute(node, "group", 1)
     if node.op_type == "Conv":
         # TensorRT 10.16 was seen to find no int8 kernel for a first convolution of 3 channels, ReLU and pooling.
         return groups > 1 or weight.dims[1] >= FEWEST_CHANNELS

@@ -14,17 +14,8 @@ from typing import Any
 
 import numpy as np
 
-from segopt_callbacks.export.onnx_file import (
-    DEQUANTIZE,
-    QUANTIZE,
-    WEIGHTED,
-    OnnxGraph,
-    attribute,
-    described,
-    label,
-    open_graph,
-    stored_weights,
-)
+from segopt_callbacks.export.onnx_file import DEQUANTIZE, QUANTIZE, WEIGHTED, stored_weights
+from segopt_callbacks.export.onnx_graph import OnnxGraph, attribute, described, label, open_graph
 
 OPSETS = range(13, 25)  # [3]: 9 to 24 (25 since TensorRT 11.5); scales for each channel came with opset 13
 # [4]: those marked as not supported.
@@ -110,7 +101,7 @@ def raw_bytes(graph: OnnxGraph) -> Iterator[str]:
         if described(info)["dtype"] == "uint8":
             others = [one for one in graph.consumers.get(info.name, []) if one.op_type != "Cast"]
             if others:
-                yield f"the uint8 input {info.name!r} is read by {', '.join(map(label, others))}, not by Cast"
+                yield f"the uint8 input {info.name!r} is read by {', '.join(map(label, others))}; cast it first"
     for node in graph.nodes:
         if node.op_type == "Cast" and attribute(node, "to", 0) == 2 and node.output[0] not in graph.output_names:
             yield f"{label(node)} casts to uint8 inside the network"
