@@ -156,6 +156,32 @@ def test_an_input_that_the_model_does_not_read_stays_an_input(tmp_path):
     assert report["formats"]["onnx"]["relative_difference"] < 1e-5
 
 
+def test_what_tf2onnx_alone_would_refuse(tmp_path):
+    """Grouped convolutions (Keras 3 hands them to XLA), GELU (TensorFlow's Erfc), and constants that a layer keeps."""
+
+    def layers():
+        first = keras.layers.Normalization(mean=[0.2, 0.4, 0.6], variance=[0.1, 0.2, 0.3])
+        grouped = keras.layers.Conv2D(6, 3, groups=3, activation=keras.activations.gelu)
+        return keras.Sequential([first, grouped, keras.layers.Conv2D(CLASSES, 1)])
+
+    model = built(layers, FLOATS)
+    report = export_model(model, tmp_path, ["onnx"], evaluation_data=(FLOATS, FLOATS), verbose=0)
+    (outputs,) = run(tmp_path / "onnx.onnx", FLOATS)
+    np.testing.assert_allclose(outputs, answers(model, FLOATS), atol=1e-5)
+    assert len(report["formats"]["onnx"]["weights"]) == 2
+
+
+def test_weights_of_embeddings_and_recurrent_layers_are_audited(tmp_path):
+    ids = np.random.default_rng(0).integers(0, 20, size=(6, 7)).astype("int32")
+    layers = [keras.layers.Embedding(20, 8), keras.layers.LSTM(8), keras.layers.Dense(3)]
+    model = built(lambda: keras.Sequential(layers), ids)
+    report = export_model(model, tmp_path, ["onnx"], evaluation_data=(ids, ids), verbose=0)
+    rows = report["formats"]["onnx"]["weights"]
+    assert len(rows) == 4
+    assert sum(row["elements"] for row in rows) == sum(np.size(one) for one in model.get_weights() if one.ndim > 1)
+    np.testing.assert_allclose(run(tmp_path / "onnx.onnx", ids)[0], answers(model, ids), atol=1e-5)
+
+
 # --- failures --------------------------------------------------------------------------------------------------------
 
 

@@ -104,10 +104,33 @@ def _converted(source: Source) -> Any:
 
     traced = tf.function(serve, input_signature=specs, autograph=False)
     try:
-        model, _ = tf2onnx.convert.from_function(traced, specs, opset=OPSET)
+        model, _ = tf2onnx.convert.from_function(traced, specs, opset=OPSET, custom_op_handlers={"Erfc": (_erfc, [])})
     except Exception as error:  # whatever it is, the converter has refused
         raise FormatError(f"tf2onnx refuses the model: {first_line(error)}") from error
+    _store_captured(model, traced.get_concrete_function(*specs))
     return model
+
+
+def _erfc(ctx: Any, node: Any, name: str, args: Any) -> None:
+    """How tf2onnx is to convert TensorFlow's `Erfc`, of which GELU is made and which ONNX lacks: `1 - erf(x)`."""
+    (output,) = node.output
+    shape, dtype = ctx.get_shape(output), ctx.get_dtype(output)
+    one = ctx.make_const(f"{name}_one", np.array(1, np.float32))
+    erf = ctx.make_node("Erf", node.input, shapes=[shape], dtypes=[dtype])
+    ctx.remove_node(name)
+    ctx.make_node("Sub", [one.output[0], erf.output[0]], outputs=[output], name=name, shapes=[shape], dtypes=[dtype])
+
+
+def _store_captured(model: Any, concrete: Any) -> None:
+    """Puts constants into the file that tf2onnx takes for inputs: arrays that layers such as Normalization keep."""
+    from onnx import numpy_helper
+
+    # The placeholders of what a function captures follow its arguments.
+    placeholders = concrete.inputs[len(concrete.inputs) - len(concrete.captured_inputs) :]
+    captured = {one.name: value for one, value in zip(placeholders, concrete.captured_inputs, strict=True)}
+    for info in [one for one in model.graph.input if one.name in captured]:
+        model.graph.input.remove(info)
+        model.graph.initializer.append(numpy_helper.from_array(captured[info.name].numpy(), info.name))
 
 
 def _open_function(source: Source) -> tuple[Any, Any]:

@@ -17,6 +17,7 @@ from segopt_callbacks.export.rounding import merge_rounded
 WEIGHTED = ("Conv", "ConvTranspose", "Gemm", "MatMul")
 RECURRENT = ("GRU", "LSTM", "RNN")  # ONNX Runtime's quantizer leaves them alone
 QUANTIZE, DEQUANTIZE = "QuantizeLinear", "DequantizeLinear"
+LEAST_ELEMENTS = 8  # of a constant that may be a weight; below are shapes and paddings
 _TRANSPARENT = ("Cast", "Identity")  # between a stored weight and the operation that multiplies by it
 
 
@@ -67,13 +68,16 @@ def read_weights(path: Path, weights: Mapping[str, np.ndarray]) -> list[dict[str
     Raises:
         FormatError: if the file is no ONNX model, or the zeros of a weight are not stored as zeros.
     """
-    stored = stored_weights(open_graph(path))
+    graph = open_graph(path)
+    stored = stored_weights(graph)
     shifted = [one.name for one in stored if one.zero_point]
     if shifted:
         raise FormatError(
             f"weights have a zero point that is not 0: {', '.join(shifted)}; pruned weights are not stored as zeros"
         )
-    return weight_rows(stored, weights)
+    others = _other_constants(graph, {one.name for one in stored})
+    rows = weight_rows([*stored, *others], weights)
+    return rows[: len(stored)] + [row for row in rows[len(stored) :] if row["weight"]]
 
 
 def read_activations(path: Path) -> list[dict[str, Any]]:
@@ -138,20 +142,34 @@ def _weight_inputs(node: Any) -> tuple[int, ...]:
 
 
 def _weight(graph: OnnxGraph, node: Any, index: int) -> OnnxWeight | None:
-    name, scales, zero_points = node.input[index], np.array([], np.float32), np.array([0])
+    name = node.input[index]
     while (way := graph.producer(name, DEQUANTIZE, QUANTIZE, *_TRANSPARENT)) is not None:
         name = way.input[0]
-        if way.op_type == DEQUANTIZE:
-            scale = graph.constant(way.input[1])
-            scales = scales if scale is None else scale.ravel()
-            if len(way.input) > 2 and (zero_point := graph.constant(way.input[2])) is not None:
-                zero_points = zero_point.ravel()
     values = graph.constant(name)
     if values is None or values.ndim < 2:
         return None
     order = _order(node, index, values.ndim)
-    worst = int(zero_points[np.abs(zero_points.astype(np.int64)).argmax()])
-    return OnnxWeight(name, values, order[0], scales, worst, order, node, index)
+    return OnnxWeight(name, values, order[0], *_quantization(graph, name), order, node, index)
+
+
+def _quantization(graph: OnnxGraph, name: str) -> tuple[np.ndarray, int]:
+    """The scales of a constant, and the zero point that is furthest from 0."""
+    users = [one for one in graph.consumers.get(name, []) if one.op_type in (QUANTIZE, DEQUANTIZE)]
+    scales = graph.constant(users[0].input[1]) if users else None
+    zero_points = graph.constant(users[0].input[2]) if users and len(users[0].input) > 2 else None
+    furthest = 0 if zero_points is None else max(zero_points.ravel().tolist(), key=abs)
+    return np.array([], np.float32) if scales is None else scales.ravel(), furthest
+
+
+def _other_constants(graph: OnnxGraph, known: set[str]) -> list[StoredWeight]:
+    """What else may be a weight: tables of embeddings, and what loops read, in Keras' own order of axes."""
+    others = []
+    for name in graph.constants:
+        values = graph.constant(name)
+        if name not in known and values is not None and values.ndim >= 2 and values.size >= LEAST_ELEMENTS:
+            scales, zero_point = _quantization(graph, name)
+            others.append(StoredWeight(name, values, values.ndim - 1, scales, zero_point))
+    return others
 
 
 def _order(node: Any, index: int, rank: int) -> tuple[int, ...]:
