@@ -76,6 +76,7 @@ def quantize(
             activation_type=activations,
             weight_type=QuantType.QInt8,
             nodes_to_exclude=excluded,
+            # Entropy found the same ranges on a trained U-Net and percentiles worse ones, in 3 to 8 times the time.
             calibrate_method=CalibrationMethod.MinMax,
             extra_options={
                 "WeightSymmetric": True,
