@@ -38,6 +38,10 @@ class Target:
         tolerance: largest difference from the model's answers, as a fraction of its largest answer; `None` for a format
             that rounds weights, whose differences are reported instead.
         is_integer: whether it needs representative data.
+        notes: `(path)`, what else the report should tell of a written file, ready for JSON; called where the report is
+            made, behind `load`.
+        requires: modules that must be installed, beside those that this library needs itself.
+        extra: the extra of this package that installs them.
     """
 
     file_name: str
@@ -51,3 +55,6 @@ class Target:
     bytes_per_weight: float = 4
     tolerance: float | None = None
     is_integer: bool = False
+    notes: Callable[[Path], dict[str, Any]] | None = None
+    requires: tuple[str, ...] = ()
+    extra: str | None = None
