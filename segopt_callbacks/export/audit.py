@@ -22,6 +22,7 @@ def weight_row(
     values: np.ndarray,
     *,
     channel_axis: int,
+    dtype: str | None = None,
     zero_point: Any = 0,
     scales: Any = (),
     weight: str | None = None,
@@ -32,6 +33,7 @@ def weight_row(
         name: the tensor's name in the file.
         values: as stored (integer codes where quantized), rank 2 or more.
         channel_axis: the axis of output channels.
+        dtype: what is stored, where that is not the dtype of `values`: NumPy has no `"int4"`.
         zero_point: the code that means 0.
         scales: of quantized values, one or one for each channel.
         weight: the path of the model's own weight, where known.
@@ -54,17 +56,17 @@ def weight_row(
         "name": name,
         "weight": weight,
         "shape": list(values.shape),
-        "dtype": values.dtype.name,
+        "dtype": dtype or values.dtype.name,
         "elements": int(values.size),
         "zeros": int((values == zero_point).sum()),
         "distinct": counts.size,
         "max_distinct_per_channel": int(per_channel.max()),
-        "entropy_bytes": entropy_bytes(counts, values.itemsize),
+        "entropy_bytes": entropy_bytes(counts, 0.5 if dtype == "int4" else values.itemsize),
         "scales": int(np.size(scales)),
     }
 
 
-def entropy_bytes(counts: np.ndarray, itemsize: int) -> int:
+def entropy_bytes(counts: np.ndarray, itemsize: float) -> int:
     """The bytes that an ideal entropy coder needs for a weight: `sum(-n log2(n / N)) / 8`, and each value once.
 
     (Shannon 1948.) Never more than the weight takes as it is.

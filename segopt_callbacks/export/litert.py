@@ -1,4 +1,4 @@
-"""LiteRT files (`.tflite`): float32, float16, dynamic-range int8 and full-integer int8."""
+"""LiteRT files (`.tflite`) by TensorFlow's converter: float32, float16, dynamic int8, full-integer int8 and 16x8."""
 
 from __future__ import annotations
 
@@ -10,8 +10,9 @@ from typing import Any
 
 import numpy as np
 
-from segopt_callbacks.export import flatbuffer
+from segopt_callbacks.export import encoding, flatbuffer
 from segopt_callbacks.export.errors import FormatError, first_line
+from segopt_callbacks.export.raw_inputs import take_raw_integers
 from segopt_callbacks.export.source import Source
 from segopt_callbacks.export.target import FLOAT_TOLERANCE, Runner, Target
 
@@ -23,21 +24,27 @@ class Settings:
     Attributes:
         optimize: whether weights are stored in fewer bits.
         types: dtypes of stored weights, empty for the converter's default (int8).
-        is_integer: whether activations are int8 too; inputs and outputs then are integers.
+        activations: the integers that activations are, inputs and outputs too; `None` for float.
         bytes_per_weight: what a weight takes in the file.
     """
 
     optimize: bool
     types: tuple[str, ...] = ()
-    is_integer: bool = False
+    activations: str | None = None
     bytes_per_weight: int = 1
+
+    @property
+    def is_integer(self) -> bool:
+        """Whether nothing may compute in float."""
+        return self.activations is not None
 
 
 SETTINGS = {
     "float32": Settings(optimize=False, bytes_per_weight=4),
     "float16": Settings(optimize=True, types=("float16",), bytes_per_weight=2),
     "dynamic_int8": Settings(optimize=True),
-    "int8": Settings(optimize=True, is_integer=True),
+    "int8": Settings(optimize=True, activations="int8"),
+    "int16x8": Settings(optimize=True, activations="int16"),
 }
 
 
@@ -59,14 +66,15 @@ def target(name: str) -> Target:
         tolerance=None if settings.optimize else FLOAT_TOLERANCE,
         bytes_per_weight=settings.bytes_per_weight,
         is_integer=settings.is_integer,
+        notes=encoding.read_notes,
     )
 
 
 def write(settings: Settings, source: Source, path: Path) -> None:
-    """Converts and writes the file.
+    """Converts and writes the file, sparse where that is smaller, see `encoding`.
 
-    A full-integer file takes uint8 or int8 where the model was fed them, raw values; else int8, by its scale and
-    zero point. Its float outputs are int8, by theirs.
+    A full-integer file takes uint8 or int8 where the model was fed them, raw values; else integers of the dtype of its
+    activations, by their scale and zero point. Its float outputs are such integers, by theirs.
 
     Args:
         settings: a row of `SETTINGS`.
@@ -76,6 +84,11 @@ def write(settings: Settings, source: Source, path: Path) -> None:
     Raises:
         FormatError: if the converter refuses.
     """
+    encoding.write_smallest(convert(settings, source), source, path, load)
+
+
+def convert(settings: Settings, source: Source) -> bytes:
+    """The content of the file, dense; arguments and errors are those of `write`."""
     import tensorflow as tf
 
     function, module = source.function()
@@ -83,13 +96,8 @@ def write(settings: Settings, source: Source, path: Path) -> None:
     if settings.optimize:
         converter.optimizations = [tf.lite.Optimize.DEFAULT]
     converter.target_spec.supported_types = [tf.as_dtype(name) for name in settings.types]
-    if settings.is_integer:
-        converter.representative_dataset = lambda: (
-            dict(zip(source.input_names, example, strict=True)) for example in source.examples()
-        )
-        converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS_INT8]
-        converter.inference_input_type = tf.int8  # of float inputs; integers stay what they are
-        converter.inference_output_type = tf.int8
+    if settings.activations is not None:
+        _ask_for_integers(converter, settings.activations, source)
     try:
         with warnings.catch_warnings():
             # The converter's own calibrator runs TensorFlow's interpreter; nothing of ours does.
@@ -97,10 +105,22 @@ def write(settings: Settings, source: Source, path: Path) -> None:
             content = converter.convert()
     except Exception as error:  # whatever it is, the converter has refused
         raise FormatError(f"the converter refuses the model: {first_line(error)}") from error
-    content = (
-        flatbuffer.take_raw_integers(content) if settings.is_integer else flatbuffer.merge_rounded_weights(content)
+    return take_raw_integers(content) if settings.is_integer else flatbuffer.merge_rounded_weights(content)
+
+
+def _ask_for_integers(converter: Any, activations: str, source: Source) -> None:
+    import tensorflow as tf
+
+    operators = {
+        "int8": tf.lite.OpsSet.TFLITE_BUILTINS_INT8,
+        "int16": tf.lite.OpsSet.EXPERIMENTAL_TFLITE_BUILTINS_ACTIVATIONS_INT16_WEIGHTS_INT8,
+    }
+    converter.representative_dataset = lambda: (
+        dict(zip(source.input_names, example, strict=True)) for example in source.examples()
     )
-    path.write_bytes(content)
+    converter.target_spec.supported_ops = [operators[activations]]
+    converter.inference_input_type = tf.as_dtype(activations)  # of float inputs; integers stay what they are
+    converter.inference_output_type = tf.as_dtype(activations)
 
 
 def load(path: Path, source: Source, threads: int | None) -> Runner:

@@ -38,6 +38,9 @@ class Target:
         tolerance: largest difference from the model's answers, as a fraction of its largest answer; `None` for a format
             that rounds weights, whose differences are reported instead.
         is_integer: whether it needs representative data.
+        notes: `(path)`, what else the report should tell of the file, ready for JSON; called after writing.
+        requires: modules that writing or running it imports, beside those that the package always has.
+        extra: the optional dependency that brings them.
     """
 
     file_name: str
@@ -51,3 +54,6 @@ class Target:
     bytes_per_weight: float = 4
     tolerance: float | None = None
     is_integer: bool = False
+    notes: Callable[[Path], dict[str, Any]] | None = None
+    requires: tuple[str, ...] = ()
+    extra: str | None = None
