@@ -43,35 +43,40 @@ def test_it_agrees_and_inputs_and_outputs_stay_what_they_are(exported, name):
 
 
 @pytest.mark.parametrize("name", FORMATS)
-def test_the_rows_are_what_the_interpreter_computes_with(exported, name):
-    """Behind each DEQUANTIZE stand the stored codes times the scale of their channel."""
+def test_the_rows_are_what_the_interpreter_reads(exported, name):
+    """It unpacks 4-bit weights by itself; behind each DEQUANTIZE stand the codes times the scale of their channel."""
     folder, report, inputs, _ = exported
     path = folder / f"{name}.tflite"
     at_work, model = tensors_at_work(path, inputs), schema.unpack(path.read_bytes())
-    rows = {row["name"]: row for row in report["formats"][name]["weights"]}
-    stored = {one.name: one for one in flatbuffer.stored_weights(path)}
-    assert len(rows) == len(stored) == len(report["model"]["weights"])
     graph = model.subgraphs[0]
-    behind = {
-        schema.tensor_name(graph.tensors[old]): new for new, old in flatbuffer.constant_origins(model, graph).items()
-    }
+    behind = {old: new for new, old in flatbuffer.constant_origins(model, graph).items()}
+    numbers = {schema.tensor_name(tensor): index for index, tensor in enumerate(graph.tensors)}
+    stored = {one.name: one for one in flatbuffer.stored_weights(path)}
+    rows = {row["name"]: row for row in report["formats"][name]["weights"]}
+    assert len(rows) == len(stored) == len(report["model"]["weights"])
+    dequantized = [(numbers[key], one) for key, one in stored.items() if one.dtype == "int8"]
     for key, one in stored.items():
+        values = at_work[numbers[key]]
+        np.testing.assert_array_equal(values, one.values)
+        assert rows[key]["dtype"] == one.dtype == f"int{ai_edge.RECIPES[name][one.operator].bits}"
+        assert rows[key]["zeros"] == (values == 0).sum()
+        assert rows[key]["distinct"] == np.unique(values).size
+        assert rows[key]["scales"] == values.shape[one.channel_axis]
+    for number, one in dequantized:
         shape = np.ones(one.values.ndim, int)
         shape[one.channel_axis] = -1
-        np.testing.assert_allclose(at_work[behind[key]], one.values * one.scales.reshape(shape), rtol=1e-6)
-        assert rows[key]["dtype"] == f"int{ai_edge.BITS[name][one.operator]}"
-        assert rows[key]["zeros"] == (at_work[behind[key]] == 0).sum()
-        assert rows[key]["scales"] == one.values.shape[one.channel_axis]
+        np.testing.assert_allclose(at_work[behind[number]], one.values * one.scales.reshape(shape), rtol=1e-6)
 
 
 def test_a_weight_of_4_bits_takes_half_a_byte(tmp_path):
     report = export_model(wide(), tmp_path, FORMATS, evaluation_data=(X, LABELS[:8]), verbose=0)
     whole, half = (report["formats"][name] for name in FORMATS)
-    assert {row["dtype"] for row in half["weights"]} == {"int4"}
-    saved = whole["bytes"] - half["bytes"]
-    assert saved == pytest.approx(0.5 * half["elements"], abs=200)
-    assert max(row["distinct"] for row in half["weights"]) <= 15
-    for row in half["weights"]:
+    packed = [row for row in half["weights"] if row["dtype"] == "int4"]
+    assert len(packed) == 3
+    assert {row["dtype"] for row in half["weights"] if row not in packed} == {"int8"}  # the transposed convolution
+    assert whole["bytes"] - half["bytes"] == pytest.approx(0.5 * sum(row["elements"] for row in packed), abs=500)
+    for row in packed:
+        assert row["distinct"] <= 15
         assert row["entropy_bytes"] <= 0.5 * row["elements"]
 
 
@@ -96,14 +101,13 @@ def compressed(tmp_path_factory):
 @pytest.mark.parametrize("name", FORMATS)
 def test_pruned_weights_are_exactly_zero(compressed, name):
     folder, model, report = compressed
-    at_work = [one for one in tensors_at_work(folder / f"{name}.tflite", {"input": IMAGES}).values() if one.ndim == 4]
+    at_work = tensors_at_work(folder / f"{name}.tflite", {"input": IMAGES}).values()
     for row in report["formats"][name]["weights"]:
         value = compat.read(select_weights(model)[row["weight"]])
-        used = [one for one in at_work if one.dtype == np.float32 and list(one.shape) == row["shape"]]
-        zeros = [int((one == 0).sum()) for one in used]
-        assert np.isfinite(used).all()
-        assert row["zeros"] in zeros
-        assert row["zeros"] >= (value == 0).sum() >= 0.8 * value.size
+        assert row["zeros"] >= (value == 0).sum() >= round(0.8 * value.size)
+        used = [one for one in at_work if list(one.shape) == row["shape"]]
+        assert row["zeros"] in [int((one == 0).sum()) for one in used]
+        assert all(np.isfinite(one).all() for one in used)
 
 
 def test_weights_that_are_equal_stay_equal(compressed):
@@ -137,15 +141,15 @@ def by_recipe(content, recipe):
 
 
 def test_recipes_that_leave_weights_as_they_were_are_caught(float_content):
-    from ai_edge_quantizer import recipe
+    from ai_edge_quantizer import recipe as recipes
 
     with pytest.raises(FormatError, match=r"left weights in another dtype: .*\(CONV_2D, float32\)"):
-        ai_edge.require_dtypes(by_recipe(float_content, recipe.dynamic_wi4b32_afp32()), ai_edge.BITS["int4"])
+        ai_edge.require_dtypes(by_recipe(float_content, recipes.dynamic_wi4b32_afp32()), ai_edge.RECIPES["int4"])
     with pytest.raises(FormatError, match=r"\(TRANSPOSE_CONV, float32\)") as caught:
-        ai_edge.require_dtypes(by_recipe(float_content, recipe.weight_only_wi4_afp32()), ai_edge.BITS["int4"])
+        ai_edge.require_dtypes(by_recipe(float_content, recipes.weight_only_wi4_afp32()), ai_edge.RECIPES["int4"])
     assert "(CONV_2D" not in str(caught.value)
-    for bits in ai_edge.BITS.values():
-        ai_edge.require_dtypes(ai_edge.quantize(float_content, bits), bits)
+    for recipe in ai_edge.RECIPES.values():
+        ai_edge.require_dtypes(ai_edge.quantize(float_content, recipe), recipe)
 
 
 def test_a_kernel_that_it_does_not_know_is_named(tmp_path):
@@ -169,9 +173,9 @@ def test_tensors_of_one_name_are_told_apart(float_content):
     with pytest.raises(ValueError, match="is not unique"):
         quantizer.Quantizer(content, _any_recipe()).quantize(enable_progress_report=False)
     inputs = CASES["separable"][2]
-    for bits in ai_edge.BITS.values():
-        expected = run(ai_edge.quantize(float_content, bits), inputs)["output"]
-        np.testing.assert_array_equal(run(ai_edge.quantize(content, bits), inputs)["output"], expected)
+    for recipe in ai_edge.RECIPES.values():
+        expected = run(ai_edge.quantize(float_content, recipe), inputs)["output"]
+        np.testing.assert_array_equal(run(ai_edge.quantize(content, recipe), inputs)["output"], expected)
 
 
 def _any_recipe():
@@ -188,7 +192,7 @@ def test_large_weights_move_back_into_the_flatbuffer(tmp_path):
     content = (tmp_path / "float32.tflite").read_bytes()
     outside = by_recipe(content, _any_recipe())
     assert max(one.offset for one in _raw(outside).buffers) > 1
-    inside = ai_edge.quantize(content, ai_edge.BITS["weight_only_int8"])
+    inside = ai_edge.quantize(content, ai_edge.RECIPES["weight_only_int8"])
     assert max(one.offset for one in _raw(inside).buffers) <= 1
     for one, other in zip(flatbuffer.stored_weights(outside), flatbuffer.stored_weights(inside), strict=True):
         np.testing.assert_array_equal(one.values, other.values)
@@ -203,6 +207,7 @@ def _raw(content):
 
 
 def test_an_odd_number_of_weights_of_4_bits(tmp_path):
+    """Their last byte is half empty."""
     inputs = keras.Input((5, 5, 3))
     model = keras.Model(inputs, keras.layers.Conv2D(3, 1)(inputs))
     x = np.random.default_rng(0).normal(size=(2, 5, 5, 3)).astype("float32")
@@ -212,7 +217,7 @@ def test_an_odd_number_of_weights_of_4_bits(tmp_path):
     answers = run(tmp_path / "int4.tflite", {"input": x})["output"]
     (stored,) = flatbuffer.stored_weights(tmp_path / "int4.tflite")
     kernel = (stored.values * stored.scales.reshape(-1, 1, 1, 1))[:, 0, 0].T
-    np.testing.assert_allclose(answers, x @ kernel, atol=1e-5)
+    np.testing.assert_allclose(answers, x @ kernel, atol=0.02 * np.abs(answers).max())  # inputs are rounded to int8
 
 
 def test_the_extra_is_named():

@@ -104,7 +104,7 @@ def totals(rows: list[dict[str, Any]]) -> dict[str, Any]:
 
 
 def require_size(path: Path, weights: Mapping[str, np.ndarray], bytes_per_weight: float) -> None:
-    """Raises if a file or folder is too small for the weights it is made of.
+    """Raises if a file or folder is too small for the weights it is made of; zeros may be left out of it.
 
     Args:
         path: the file or folder.
@@ -115,7 +115,7 @@ def require_size(path: Path, weights: Mapping[str, np.ndarray], bytes_per_weight
         FormatError: if it is smaller than half of its weights.
     """
     kernels = [value for value in weights.values() if value.ndim >= 2]
-    needed = sum(value.size for value in kernels) * bytes_per_weight
+    needed = sum(int(np.count_nonzero(value)) for value in kernels) * bytes_per_weight
     size = file_bytes(path)
     if needed > LEAST_BYTES and size < SMALLEST_SHARE * needed:
         raise FormatError(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import re
 import warnings
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +16,14 @@ from segopt_callbacks.export.errors import FormatError, first_line
 from segopt_callbacks.export.raw_inputs import take_raw_integers
 from segopt_callbacks.export.source import Source
 from segopt_callbacks.export.target import FLOAT_TOLERANCE, Runner, Target
+
+_KERNELS = {  # dtype of activations -> the sets that the converter may choose from
+    "int8": ("TFLITE_BUILTINS_INT8",),
+    # The cast of raw images has no int16 kernel, and the first set alone refuses it. It is taken off afterwards, and
+    # the audit names whatever else computes in float.
+    "int16": ("EXPERIMENTAL_TFLITE_BUILTINS_ACTIVATIONS_INT16_WEIGHTS_INT8", "TFLITE_BUILTINS"),
+}
+_FLOAT_EDGE = re.compile(r"Unsupported (in|out)put type \w+ for (in|out)put tensor .* of type FLOAT32")
 
 
 @dataclass(frozen=True)
@@ -89,6 +98,21 @@ def write(settings: Settings, source: Source, path: Path) -> None:
 
 def convert(settings: Settings, source: Source) -> bytes:
     """The content of the file, dense; arguments and errors are those of `write`."""
+    with warnings.catch_warnings():
+        # The converter's own calibrator runs TensorFlow's interpreter; nothing of ours does.
+        warnings.filterwarnings("ignore", r"\s*Warning: tf.lite.Interpreter is deprecated")
+        try:
+            content = _converter(settings, source, settings.activations).convert()
+        except Exception as error:  # whatever it is, the converter has refused
+            if not _FLOAT_EDGE.search(str(error)):
+                raise FormatError(f"the converter refuses the model: {first_line(error)}") from error
+            # What computes in float there the converter does not say; the audit of a file with float outputs does.
+            content = _converter(settings, source, "float32").convert()
+    return take_raw_integers(content) if settings.is_integer else flatbuffer.merge_rounded_weights(content)
+
+
+def _converter(settings: Settings, source: Source, edge: str | None) -> Any:
+    """TensorFlow's converter, ready for one conversion; `edge` is the dtype of what were float inputs and outputs."""
     import tensorflow as tf
 
     function, module = source.function()
@@ -97,30 +121,12 @@ def convert(settings: Settings, source: Source) -> bytes:
         converter.optimizations = [tf.lite.Optimize.DEFAULT]
     converter.target_spec.supported_types = [tf.as_dtype(name) for name in settings.types]
     if settings.activations is not None:
-        _ask_for_integers(converter, settings.activations, source)
-    try:
-        with warnings.catch_warnings():
-            # The converter's own calibrator runs TensorFlow's interpreter; nothing of ours does.
-            warnings.filterwarnings("ignore", r"\s*Warning: tf.lite.Interpreter is deprecated")
-            content = converter.convert()
-    except Exception as error:  # whatever it is, the converter has refused
-        raise FormatError(f"the converter refuses the model: {first_line(error)}") from error
-    return take_raw_integers(content) if settings.is_integer else flatbuffer.merge_rounded_weights(content)
-
-
-def _ask_for_integers(converter: Any, activations: str, source: Source) -> None:
-    import tensorflow as tf
-
-    operators = {
-        "int8": tf.lite.OpsSet.TFLITE_BUILTINS_INT8,
-        "int16": tf.lite.OpsSet.EXPERIMENTAL_TFLITE_BUILTINS_ACTIVATIONS_INT16_WEIGHTS_INT8,
-    }
-    converter.representative_dataset = lambda: (
-        dict(zip(source.input_names, example, strict=True)) for example in source.examples()
-    )
-    converter.target_spec.supported_ops = [operators[activations]]
-    converter.inference_input_type = tf.as_dtype(activations)  # of float inputs; integers stay what they are
-    converter.inference_output_type = tf.as_dtype(activations)
+        converter.representative_dataset = lambda: (
+            dict(zip(source.input_names, example, strict=True)) for example in source.examples()
+        )
+        converter.target_spec.supported_ops = [getattr(tf.lite.OpsSet, name) for name in _KERNELS[settings.activations]]
+        converter.inference_input_type = converter.inference_output_type = tf.as_dtype(edge)
+    return converter
 
 
 def load(path: Path, source: Source, threads: int | None) -> Runner:
