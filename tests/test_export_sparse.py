@@ -102,20 +102,21 @@ def sparse_export(tmp_path_factory):
     return folder, export_model(model, folder, LITERT, evaluation_data=(X, LABELS[:8]), verbose=0)
 
 
+# Bytes of the sparse file, as a fraction of the dense one's. The large kernels of dynamic_int8 and int4 stay dense.
+SMALLER = dict.fromkeys(LITERT, 0.65) | {"float32": 0.3, "float16": 0.4, "dynamic_int8": 1, "int4": 0.85}
+
+
 @pytest.mark.parametrize("name", LITERT)
 def test_of_a_pruned_model_the_smaller_file_is_delivered(sparse_export, name):
     folder, report = sparse_export
     entry = report["formats"][name]
     notes = entry["notes"]
-    if name == "int4":  # two weights in a byte; DENSIFY knows no 4-bit weights
-        assert notes["encoding"] == "dense"
-        return
     assert notes["encoding"] == "sparse"
-    assert entry["bytes"] == (folder / entry["file"]).stat().st_size == notes["sparse_bytes"] < notes["dense_bytes"]
+    assert entry["bytes"] == (folder / entry["file"]).stat().st_size == notes["sparse_bytes"]
+    assert notes["sparse_bytes"] < SMALLER[name] * notes["dense_bytes"]
     assert entry["gzip_bytes"] == notes["sparse_gzip_bytes"]
-    if name != "dynamic_int8":  # whose large kernels stay dense
-        assert notes["sparse_bytes"] < 0.65 * notes["dense_bytes"]
-    assert entry["zeros"] >= 0.8
+    assert notes["dense_gzip_bytes"] < notes["dense_bytes"]
+    assert entry["zeros"] >= 0.799
     assert not any("dense" in one["name"] for one in entry["activations"])
 
 
@@ -133,7 +134,7 @@ def test_the_audit_counts_what_the_interpreter_makes_of_it(sparse_export, name):
         row, values = rows[schema.tensor_name(graph.tensors[stored])], at_work[dense]
         assert row["shape"] == list(values.shape)
         assert row["dtype"] == values.dtype.name
-        assert row["zeros"] == (values == 0).sum() >= 0.8 * values.size
+        assert row["zeros"] == (values == 0).sum() >= round(0.8 * values.size)
         assert row["distinct"] == np.unique(values).size
     assert {row["weight"] for row in rows.values()} == {row["weight"] for row in report["model"]["weights"]}
 
