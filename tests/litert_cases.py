@@ -10,6 +10,7 @@ from ai_edge_litert.interpreter import Interpreter, OpResolverType
 
 from segopt_callbacks import compat
 from segopt_callbacks.compat import keras
+from segopt_callbacks.export import schema
 from segopt_callbacks.masks import magnitude_mask
 from segopt_callbacks.weights import select_weights
 from tests.export_models import CLASSES, IMAGES, Segmenter, built, functional
@@ -95,8 +96,8 @@ def dequantized(value: np.ndarray, detail: dict[str, Any]) -> np.ndarray:
     return (value.astype("float64") - zero_point) * scale if scale else value
 
 
-def tensors_at_work(path: Path | bytes, inputs: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
-    """Name -> values of every tensor while the file runs, by LiteRT's own kernels alone."""
+def tensors_at_work(path: Path | bytes, inputs: dict[str, np.ndarray] | None = None) -> dict[int, np.ndarray]:
+    """Index -> values of every tensor while the file runs (on zeros), by LiteRT's own kernels alone."""
     interpreter = opened(
         path,
         experimental_op_resolver_type=OpResolverType.BUILTIN_WITHOUT_DEFAULT_DELEGATES,
@@ -104,6 +105,8 @@ def tensors_at_work(path: Path | bytes, inputs: dict[str, np.ndarray]) -> dict[s
     )
     runner = interpreter.get_signature_runner()
     given = runner.get_input_details()
+    if inputs is None:
+        inputs = {name: np.zeros(one["shape"], one["dtype"]) for name, one in given.items()}
     runner(**{name: quantized(value[:1], given[name]) for name, value in inputs.items()})
     found = {}
     for detail in interpreter.get_tensor_details():
@@ -112,6 +115,18 @@ def tensors_at_work(path: Path | bytes, inputs: dict[str, np.ndarray]) -> dict[s
         except ValueError:  # a temporary of some kernel
             continue
     return found
+
+
+def constants(path: Path) -> dict[str, tuple[np.ndarray, dict[str, Any]]]:
+    """Name -> values and scales of every constant, by the interpreter; of a sparse one what DENSIFY makes of it."""
+    model, at_work = schema.unpack(path.read_bytes()), tensors_at_work(path)
+    graph, details = model.subgraphs[0], opened(path).get_tensor_details()
+    dense = {one.inputs[0]: one.outputs[0] for one in graph.operators if schema.operator_name(model, one) == "DENSIFY"}
+    return {
+        schema.tensor_name(tensor): (at_work[dense.get(index, index)], details[index]["quantization_parameters"])
+        for index, tensor in enumerate(graph.tensors)
+        if schema.constant(model, tensor) is not None
+    }
 
 
 def pruned(model: Any, sparsity: float) -> Any:
