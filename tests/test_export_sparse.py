@@ -10,13 +10,14 @@ import scipy.sparse
 import tensorflow as tf
 from hypothesis import strategies
 
-from segopt_callbacks import export_model
+from segopt_callbacks import compat, export_model
 from segopt_callbacks.compat import keras
 from segopt_callbacks.export import encoding, flatbuffer, litert, schema, sparse
 from segopt_callbacks.export.errors import FormatError
 from segopt_callbacks.export.formats import TARGETS
 from segopt_callbacks.export.signature import freeze, input_specs
 from segopt_callbacks.export.source import Port, Source
+from segopt_callbacks.masks import magnitude_mask
 from tests import export_targets
 from tests.litert_cases import CASES, LABELS, constants, pruned, run, wide
 
@@ -150,7 +151,7 @@ def source_of(model, x, folder):
 def dense_content(tmp_path_factory):
     keras.utils.set_random_seed(7)
     source = source_of(pruned(wide(), 0.8), X, tmp_path_factory.mktemp("source"))
-    return source, litert.convert(litert.SETTINGS["float32"], source)
+    return source, litert.float_content(source)
 
 
 def test_both_files_answer_alike_to_the_last_bit(dense_content):
@@ -163,6 +164,25 @@ def test_both_files_answer_alike_to_the_last_bit(dense_content):
 def test_a_model_that_is_not_pruned_has_no_sparse_file(tmp_path):
     report = export_model(wide(), tmp_path, ["float32", "int8"], evaluation_data=(X, LABELS[:8]), verbose=0)
     assert [entry["notes"] for entry in report["formats"].values()] == [{"encoding": "dense"}] * 2
+
+
+def test_weights_in_the_body_of_a_loop(tmp_path):
+    """A recurrent layer is a WHILE, whose body is a graph of its own."""
+    x = np.random.default_rng(0).uniform(size=(5, 4, 8)).astype("float32")
+    model = keras.Sequential([keras.Input((4, 8)), keras.layers.LSTM(64), keras.layers.Dense(2)])
+    for weight in model.trainable_variables:
+        if len(weight.shape) == 2:
+            value = compat.read(weight)
+            compat.assign(weight, value * magnitude_mask(value, 0.9))
+    formats = ["float32", "float16", "weight_only_int8", "int4"]
+    report = export_model(model, tmp_path, formats, evaluation_data=(x, np.zeros(5)), verbose=0)
+    for name in formats[:3]:
+        entry = report["formats"][name]
+        assert entry["notes"]["encoding"] == "sparse"
+        assert entry["largest_difference"] < 0.01
+        assert entry["zeros"] >= 0.89
+        model = schema.unpack((tmp_path / entry["file"]).read_bytes())
+        assert any(tensor.sparsity is not None for graph in model.subgraphs[1:] for tensor in graph.tensors)
 
 
 @pytest.mark.parametrize("case", CASES)

@@ -91,7 +91,7 @@ def write(recipe: Recipe, source: Source, path: Path) -> None:
     Raises:
         FormatError: if the converter or the quantizer refuses, or leaves a weight in another dtype.
     """
-    content = quantize(litert.convert(litert.SETTINGS["float32"], source), recipe)
+    content = quantize(litert.float_content(source), recipe)
     require_dtypes(content, recipe)
     encoding.write_smallest(content, source, path, litert.load)
 

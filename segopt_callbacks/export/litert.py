@@ -93,7 +93,22 @@ def write(settings: Settings, source: Source, path: Path) -> None:
     Raises:
         FormatError: if the converter refuses.
     """
-    encoding.write_smallest(convert(settings, source), source, path, load)
+    content = convert(settings, source) if settings.optimize else float_content(source)
+    encoding.write_smallest(content, source, path, load)
+
+
+def float_content(source: Source) -> bytes:
+    """The content of the float32 file, dense; converted once for all formats of an export that begin with it.
+
+    Raises:
+        FormatError: if the converter refuses.
+    """
+    path = source.folder / "float32.tflite"
+    if not path.exists():
+        unfinished = path.with_name(f".{path.name}.unfinished")  # this process may be killed while it writes
+        unfinished.write_bytes(convert(SETTINGS["float32"], source))
+        unfinished.replace(path)
+    return path.read_bytes()
 
 
 def convert(settings: Settings, source: Source) -> bytes:
