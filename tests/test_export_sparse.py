@@ -25,6 +25,7 @@ LITERT = tuple(name for name, target in TARGETS.items() if target.file_name.ends
 X = np.random.default_rng(0).uniform(size=(8, 8, 8, 3)).astype("float32")
 
 
+@hypothesis.settings(deadline=None)
 @hypothesis.given(
     hypothesis.extra.numpy.arrays(
         strategies.sampled_from(["float32", "float16", "int8"]),

@@ -6,19 +6,19 @@ Weights are integers with one scale for each output channel, the largest of its 
 float32 file, as fast.
 
 `int4`: convolutions and dense layers read 4-bit weights themselves, and round their float inputs to int8 while they
-run. The other operators have no such kernel; their weights have 8 bits, behind a DEQUANTIZE. Measured in LiteRT 2.3 on
-a trained U-Net of 0.5M weights (test mIoU 0.743 in float32, 0.740 in each of these), file and time beside float32's:
+run. The other operators have no such kernel; their weights have 8 bits, behind a DEQUANTIZE. Measured in LiteRT 2.3, on
+one thread, on a trained U-Net of 0.5M weights (test mIoU 0.743 in float32, 0.740 with 4 bits in each of these ways):
 
-| 4-bit weights, and activations in | file | time |
+| 4-bit weights, and activations in | bytes, float32 = 1 | time, float32 = 1 |
 |---|---|---|
-| float, rounded by the kernels (this one) | 0.150 | 1.0 |
-| float, all weights behind a DEQUANTIZE | 0.140 | 4.2 |
-| int8, ranges from data | 0.155 | 0.6 |
+| float, rounded by the kernels (this one) | 0.150 | 1.2 |
+| float, all weights behind a DEQUANTIZE | 0.140 | 3.5 |
+| int8, ranges from data | 0.155 | 0.9 |
 
-Integer activations are faster, but slower yet than `int8` (0.2); they need data, and ai-edge-quantizer leaves many
-operators in float that TensorFlow's converter quantizes. Who wants 4 bits wants a small file, which this one is for any
-model. (Clipping outliers for a smaller mean squared error, its algorithms OCTAV and MSE included, gained nothing, and
-MSE divides by zero in a dead channel.)
+Integer activations gain little, for it is `int8` (0.3) that is fast; and they cost much: they need data, and
+ai-edge-quantizer leaves many operators in float that TensorFlow's converter quantizes. 4 bits are for a small file, and
+this way any model gets one. Clipping outliers for a smaller mean squared error (the algorithms OCTAV and MSE, or a
+search) gained nothing, and MSE divides by zero in a dead channel.
 """
 
 from __future__ import annotations
