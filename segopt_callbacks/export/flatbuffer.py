@@ -11,7 +11,7 @@ import numpy as np
 
 from segopt_callbacks.export import schema
 from segopt_callbacks.export.audit import match_weights, weight_row
-from segopt_callbacks.export.errors import FormatError
+from segopt_callbacks.export.errors import FormatError, damage_is_named
 from segopt_callbacks.export.rounding import merge_rounded
 
 # Operators that multiply by weights -> the axis of output channels in LiteRT's layout.
@@ -57,7 +57,7 @@ def stored_weights(path: Path) -> list[StoredWeight]:
 
     float16 weights, and int8 weights of operators that compute in float, pass a DEQUANTIZE on their way.
     """
-    model = schema.unpack(path.read_bytes())
+    model = schema.read(path)
     weights = (_stored(model, tensor, axis) for tensor, axis in _weight_tensors(model))
     return [weight for weight in weights if weight is not None]
 
@@ -80,6 +80,7 @@ def _weight_tensors(model: Any) -> list[tuple[Any, int]]:
     return list(found.values())
 
 
+@damage_is_named("auditing it")
 def read_weights(path: Path, weights: Mapping[str, np.ndarray]) -> list[dict[str, Any]]:
     """The rows of a file's weight audit, see `audit.weight_row`.
 
@@ -108,13 +109,14 @@ def read_weights(path: Path, weights: Mapping[str, np.ndarray]) -> list[dict[str
     ]
 
 
+@damage_is_named("auditing it")
 def read_activations(path: Path) -> list[dict[str, Any]]:
     """What is computed between the constants of a file, inputs and outputs included.
 
     Returns:
         `name`, `shape` and `dtype` of each tensor that is no constant, in the file's order.
     """
-    model = schema.unpack(path.read_bytes())
+    model = schema.read(path)
     return [
         {
             "name": schema.tensor_name(tensor),
@@ -127,12 +129,13 @@ def read_activations(path: Path) -> list[dict[str, Any]]:
     ]
 
 
+@damage_is_named("auditing it")
 def float_operations(path: Path) -> list[str]:
     """Operations that compute in float32, as `OPERATOR (name of its output)`.
 
     Quantizing a declared input and dequantizing a declared output is no computation.
     """
-    model = schema.unpack(path.read_bytes())
+    model = schema.read(path)
     computing: list[str] = []
     converting: list[str] = []
     for graph in model.subgraphs:
