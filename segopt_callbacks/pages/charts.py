@@ -30,7 +30,7 @@ def charts(rows: Sequence[Row], groups: Sequence[int], names: Sequence[str]) -> 
     """The plots of some rows.
 
     Args:
-        rows: of those without a size or latency, baselines and the model become lines.
+        rows: of those without a size or latency, baselines and the model become lines; equal ones become one.
         groups: number of each row's colour.
         names: what each is called on hover and at its line; labels of marks are the rows' own names.
 
@@ -77,7 +77,8 @@ _LATENCY = _Cost(
 
 
 def _figure(rows: Sequence[tuple[Row, int, str]], measure: str, cost: _Cost) -> Markup | None:
-    marks, references = [], {}
+    marks: list[Mark] = []
+    lines: dict[tuple[str, float], str] = {}
     for row, group, name in rows:
         value = row.figures.get("equal_argmax") if measure == EQUAL_ARGMAX else row.metrics.get(measure)
         if value is None or row.error:
@@ -87,10 +88,12 @@ def _figure(rows: Sequence[tuple[Row, int, str]], measure: str, cost: _Cost) -> 
             told = ", ".join(cost.unit.format(place.x) for place in places)
             marks.append(Mark(row.name, f"{name}: {measure} {value:.4f}, {told}", value, places, group))
         elif row.kind != "format":
-            references[name] = value
+            lines.setdefault((row.name, value), name)
+    values = Counter(name for name, _ in lines)
+    references = [(key[0] if values[key[0]] == 1 else name, key[1]) for key, name in lines.items()]
     upright = Axis(measure, least=_LEAST)
     plots = [
-        (scatter(marks, tuple(references.items()), cost.axis, upright, across=across, down=down), css)
+        (scatter(marks, references, cost.axis, upright, across=across, down=down), css)
         for across, down, css in _WINDOWS
     ]
     figures = [_drawn(plot, css, cost.caption) for plot, css in plots if plot is not None]

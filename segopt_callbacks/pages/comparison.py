@@ -58,8 +58,11 @@ def comparison(runs: Sequence[Run], failures: Sequence[str], output: Path) -> Ma
     """
     rows = [(number, run, row) for number, run in enumerate(runs) for row in run.report.rows]
     names = [f"{run.name}: {row.name}" for _, run, row in rows]
-    table = tables.figures_table([row for _, _, row in rows], names, first="run: row")
-    drawn = charts([row for _, _, row in rows], [number for number, _, _ in rows], names)
+    plain = [row for _, _, row in rows]
+    # A line for each model in memory would say what the marks of its float32 files do.
+    marked = [(row, number, name) for (number, _, row), name in zip(rows, names, strict=True) if row.kind != "model"]
+    drawn = charts(*zip(*marked, strict=True)) if marked else None
+    metrics = tables.metrics_table(plain, names, first="run: row")
     unread = element("ul", *(element("li", failure) for failure in failures))
     sections = [
         element("h1", "Comparison of runs"),
@@ -68,8 +71,9 @@ def comparison(runs: Sequence[Run], failures: Sequence[str], output: Path) -> Ma
         element("h2", "Runs"),
         _legend(runs, output),
         joined(element("h2", "Size, latency and accuracy"), drawn) if drawn else None,
-        element("h2", "Figures"),
-        table,
+        element("h2", "Results"),
+        tables.figures_table(plain, names, first="run: row"),
+        joined(element("h2", "All metrics"), metrics) if metrics else None,
     ]
     return document("Comparison of runs", STYLE, *(joined(one, Markup("\n")) for one in sections if one))
 

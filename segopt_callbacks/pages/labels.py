@@ -11,7 +11,8 @@ _WIDTH = 0.6  # of a letter, in font sizes; more than that of most, so that esti
 _WIDE = 1.05  # of a letter beyond Latin, Greek and Cyrillic
 _RADII = (8, 14, 22, 34, 50, 70, 95)  # from the mark to its label
 _DIRECTIONS = (0, 180, 270, 90, 315, 225, 45, 135)  # degrees: right, left, above, below, and between them
-_CROSSING = 40  # what it costs to lie over a line, in the unit of `_RADII`
+_CROSSING = 40  # what it costs to lie over a line, or have one over another label, in the unit of `_RADII`
+_CLOSE = 14  # from there on a line leads from a mark to its label
 
 
 @dataclass(frozen=True)
@@ -67,16 +68,35 @@ def free_places(
         a `Box` for each, `None` where there is no room.
     """
     found: list[Box | None] = []
+    lines, labels = list(lines), []
     for x, y, text in anchors:
         best, least = None, math.inf
         for radius, box in _candidates(x, y, width(text), FONT_SIZE * 1.2):
-            cost = radius + (_CROSSING if any(box.overlaps(line) for line in lines) else 0)
-            if cost < least and frame.holds(box) and not any(box.overlaps(other) for other in taken):
+            if radius >= least or not frame.holds(box) or any(box.overlaps(other) for other in taken):
+                continue
+            crossed = any(box.overlaps(line) for line in lines) or any(
+                label.overlaps(point) for point in leader(x, y, box) for label in labels
+            )
+            cost = radius + (_CROSSING if crossed else 0)
+            if cost < least:
                 best, least = box, cost
         if best is not None:
             taken.append(best)
+            labels.append(best)
+            lines += leader(x, y, best)
         found.append(best)
     return found
+
+
+def leader(x: float, y: float, box: Box) -> list[Box]:
+    """The line from a mark to its label as small boxes; none where they are close together."""
+    to_x, to_y = box.nearest(x, y)
+    length = math.hypot(to_x - x, to_y - y)
+    if length < _CLOSE:
+        return []
+    steps = math.ceil(length / 4)
+    points = ((x + (to_x - x) * step / steps, y + (to_y - y) * step / steps) for step in range(1, steps))
+    return [Box(one - 1, two - 1, one + 1, two + 1) for one, two in points]
 
 
 def _candidates(x: float, y: float, across: float, down: float) -> Iterator[tuple[float, Box]]:

@@ -16,7 +16,7 @@ class Markup(str):
     __slots__ = ()
 
 
-def element(name: str, *children: str | None, **attributes: Any) -> Markup:
+def element(name: str, /, *children: str | None, **attributes: Any) -> Markup:
     """One element.
 
     Whatever is not `Markup`, in children and in attributes, is taken for somebody's text: escaped, and in one line.

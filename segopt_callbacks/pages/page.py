@@ -38,10 +38,9 @@ def page(report: Mapping[str, Any], pictures: Mapping[str, str] | None = None) -
     sections = [
         _header(parsed),
         problems(parsed.of_kind("format"), _warnings(parsed)),
-        element("h2", "Figures"),
-        tables.figures_table(rows),
-        element("p", *_code(EXPLANATION), class_="muted"),
+        _section("Results", tables.figures_table(rows), element("p", *_code(EXPLANATION), class_="muted")),
         _section("Size, latency and accuracy", charts(rows, [0] * len(rows), [row.name for row in rows])),
+        _section("All metrics", tables.metrics_table(rows)),
         _section("Weights", strips([row for row in rows if row.kind != "baseline"]), _weights(rows)),
         _section("Where files disagree with the model", _disagreements(parsed, shown)),
         _section("What the bytes are", tables.ledger_table(rows)),
@@ -106,14 +105,9 @@ def _code(paragraph: str) -> list[Markup | str]:
     return [element("code", part) if number % 2 else part for number, part in enumerate(paragraph.split("`"))]
 
 
-def _weights(rows: Sequence[Row]) -> Markup:
-    return joined(
-        *(
-            element("details", element("summary", f"Every weight of {row.name}"), tables.weights_table(row))
-            for row in rows
-            if row.weights
-        )
-    )
+def _weights(rows: Sequence[Row]) -> Markup | None:
+    tables_of = [joined(element("h3", row.name), tables.weights_table(row)) for row in rows if row.weights]
+    return element("details", element("summary", "Every weight in numbers"), *tables_of) if tables_of else None
 
 
 def _disagreements(report: Report, pictures: Mapping[str, Markup]) -> Markup | None:

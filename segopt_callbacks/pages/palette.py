@@ -13,7 +13,7 @@ _COLOURS = (
     (213, 94, 0),
     (204, 121, 167),
 )
-_TINTS = ((0, 1.0), (255, 0.5), (0, 0.55))  # mixed with, and how much of the colour is left
+_TINTS = ((0, 1.0), (255, 0.5), (90, 0.5))  # mixed with, and how much of the colour is left
 
 
 def class_colours(count: int, palette: tuple[tuple[int, ...], ...] = ()) -> list[tuple[int, ...]]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from segopt_callbacks.pages.labels import FONT_SIZE, Box, free_places, width
+from segopt_callbacks.pages.labels import FONT_SIZE, Box, free_places, leader, width
 from segopt_callbacks.pages.markup import Markup, element, joined
 from segopt_callbacks.pages.scales import Scale, decimals, scale
 from segopt_callbacks.pages.shapes import SIZE, shape
@@ -226,9 +226,9 @@ def _label(box: Box, text: str, kind: str) -> Markup:
 def _leader(anchor: tuple[float, float, str], box: Box) -> Markup | None:
     """A line from a mark to its label, where they are far apart."""
     x, y = anchor[:2]
-    to_x, to_y = box.nearest(x, y)
-    if abs(to_x - x) + abs(to_y - y) < 14:
+    if not leader(x, y, box):
         return None
+    to_x, to_y = box.nearest(x, y)
     return element("path", class_="leader", d=f"M{_round(x)} {_round(y)}L{_round(to_x)} {_round(to_y)}")
 
 

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 _LOG_FROM = 8  # times from the smallest to the largest value: from there on a linear axis crowds the small ones
+_SMALLEST = 1e-100  # on a logarithmic axis
 _PADDING = 0.08  # of the axis, at each end
 _STEPS = (1, 2, 2.5, 5, 10)
 _MANTISSAS = ((1, 2, 3, 5), (1, 2, 5), (1, 3), (1,))
@@ -57,7 +58,7 @@ def scale(values: Sequence[float], start: float, end: float, *, may_be_log: bool
         (50, [10.0, 100.0, 1000.0])
     """
     low, high = float(min(values)), float(max(values))
-    is_log = may_be_log and low > 0 and high / low >= _LOG_FROM
+    is_log = may_be_log and low > _SMALLEST and high / low >= _LOG_FROM
     if is_log:
         low, high = math.log10(low), math.log10(high)
     else:

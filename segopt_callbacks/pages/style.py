@@ -79,14 +79,16 @@ table {{ border-collapse: collapse; font-size: 14px; font-variant-numeric: tabul
 th, td {{ padding: 5px 10px; border-bottom: 1px solid var(--line); text-align: right; white-space: nowrap; }}
 th {{ font-weight: 600; }}
 thead th {{ vertical-align: bottom; white-space: normal; overflow-wrap: normal; color: var(--muted); }}
-tbody th, thead th:first-child {{ text-align: left; position: sticky; left: 0; background: var(--paper);
-  white-space: normal; min-width: 110px; max-width: 320px; }}
-td.words {{ text-align: left; white-space: normal; min-width: 260px; color: var(--muted); }}
+tbody th, thead th:first-child {{ text-align: left; position: sticky; left: 0; background: var(--paper); }}
+th .name {{ display: block; width: max-content; max-width: min(260px, 34vw); white-space: normal; }}
+td.words {{ text-align: left; white-space: normal; }}
+ul {{ padding-left: 20px; max-width: 100ch; }}
 tr.model th, tr.model td {{ background: var(--panel); }}
 tr.failed th, tr.failed td {{ color: var(--bad); text-align: left; }}
 td small {{ display: block; }}
 .plots {{ display: flex; flex-wrap: wrap; gap: 8px 32px; }}
 figure {{ margin: 8px 0; min-width: 0; }}
+.plots figure {{ max-width: 500px; }}
 figcaption {{ font-size: 13px; max-width: 70ch; }}
 svg {{ display: block; max-width: 100%; height: auto; overflow: visible; font: 12px system-ui, -apple-system,
   "Segoe UI", "Liberation Sans", Arial, sans-serif; }}
@@ -136,8 +138,7 @@ summary {{ cursor: pointer; font-weight: 600; }}
   body {{ font-size: 10pt; }}
   table {{ font-size: 7.5pt; }}
   th, td {{ padding: 2px 4px; }}
-  tbody th, thead th:first-child {{ min-width: 0; position: static; }}
-  td.words {{ min-width: 160px; }}
+  tbody th, thead th:first-child {{ position: static; }}
   .scroll {{ overflow: visible; }}
   h2, h3 {{ break-after: avoid; }}
   figure, tr, .strip-line, .problems {{ break-inside: avoid; }}
