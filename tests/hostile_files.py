@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
+import json
 import os
-import resource
 import subprocess
 import sys
-from collections.abc import Sequence
+import tempfile
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -35,28 +37,28 @@ class Ran:
     seconds: float
 
 
+# A process of its own starts and measures the other one: memory is counted from before the program is there, so that
+# the whole of a test session would count.
+LAUNCHER = """
+import json, resource, subprocess, sys
+
+def confine():
+    resource.setrlimit(resource.RLIMIT_AS, (int(sys.argv[1]),) * 2)
+
+command = [sys.executable, "-c", *sys.argv[2:]]
+ran = subprocess.run(command, capture_output=True, text=True, errors="replace", preexec_fn=confine)
+usage = resource.getrusage(resource.RUSAGE_CHILDREN)
+seconds = usage.ru_utime + usage.ru_stime
+print(json.dumps([ran.returncode, ran.stdout, ran.stderr, usage.ru_maxrss * 1024, seconds]))
+"""
+
+
 def run(code: str, *arguments: str, limit: int, cwd: Path = ROOT) -> Ran:
     """Runs Python code in a process that may map `limit` bytes."""
-
-    def confine() -> None:
-        resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
-
-    command = [sys.executable, "-c", code, *arguments]
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "OPENBLAS_NUM_THREADS": "1"}
-    with subprocess.Popen(
-        command,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        errors="replace",
-        cwd=cwd,
-        env=environment,
-        preexec_fn=confine,
-    ) as process:
-        printed, errors = process.stdout.read(), process.stderr.read()
-        _, status, usage = os.wait4(process.pid, 0)
-        process.returncode = os.waitstatus_to_exitcode(status)
-    return Ran(process.returncode, printed, errors, usage.ru_maxrss * 1024, usage.ru_utime + usage.ru_stime)
+    command = [sys.executable, "-c", LAUNCHER, str(limit), code, *arguments]
+    ran = subprocess.run(command, check=True, capture_output=True, text=True, cwd=cwd, env=environment)
+    return Ran(*json.loads(ran.stdout))
 
 
 def command(name: str, arguments: Sequence[str | os.PathLike[str]], *, limit: int = 1 << 29, cwd: Path = ROOT) -> Ran:
@@ -122,10 +124,16 @@ def _finished(builder: flatbuffers.Builder, add: object, field: int) -> bytes:
     return bytes(builder.Output())
 
 
-def deep_folder(top: Path, depth: int) -> Path:
-    """Folders in folders, one letter each; returns the innermost."""
-    inner = top
-    for _ in range(depth):
-        inner = inner / "d"
-    os.makedirs(inner)
-    return inner
+@contextlib.contextmanager
+def deep_folder(depth: int) -> Iterator[tuple[Path, Path]]:
+    """Folders in folders, one letter each: the outermost and the innermost."""
+    # Not below pytest's own folder, whose cleaning recurses.
+    top = Path(tempfile.mkdtemp())
+    try:
+        inner = top
+        for _ in range(depth):
+            inner = inner / "d"
+            os.mkdir(inner)
+        yield top, inner
+    finally:
+        subprocess.run(["rm", "-rf", str(top)], check=True)

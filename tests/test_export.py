@@ -33,7 +33,7 @@ from tests.export_models import CLASSES, DATA, IMAGES, Refused, Segmenter, Wavy,
 
 ALL = tuple(TARGETS)
 NAMES = {"saved_model", "float32.tflite", "float16.tflite", "dynamic_int8.tflite", "int8.tflite"}
-REPORTS = {"report.json", "report.md"}
+REPORTS = {"report.json", "report.md", "report.html"}
 
 
 def names(folder):
