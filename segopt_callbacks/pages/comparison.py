@@ -12,7 +12,7 @@ from urllib.parse import quote
 from segopt_callbacks.pages import tables
 from segopt_callbacks.pages.charts import charts
 from segopt_callbacks.pages.entries import Report, Row
-from segopt_callbacks.pages.markup import Markup, document, element, joined
+from segopt_callbacks.pages.markup import Markup, document, element, joined, section
 from segopt_callbacks.pages.page import problems
 from segopt_callbacks.pages.shapes import symbol
 from segopt_callbacks.pages.style import STYLE
@@ -62,18 +62,16 @@ def comparison(runs: Sequence[Run], failures: Sequence[str], output: Path) -> Ma
     # A line for each model in memory would say what the marks of its float32 files do.
     marked = [(row, number, name) for (number, _, row), name in zip(rows, names, strict=True) if row.kind != "model"]
     drawn = charts(*zip(*marked, strict=True)) if marked else None
-    metrics = tables.metrics_table(plain, names, first="run: row")
-    unread = element("ul", *(element("li", failure) for failure in failures))
+    unread = element("ul", *(element("li", failure) for failure in failures)) if failures else None
+    first = "run: row"
     sections = [
         element("h1", "Comparison of runs"),
-        element("section", element("h2", "Not read"), unread, class_="problems") if failures else None,
+        element("div", section("Not read", unread), class_="problems") if unread else None,
         problems([_named(run, row) for _, run, row in rows if row.kind == "format"], _warnings(runs)),
-        element("h2", "Runs"),
-        _legend(runs, output),
-        joined(element("h2", "Size, latency and accuracy"), drawn) if drawn else None,
-        element("h2", "Results"),
-        tables.figures_table(plain, names, first="run: row"),
-        joined(element("h2", "All metrics"), metrics) if metrics else None,
+        section("Runs", _legend(runs, output)),
+        section("Size, latency and accuracy", drawn),
+        section("Results", tables.figures_table(plain, names, first=first)),
+        section("All metrics", tables.metrics_table(plain, names, first=first)),
     ]
     return document("Comparison of runs", STYLE, *(joined(one, Markup("\n")) for one in sections if one))
 

@@ -59,6 +59,12 @@ def joined(*children: str | None) -> Markup:
     return Markup("".join(text(child) for child in children if child is not None))
 
 
+def section(heading: str, *children: str | None) -> Markup | None:
+    """A part of a page under a heading; `None` where there is nothing to say."""
+    present = [child for child in children if child]
+    return element("section", element("h2", heading), *present) if present else None
+
+
 def document(title: str, style: str, *children: str) -> Markup:
     """A whole page that loads nothing and runs nothing, and says so to the browser.
 

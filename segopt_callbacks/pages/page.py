@@ -12,7 +12,7 @@ from segopt_callbacks.pages import reading, tables
 from segopt_callbacks.pages.charts import charts
 from segopt_callbacks.pages.entries import Report, Row
 from segopt_callbacks.pages.figures import EXPLANATION
-from segopt_callbacks.pages.markup import Markup, document, element, joined
+from segopt_callbacks.pages.markup import Markup, document, element, joined, section
 from segopt_callbacks.pages.palette import class_colours
 from segopt_callbacks.pages.strips import strips
 from segopt_callbacks.pages.style import STYLE
@@ -38,12 +38,12 @@ def page(report: Mapping[str, Any], pictures: Mapping[str, str] | None = None) -
     sections = [
         _header(parsed),
         problems(parsed.of_kind("format"), _warnings(parsed)),
-        _section("Results", tables.figures_table(rows), element("p", *_code(EXPLANATION), class_="muted")),
-        _section("Size, latency and accuracy", charts(rows, [0] * len(rows), [row.name for row in rows])),
-        _section("All metrics", tables.metrics_table(rows)),
-        _section("Weights", strips([row for row in rows if row.kind != "baseline"]), _weights(rows)),
-        _section("Where files disagree with the model", _disagreements(parsed, shown)),
-        _section("What the bytes are", tables.ledger_table(rows)),
+        section("Results", tables.figures_table(rows), element("p", *_code(EXPLANATION), class_="muted")),
+        section("Size, latency and accuracy", charts(rows, [0] * len(rows), [row.name for row in rows])),
+        section("All metrics", tables.metrics_table(rows)),
+        section("Weights", strips([row for row in rows if row.kind != "baseline"]), _weights(rows)),
+        section("Where files disagree with the model", _disagreements(parsed, shown)),
+        section("What the bytes are", tables.ledger_table(rows)),
     ]
     return document(f"Export of {parsed.model}", STYLE, *(joined(one, Markup("\n")) for one in sections if one))
 
@@ -93,11 +93,6 @@ def _header(report: Report) -> Markup:
     size = f", {report.parameters:,} parameters" if report.parameters is not None else ""
     told = f"{size}. Every file was run on {report.examples:,} examples ({report.data})."
     return element("header", element("h1", "Export report"), element("p", "Model ", element("b", report.model), told))
-
-
-def _section(heading: str, *children: Markup | None) -> Markup | None:
-    present = [child for child in children if child]
-    return element("section", element("h2", heading), *present) if present else None
 
 
 def _code(paragraph: str) -> list[Markup | str]:
