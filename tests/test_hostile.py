@@ -196,6 +196,7 @@ def small_report():
     for entry in (given["model"], given["formats"]["int8"]):
         del entry["weights"][2:]
     given["formats"]["int8"]["worst_example"] = {"example": 3, "equal_argmax": 0.5, "classes": 3}
+    given["formats"]["int8"]["notes"] = {"opset": 17, "encoding": "dense"}
     given["metadata"] = {"palette": [[0, 0, 0]], "classes": ["a"]}
     given["warnings"] = ["a warning"]
     return given

@@ -91,6 +91,14 @@ def test_a_report_of_nothing_but_failures_has_a_page():
     assert svgs(content) == []
 
 
+def test_what_a_format_tells_of_itself_is_there():
+    given = report()
+    assert "tell of themselves" not in page(given)
+    given["formats"]["int8"]["notes"] = {"encoding": "sparse", "dense_bytes": 12345, "opset": [17, "<b>"], "ok": True}
+    told = "encoding: sparse; dense_bytes: 12,345; opset: [17, &quot;&lt;b&gt;&quot;]; ok: true"
+    assert f"<b>int8</b>: {told}</li>" in page(given)
+
+
 def test_data_of_noise_is_a_warning():
     given = report()
     assert "say little" not in page(given)

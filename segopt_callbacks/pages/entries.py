@@ -63,6 +63,7 @@ class Row:
         file: its name under the export folder, empty where there is none.
         error: why it failed, empty if it did not.
         warnings: what else is to be known of it.
+        notes: what its format tells of itself, name -> text.
         metrics: name -> value.
         figures: key of `FIGURES` -> value.
         latency: key of `LATENCIES` -> milliseconds.
@@ -76,6 +77,7 @@ class Row:
     file: str = ""
     error: str = ""
     warnings: tuple[str, ...] = ()
+    notes: Mapping[str, str] = field(default_factory=dict)
     metrics: Mapping[str, float] = field(default_factory=dict)
     figures: Mapping[str, float] = field(default_factory=dict)
     latency: Mapping[str, Latency] = field(default_factory=dict)

@@ -44,6 +44,7 @@ def page(report: Mapping[str, Any], pictures: Mapping[str, str] | None = None) -
         section("Weights", strips([row for row in rows if row.kind != "baseline"]), _weights(rows)),
         section("Where files disagree with the model", _disagreements(parsed, shown)),
         section("What the bytes are", tables.ledger_table(rows)),
+        section("What formats tell of themselves", _notes(rows)),
     ]
     return document(f"Export of {parsed.model}", STYLE, *(joined(one, Markup("\n")) for one in sections if one))
 
@@ -103,6 +104,15 @@ def _code(paragraph: str) -> list[Markup | str]:
 def _weights(rows: Sequence[Row]) -> Markup | None:
     tables_of = [joined(element("h3", row.name), tables.weights_table(row)) for row in rows if row.weights]
     return element("details", element("summary", "Every weight in numbers"), *tables_of) if tables_of else None
+
+
+def _notes(rows: Sequence[Row]) -> Markup | None:
+    items = [
+        element("li", element("b", row.name), f": {'; '.join(f'{key}: {note}' for key, note in row.notes.items())}")
+        for row in rows
+        if row.notes
+    ]
+    return element("ul", *items) if items else None
 
 
 def _disagreements(report: Report, pictures: Mapping[str, Markup]) -> Markup | None:

@@ -116,6 +116,7 @@ def _row(name: str, kind: str, entry: Mapping[str, Any], with_weights: bool) -> 
         file=values.text(entry.get("file")),
         error=(values.text(entry.get("error")) or "no cause is given") if failed else "",
         warnings=warnings,
+        notes={values.text(key): _note(note) for key, note in values.mapping(entry.get("notes"), "`notes`").items()},
         metrics=_metrics(entry.get("metrics")),
         figures=_figures(entry),
         latency=_latencies(entry.get("latency_ms")),
@@ -123,6 +124,12 @@ def _row(name: str, kind: str, entry: Mapping[str, Any], with_weights: bool) -> 
         ledger=_ledger(entry.get("ledger"), values.text(entry.get("file"))),
         worst=_worst(entry.get("worst_example")),
     )
+
+
+def _note(value: Any) -> str:
+    if isinstance(value, int) and not isinstance(value, bool):
+        return f"{values.number(value, 'a note'):,}"
+    return values.text(value if isinstance(value, str) else json.dumps(value))
 
 
 def _metrics(value: Any) -> dict[str, float]:
