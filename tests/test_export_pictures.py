@@ -17,7 +17,7 @@ from segopt_callbacks import export_model
 from segopt_callbacks.export import add_baseline
 from segopt_callbacks.export.disagreement import WIDEST, worse
 from segopt_callbacks.export.pictures import as_rgb, drawn, png
-from segopt_callbacks.pages.page import kept_pictures
+from segopt_callbacks.pages.gallery import kept_pictures
 from segopt_callbacks.pages.palette import class_colours
 from segopt_callbacks.sizes import read_ledger
 from tests.export_models import DATA, IMAGES, answers, built

@@ -268,13 +268,18 @@ def test_weights_of_an_onnx_file_are_looked_for_beside_it_alone(tmp_path, name):
     os.mkfifo(folder / "pipe")
     (folder / "model.onnx").write_bytes(external(name.encode()))
     ran = hostile_files.command("segopt-sizes", [folder / "model.onnx"])
-    refused(ran, "which is not beside it")
+    refused(ran, "File name too long" if len(name) > 255 else "which is not beside it")
     assert len(ran.errors) < 1000
 
 
 def field(number: int, content: bytes) -> bytes:
     """A field of a protocol buffer."""
     return varint(number << 3 | 2) + varint(len(content)) + content
+
+
+def number(number: int, value: int) -> bytes:
+    """A field that is a number."""
+    return varint(number << 3) + varint(value)
 
 
 def varint(value: int) -> bytes:
@@ -292,11 +297,11 @@ def external(location: bytes) -> bytes:
 
 def test_a_million_parts_of_nothing(tmp_path):
     """Every two bytes of these files ask for an object."""
-    tensor = field(5, field(4, b"") * 2_000_000)
+    tensor = field(5, field(4, b"") * 500_000)
     for name, content in {
         "parts": field(7, tensor),
-        "tensors": field(7, field(5, b"") * 2_000_000),
-        "graphs": field(7, b"") * 2_000_000,
+        "tensors": field(7, field(5, b"") * 1_000_001),
+        "graphs": field(7, b"") * 500_000,
     }.items():
         path = tmp_path / f"{name}.onnx"
         path.write_bytes(content)
@@ -368,7 +373,7 @@ def test_damaged_checkpoints_and_onnx_never_escape_as_another_error(saved, tmp_p
     index = (source / "variables" / "variables.index").read_bytes()
     (folder / "variables" / "variables.index").write_bytes(damaged(index, data))
     onnx = folder / "model.onnx"
-    onnx.write_bytes(damaged(field(7, field(5, field(9, bytes(40)) + field(2, b"")) * 5), data))
+    onnx.write_bytes(damaged(field(7, field(5, number(2, 1) + field(9, bytes(40))) * 5), data))
     for path in (folder, onnx):
         with contextlib.suppress(sizes.CorruptFileError):
             ledger = sizes.read_ledger(path)

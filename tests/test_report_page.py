@@ -19,8 +19,9 @@ from PIL import Image
 
 from segopt_callbacks import pages
 from segopt_callbacks.pages import style
+from segopt_callbacks.pages.gallery import kept_pictures
 from segopt_callbacks.pages.labels import Box, free_places
-from segopt_callbacks.pages.page import kept_pictures, page
+from segopt_callbacks.pages.page import page
 from segopt_callbacks.pages.palette import class_colours
 from segopt_callbacks.pages.scales import scale
 from tests.report_samples import renamed, report, runs_below

@@ -12,7 +12,8 @@ from typing import Any
 
 from segopt_callbacks.pages.figures import EXPLANATION, FIGURES, cell
 from segopt_callbacks.pages.files import write_whole
-from segopt_callbacks.pages.page import kept_pictures, page
+from segopt_callbacks.pages.gallery import kept_pictures
+from segopt_callbacks.pages.page import page
 from segopt_callbacks.sizes import CorruptFileError, file_bytes, gzip_bytes, read_ledger
 
 JSON_NAME, MARKDOWN_NAME, HTML_NAME = REPORTS = ("report.json", "report.md", "report.html")
