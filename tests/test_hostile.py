@@ -297,11 +297,11 @@ def external(location: bytes) -> bytes:
 
 def test_a_million_parts_of_nothing(tmp_path):
     """Every two bytes of these files ask for an object."""
-    tensor = field(5, field(4, b"") * 500_000)
+    tensor = field(5, field(4, b"") * 200_000)
     for name, content in {
         "parts": field(7, tensor),
         "tensors": field(7, field(5, b"") * 1_000_001),
-        "graphs": field(7, b"") * 500_000,
+        "graphs": field(7, b"") * 200_000,
     }.items():
         path = tmp_path / f"{name}.onnx"
         path.write_bytes(content)

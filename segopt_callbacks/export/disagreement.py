@@ -99,4 +99,4 @@ def _any_small(flags: np.ndarray) -> np.ndarray:
     height, width = (-(-size // step) for size in flags.shape)
     padded = np.zeros((height * step, width * step), bool)
     padded[: flags.shape[0], : flags.shape[1]] = flags
-    return padded.reshape(height, step, width, step).any(axis=(1, 3))
+    return np.any(padded.reshape(height, step, width, step), axis=(1, 3))

@@ -68,7 +68,7 @@ def free_places(
         a `Box` for each, `None` where there is no room.
     """
     found: list[Box | None] = []
-    lines, labels = list(lines), []
+    lines, labels = list(lines), list[Box]()
     for x, y, text in anchors:
         best, least = None, math.inf
         for radius, box in _candidates(x, y, width(text), FONT_SIZE * 1.2):

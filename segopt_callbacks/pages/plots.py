@@ -175,7 +175,7 @@ def _mark(mark: Mark, x: Scale, y: Scale) -> Markup:
         parts.append(element("path", class_="joint", d=_line(min(ends), height, max(ends))))
     for place in mark.places:
         if place.low is not None and place.high is not None:
-            ends = x(place.low), x(place.high)
+            ends = [x(place.low), x(place.high)]
             parts.append(element("path", class_="range", d=_line(ends[0], height, ends[1])))
             parts += [element("path", class_="range", d=f"M{_round(end)} {_round(height - 4)}v8") for end in ends]
     for number, place in reversed(list(enumerate(mark.places))):
@@ -200,7 +200,7 @@ def _labels(
         for box, (_, _, label) in zip(free_places(wanted, frame, taken, lines), wanted, strict=True)
         if box is not None
     ]
-    keys = []
+    keys: list[tuple[str, str]] = []
     for box, anchor in zip(free_places(names, frame, taken, lines), names, strict=True):
         label = anchor[2]
         if box is None:

@@ -139,11 +139,12 @@ def _metrics(value: Any) -> dict[str, float]:
 
 
 def _figures(entry: Mapping[str, Any]) -> dict[str, float]:
-    found = {}
+    found: dict[str, float] = {}
     for key, _, _ in FIGURES:
-        is_count = key.endswith("bytes") or key.startswith("max_")
         if entry.get(key) is not None:
-            found[key] = (values.count if is_count else values.number)(entry[key], f"`{key}`")
+            is_count = key.endswith("bytes") or key.startswith("max_")
+            value = values.count(entry[key], f"`{key}`") if is_count else values.number(entry[key], f"`{key}`")
+            found[key] = value or 0
     return found
 
 
