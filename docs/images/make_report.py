@@ -78,7 +78,7 @@ def main() -> None:
             for name, (page, first, last) in PICTURES.items():
                 picture = photograph(driver, places[page], first, last)
                 path = HERE / f"{name}.png"
-                picture.quantize(128, dither=Image.Dither.NONE).save(path, optimize=True)
+                picture.save(path, optimize=True)
                 print(f"{path.name}: {picture.size}, {path.stat().st_size:,} bytes")
 
 

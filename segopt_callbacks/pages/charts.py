@@ -13,7 +13,8 @@ from segopt_callbacks.pages.plots import Axis, Mark, Place, Plot, bytes_text, sc
 
 EQUAL_ARGMAX = "equal argmax"
 _LEAST = 0.02  # of the largest value: the smallest span of the upright axis
-_WINDOWS = ((500, 340, "wide"), (340, 320, "narrow"))  # width, height, CSS class
+_HEIGHT = 340  # of every plot, in pixels
+_ALONE, _SIDE_BY_SIDE, _NARROW = 860, 500, 340  # widths: of one plot, of each of two, of each on a phone
 
 
 def headline(rows: Sequence[Row]) -> str:
@@ -38,7 +39,10 @@ def charts(rows: Sequence[Row], groups: Sequence[int], names: Sequence[str]) -> 
         figures, `None` if nothing can be drawn.
     """
     measure = headline(rows)
-    figures = [_figure(list(zip(rows, groups, names, strict=True)), measure, cost) for cost in (_SIZE, _LATENCY)]
+    entries = list(zip(rows, groups, names, strict=True))
+    costs = [cost for cost in (_SIZE, _LATENCY) if any(cost.places(row) for row in rows)]
+    wide = _ALONE if len(costs) == 1 else _SIDE_BY_SIDE
+    figures = [_figure(entries, measure, cost, wide) for cost in costs]
     return element("div", *figures, class_="plots") if any(figures) else None
 
 
@@ -76,7 +80,7 @@ _LATENCY = _Cost(
 )
 
 
-def _figure(rows: Sequence[tuple[Row, int, str]], measure: str, cost: _Cost) -> Markup | None:
+def _figure(rows: Sequence[tuple[Row, int, str]], measure: str, cost: _Cost, wide: int) -> Markup | None:
     marks: list[Mark] = []
     lines: dict[tuple[str, float], str] = {}
     for row, group, name in rows:
@@ -93,8 +97,8 @@ def _figure(rows: Sequence[tuple[Row, int, str]], measure: str, cost: _Cost) -> 
     references = [(key[0] if values[key[0]] == 1 else name, key[1]) for key, name in lines.items()]
     upright = Axis(measure, least=_LEAST)
     plots = [
-        (scatter(marks, references, cost.axis, upright, across=across, down=down), css)
-        for across, down, css in _WINDOWS
+        (scatter(marks, references, cost.axis, upright, across=across, down=_HEIGHT), css)
+        for across, css in ((wide, "wide"), (_NARROW, "narrow"))
     ]
     figures = [_drawn(plot, css, cost.caption) for plot, css in plots if plot is not None]
     return joined(*figures) if figures else None

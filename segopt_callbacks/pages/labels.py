@@ -12,6 +12,7 @@ _WIDE = 1.05  # of a letter beyond Latin, Greek and Cyrillic
 _RADII = (8, 14, 22, 34, 50, 70, 95)  # from the mark to its label
 _DIRECTIONS = (0, 180, 270, 90, 315, 225, 45, 135)  # degrees: right, left, above, below, and between them
 _CROSSING = 40  # what it costs to lie over a line, or have one over another label, in the unit of `_RADII`
+_GAP = 6  # between two labels in a row
 _CLOSE = 14  # from there on a line leads from a mark to its label
 
 
@@ -71,7 +72,7 @@ def free_places(
     lines, labels = list(lines), list[Box]()
     for x, y, text in anchors:
         best, least = None, math.inf
-        for radius, box in _candidates(x, y, width(text), FONT_SIZE * 1.2):
+        for radius, box in _candidates(x, y, width(text) + _GAP, FONT_SIZE * 1.2):
             if radius >= least or not frame.holds(box) or any(box.overlaps(other) for other in taken):
                 continue
             crossed = any(box.overlaps(line) for line in lines) or any(

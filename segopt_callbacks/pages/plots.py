@@ -106,7 +106,8 @@ def scatter(
     if not marks:
         return None
     heights = [mark.y for mark in marks] + [height for _, height in references]
-    y_scale = scale(heights, down - _BOTTOM, _TOP, may_be_log=y.may_be_log, least=y.least)
+    # Room for a label above the highest mark and below the lowest.
+    y_scale = scale(heights, down - _BOTTOM, _TOP, may_be_log=y.may_be_log, least=y.least, padding=0.16)
     y_ticks = _texts(y_scale.ticks(max((down - _TOP - _BOTTOM) // 40, 2)), y)
     left = 8 + max(width(text) for _, text in y_ticks)
     spots = [spot for mark in marks for place in mark.places for spot in (place.x, place.low, place.high)]
@@ -186,7 +187,7 @@ def _mark(mark: Mark, x: Scale, y: Scale) -> Markup:
 def _labels(
     marks: Sequence[Mark], references: Sequence[tuple[str, float]], x: Scale, y: Scale
 ) -> tuple[list[Markup], tuple[tuple[str, str], ...]]:
-    frame = Box(x.start, min(y.end, y.start) - 6, x.end + _RIGHT, max(y.end, y.start))
+    frame = Box(x.start, min(y.end, y.start) - 6, x.end + _RIGHT, max(y.end, y.start) - 3)
     taken = [_around(x(place.x), y(mark.y)) for mark in marks for place in mark.places]
     lines = [Box(x.start, y(at) - 1, x.end, y(at) + 1) for _, at in references]
     for mark in marks:

@@ -9,7 +9,6 @@ from dataclasses import dataclass
 
 _LOG_FROM = 8  # times from the smallest to the largest value: from there on a linear axis crowds the small ones
 _SMALLEST = 1e-100  # on a logarithmic axis
-_PADDING = 0.08  # of the axis, at each end
 _STEPS = (1, 2, 2.5, 5, 10)
 _MANTISSAS = ((1, 2, 3, 5), (1, 2, 5), (1, 3), (1,))
 
@@ -42,7 +41,15 @@ class Scale:
         return _log_ticks(self.low, self.high, most) if self.is_log else _linear_ticks(self.low, self.high, most)
 
 
-def scale(values: Sequence[float], start: float, end: float, *, may_be_log: bool = False, least: float = 0.0) -> Scale:
+def scale(
+    values: Sequence[float],
+    start: float,
+    end: float,
+    *,
+    may_be_log: bool = False,
+    least: float = 0.0,
+    padding: float = 0.1,
+) -> Scale:
     """An axis on which all values have room.
 
     Args:
@@ -51,6 +58,7 @@ def scale(values: Sequence[float], start: float, end: float, *, may_be_log: bool
         end: position of the upper end.
         may_be_log: whether it is logarithmic where values span a large factor; they must then be above 0.
         least: smallest span of a linear axis, as a fraction of the largest value: small differences stay small.
+        padding: room at each end, as a fraction of the span.
 
     Example:
         >>> axis = scale([10, 1000], 0, 100, may_be_log=True)
@@ -66,8 +74,8 @@ def scale(values: Sequence[float], start: float, end: float, *, may_be_log: bool
         missing = max(least * largest, 1e-9 * largest, 1e-30) - (high - low)
         if missing > 0:
             low, high = low - missing / 2, high + missing / 2
-    padding = _PADDING * (high - low)
-    return Scale(low - padding, high + padding, start, end, is_log)
+    room = padding * (high - low)
+    return Scale(low - room, high + room, start, end, is_log)
 
 
 def decimals(ticks: Sequence[float]) -> int:

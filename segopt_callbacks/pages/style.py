@@ -80,7 +80,7 @@ th, td {{ padding: 5px 10px; border-bottom: 1px solid var(--line); text-align: r
 th {{ font-weight: 600; }}
 thead th {{ vertical-align: bottom; white-space: normal; overflow-wrap: normal; color: var(--muted); }}
 tbody th, thead th:first-child {{ text-align: left; position: sticky; left: 0; background: var(--paper); }}
-th .name {{ display: block; width: max-content; max-width: min(260px, 34vw); white-space: normal; }}
+th .name {{ display: block; width: max-content; max-width: min(260px, 40vw); white-space: normal; }}
 td.words {{ text-align: left; white-space: normal; }}
 ul {{ padding-left: 20px; max-width: 100ch; }}
 tr.model th, tr.model td {{ background: var(--panel); }}
@@ -88,7 +88,7 @@ tr.failed th, tr.failed td {{ color: var(--bad); text-align: left; }}
 td small {{ display: block; }}
 .plots {{ display: flex; flex-wrap: wrap; gap: 8px 32px; }}
 figure {{ margin: 8px 0; min-width: 0; }}
-.plots figure {{ max-width: 500px; }}
+.plots figcaption {{ width: 0; min-width: 100%; }}
 figcaption {{ font-size: 13px; max-width: 70ch; }}
 svg {{ display: block; max-width: 100%; height: auto; overflow: visible; font: 12px system-ui, -apple-system,
   "Segoe UI", "Liberation Sans", Arial, sans-serif; }}
