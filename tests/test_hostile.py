@@ -6,6 +6,7 @@ import contextlib
 import json
 import os
 import tracemalloc
+import zipfile
 
 import hypothesis
 import numpy as np
@@ -293,6 +294,18 @@ def varint(value: int) -> bytes:
 def external(location: bytes) -> bytes:
     """An ONNX model whose one weight is in another file."""
     return field(7, field(5, field(13, field(1, b"location") + field(2, location))))
+
+
+def test_a_zip_file_that_begins_before_its_beginning(tmp_path):
+    path = tmp_path / "model.keras"
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("config.json", "{}")
+        archive.writestr("model.weights.h5", bytes(100))
+    content = bytearray(path.read_bytes())
+    directory = int.from_bytes(content[-6:-2], "little")
+    content[-6:-2] = (directory + 1000).to_bytes(4, "little")
+    path.write_bytes(content)
+    refused(hostile_files.command("segopt-sizes", [path]), "the zip file is damaged")
 
 
 def test_a_million_parts_of_nothing(tmp_path):

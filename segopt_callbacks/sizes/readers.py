@@ -5,11 +5,14 @@ Every reader maps the file instead of loading it, and believes no length before 
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import itertools
+import lzma
 import mmap
 import re
 import shutil
+import struct
 import tempfile
 import zipfile
 import zlib
@@ -21,6 +24,8 @@ from typing import Any
 SMALL = 1024  # bytes; equal tensors below it are shapes, biases and the like, not a weight stored twice
 _MOST_TENSORS = 1_000_000  # a large language model has a thousand; each takes memory here
 _HIGHEST_RATIO = 100  # of a zip member; beyond that it is a bomb, for Keras does not compress at all
+_DAMAGED_ZIP = (zipfile.BadZipFile, zlib.error, lzma.LZMAError, EOFError, NotImplementedError, RuntimeError)
+_DAMAGED_ZIP += (struct.error, OverflowError, ValueError)
 _OPTIMIZER = re.compile(r"(^|/)[._]*optimizer(_weights|_slot)?(/|$)", re.IGNORECASE)
 
 
@@ -135,8 +140,12 @@ def read_keras(path: Path) -> list[StoredTensor]:
                     tensors += read_hdf5(_extracted(archive, member, Path(folder) / "weights.h5"))
     except CorruptFileError:
         raise
-    except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError, ValueError) as error:
+    except _DAMAGED_ZIP as error:
         raise CorruptFileError(f"the zip file is damaged ({error})") from error
+    except OSError as error:
+        if error.errno != errno.EINVAL:  # such as a full disk
+            raise
+        raise CorruptFileError("the zip file is damaged (a part of it lies before its beginning)") from error
     return tensors
 
 
