@@ -137,3 +137,21 @@ def deep_folder(depth: int) -> Iterator[tuple[Path, Path]]:
         yield top, inner
     finally:
         subprocess.run(["rm", "-rf", str(top)], check=True)
+
+
+def field(number: int, content: bytes) -> bytes:
+    """A field of a protocol buffer."""
+    return varint(number << 3 | 2) + varint(len(content)) + content
+
+
+def number(field_number: int, value: int) -> bytes:
+    """A field that is a number."""
+    return varint(field_number << 3) + varint(value)
+
+
+def varint(value: int) -> bytes:
+    digits = []
+    while value > 127:
+        digits.append(value & 127 | 128)
+        value >>= 7
+    return bytes([*digits, value])

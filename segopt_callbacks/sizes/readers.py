@@ -24,8 +24,17 @@ from typing import Any
 SMALL = 1024  # bytes; equal tensors below it are shapes, biases and the like, not a weight stored twice
 _MOST_TENSORS = 1_000_000  # a large language model has a thousand; each takes memory here
 _HIGHEST_RATIO = 100  # of a zip member; beyond that it is a bomb, for Keras does not compress at all
-_DAMAGED_ZIP = (zipfile.BadZipFile, zlib.error, lzma.LZMAError, EOFError, NotImplementedError, RuntimeError)
-_DAMAGED_ZIP += (struct.error, OverflowError, ValueError)
+_DAMAGED_ZIP = (
+    zipfile.BadZipFile,
+    zlib.error,
+    lzma.LZMAError,
+    struct.error,
+    EOFError,
+    NotImplementedError,
+    OverflowError,
+    RuntimeError,
+    ValueError,
+)
 _OPTIMIZER = re.compile(r"(^|/)[._]*optimizer(_weights|_slot)?(/|$)", re.IGNORECASE)
 
 
