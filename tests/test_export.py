@@ -284,6 +284,7 @@ def test_ctrl_c_leaves_no_half_file(tmp_path):
         ({"formats": ["int8"]}, "pass `representative_dataset` or `evaluation_data`"),
         ({"formats": ["float32"], "on_failure": "ignore"}, "must be 'raise' or 'warn'"),
         ({"formats": ["float32"], "time_limit": 0}, "seconds above 0"),
+        ({"formats": ["float32"], "latency": 10}, "must be True or False"),
         ({"evaluation_data": IMAGES}, "must be \\(x, y\\)"),
         ({"evaluation_data": tf.data.Dataset.from_tensor_slices(DATA).batch(2).repeat()}, "must end"),
         ({"evaluation_data": DATA, "representative_dataset": IMAGES}, "must be a callable"),
@@ -354,7 +355,7 @@ def test_the_terminal_stays_readable(tmp_path):
         "from tests.export_models import DATA, built\n"
         "from segopt_callbacks import export_model\n"
         "model = built(); print('----', file=sys.stderr, flush=True)\n"
-        "export_model(model, sys.argv[1], evaluation_data=DATA, verbose=1)\n"
+        "export_model(model, sys.argv[1], evaluation_data=DATA, latency=False, verbose=1)\n"
     )
     result = subprocess.run(
         [sys.executable, "-W", "ignore", "-c", code, str(tmp_path)],

@@ -42,6 +42,7 @@ REQUIRED = [
     "cluster_begin",
     "cluster_per_channel",
     "export_formats",
+    "latency",
 ]
 FLAG_FILES = sorted((ROOT / "flags").glob("*.flags"))
 

@@ -26,7 +26,7 @@ from train_unet.training import SaveOnTrainEnd, prune_steps
 ROOT = Path(__file__).resolve().parent.parent
 LANDCOVER = ROOT / "train_unet" / "data" / "landcover"
 FORMATS = ("saved_model", "float32", "float16", "dynamic_int8", "int8")
-SMALL = ("--epochs=1", "--base_filters=4", "--batch_size=4")
+SMALL = ("--epochs=1", "--base_filters=4", "--batch_size=4", "--nolatency")
 
 
 def small_copy(source, folder, **counts):
@@ -142,7 +142,7 @@ DUBAI = ROOT.parent / "shared" / "data" / "dubai"
 def test_another_data_set_keeps_the_promise(tmp_path):
     (tmp_path / "data").mkdir()
     data = small_copy(DUBAI, tmp_path / "data", train=48, val=4, test=12)
-    arguments = ["--epochs=1", "--base_filters=8", "--prune", "--cluster", "--distribution=uniform"]
+    arguments = ["--epochs=1", "--base_filters=8", "--prune", "--cluster", "--distribution=uniform", "--nolatency"]
     done = command(*arguments, "--export_formats=float32,int8", f"--data_dir={data}", f"--output_dir={tmp_path}")
     assert done.returncode == 0, done.stderr + done.stdout
     assert "48 train, 4 val, 12 test images, 5 classes" in done.stdout  # class 5 is left out

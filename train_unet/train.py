@@ -85,7 +85,14 @@ def run(values: Any) -> None:
         # Files are in the order of longitude and latitude; a few hundred of them have to show every kind of land.
         train = load(folder, "train").shuffle(len(folder.pairs["train"]), seed=values.seed).batch(values.batch_size)
         callbacks.append(
-            export_callback(output_dir / "export", values.export_formats, train, data["test"], folder.classes)
+            export_callback(
+                output_dir / "export",
+                values.export_formats,
+                train,
+                data["test"],
+                folder.classes,
+                latency=values.latency,
+            )
         )
     baseline = train_baseline(values, folder, data) if values.baseline else None
     fit(model, data, values.epochs, callbacks)

@@ -27,6 +27,7 @@ class ExportQuantizedCallback(CompressionCallback):
         metrics: name -> Keras metric, computed on every file's own answers.
         on_failure: `"raise"` or `"warn"`, after every other format has been delivered.
         time_limit: seconds that writing a file may take, and running it on one batch.
+        latency: whether to time one inference of every file.
         verbose: 0 for silence, 1 for a line for each format and the table.
 
     Raises:
@@ -41,7 +42,7 @@ class ExportQuantizedCallback(CompressionCallback):
         >>> model = keras.Sequential([keras.Input((4,)), keras.layers.Dense(2)])
         >>> model.compile("sgd", "mse")
         >>> data = np.ones((8, 4), "float32"), np.ones((8, 2), "float32")
-        >>> export = ExportQuantizedCallback(tempfile.mkdtemp(), evaluation_data=data, verbose=0)
+        >>> export = ExportQuantizedCallback(tempfile.mkdtemp(), evaluation_data=data, latency=False, verbose=0)
         >>> history = model.fit(*data, verbose=0, callbacks=[export])
         >>> sorted(export.report["formats"])
         ['float32', 'int8', 'saved_model']
@@ -59,6 +60,7 @@ class ExportQuantizedCallback(CompressionCallback):
         metrics: Mapping[str, Any] | None = None,
         on_failure: str = "raise",
         time_limit: float = 600.0,
+        latency: bool = True,
         verbose: int = 1,
     ) -> None:
         super().__init__()
@@ -69,6 +71,7 @@ class ExportQuantizedCallback(CompressionCallback):
             metrics=metrics,
             on_failure=on_failure,
             time_limit=time_limit,
+            latency=latency,
         )
         self.export_dir = export_dir
         self.representative_dataset = representative_dataset
@@ -76,6 +79,7 @@ class ExportQuantizedCallback(CompressionCallback):
         self.metrics = metrics
         self.on_failure = on_failure
         self.time_limit = time_limit
+        self.latency = latency
         self.verbose = verbose
         self.report: dict[str, Any] | None = None
 
@@ -101,6 +105,7 @@ class ExportQuantizedCallback(CompressionCallback):
                 metrics=self.metrics,
                 on_failure=self.on_failure,
                 time_limit=self.time_limit,
+                latency=self.latency,
                 verbose=self.verbose,
             )
         except ExportError as error:

@@ -6,7 +6,7 @@ import contextlib
 import os
 import time
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -19,6 +19,7 @@ from segopt_callbacks.export.feed import Feed
 from segopt_callbacks.export.files import publish, workspace
 from segopt_callbacks.export.formats import TARGETS, validate_formats
 from segopt_callbacks.export.interrupts import remembered_interrupts
+from segopt_callbacks.export.latency import Latencies, Opened, measure
 from segopt_callbacks.export.metrics import validate_metrics
 from segopt_callbacks.export.pictures import drawn
 from segopt_callbacks.export.processes import Process, TensorFlowProcess
@@ -41,6 +42,7 @@ def export_model(
     metrics: Mapping[str, Any] | None = None,
     on_failure: str = "raise",
     time_limit: float = 600.0,
+    latency: bool = True,
     verbose: int = 1,
 ) -> dict[str, Any]:
     """Exports a built model; runs every file on the same data as the model and compares them.
@@ -65,6 +67,7 @@ def export_model(
         metrics: name -> Keras metric, computed on every file's own answers; weighted, where there are weights.
         on_failure: `"raise"` or `"warn"`, after every other format has been delivered.
         time_limit: seconds that writing a file may take, and running it on one batch.
+        latency: whether to time one inference of every file, on one thread and on all; about 10 seconds of runs.
         verbose: 0 for silence, 1 for a line for each format and the table.
 
     Returns:
@@ -89,6 +92,7 @@ def export_model(
         metrics=metrics,
         on_failure=on_failure,
         time_limit=time_limit,
+        latency=latency,
     )
     signature.require_built(model)
     export_dir = Path(export_dir).absolute()
@@ -100,6 +104,9 @@ def export_model(
             check()
         verification = job.verify(metrics)
         check()
+        if latency:
+            job.time(verification.example, check)
+            check()
         report = job.deliver(names, verification, export_dir)
     if verbose:
         print(f"\n{table(report)}\n", flush=True)
@@ -119,6 +126,7 @@ def validate(
     metrics: Any,
     on_failure: str,
     time_limit: float,
+    latency: bool,
 ) -> tuple[str, ...]:
     """Checks the arguments of an export, before any training is spent on it.
 
@@ -135,6 +143,8 @@ def validate(
         raise ValueError(f"`on_failure` must be 'raise' or 'warn'. Received: on_failure={on_failure!r}.")
     if isinstance(time_limit, bool) or not isinstance(time_limit, int | float) or not time_limit > 0:
         raise ValueError(f"`time_limit` must be a number of seconds above 0. Received: time_limit={time_limit!r}.")
+    if not isinstance(latency, bool):
+        raise ValueError(f"`latency` must be True or False. Received: latency={latency!r}.")
     return validate_formats(formats, has_data=representative_dataset is not None or evaluation_data is not None)
 
 
@@ -149,6 +159,8 @@ class _Job:
     verbose: bool
     open_processes: contextlib.ExitStack
     runners: dict[str, Runner] = field(default_factory=dict)
+    opened: dict[str, Opened] = field(default_factory=dict)
+    latencies: Latencies = field(default_factory=Latencies)
     causes: dict[str, str] = field(default_factory=dict)
     entries: dict[str, dict[str, Any]] = field(default_factory=dict)
     weights: dict[str, np.ndarray] = field(default_factory=dict)
@@ -166,7 +178,7 @@ class _Job:
             source = self._source(target)
             self._tensorflow.call(target.write, source, path, doing="writing it", time_limit=self.time_limit)
             audit.require_size(path, self.weights, target.bytes_per_weight)
-            self.runners[name] = self._open(target, path, source)
+            self.runners[name] = self._open(name, path, source)
             with damage_is_named("auditing it"):
                 _require_integers(target, path)
                 rows = target.read_weights(path, self.weights)
@@ -193,6 +205,15 @@ class _Job:
             self._fail(name, cause)
         self._say(f"ran {len(self.runners)} files on {outcome.examples} examples in {time.monotonic() - start:.1f} s")
         return outcome
+
+    def time(self, example: list[np.ndarray], check: Callable[[], None]) -> None:
+        """Times one inference of all files that have passed."""
+        start = time.monotonic()
+        files = {name: self.opened[name] for name in self.runners}
+        self.latencies = measure(files, example, time_limit=self.time_limit, check=check)
+        for name, entry in self.latencies.figures.items():
+            self.entries[name]["latency_ms"] = entry
+        self._say(f"timed {len(self.latencies.figures)} files in {time.monotonic() - start:.1f} s")
 
     def deliver(self, names: Sequence[str], verification: Verification, export_dir: Path) -> dict[str, Any]:
         """Weighs the checked files and gives them, and the report, their final names; returns the report."""
@@ -227,12 +248,15 @@ class _Job:
             "formats": {name: self.entries[name] for name in names},
             "baselines": {},
             "verification": {"examples": verification.examples, "data": self.feed.name},
+            "latency": self.latencies.settings,
         }
 
-    def _open(self, target: Target, path: Path, source: Source) -> Runner:
+    def _open(self, name: str, path: Path, source: Source) -> Runner:
+        target = TARGETS[name]
         process = self._tensorflow if target.uses_tensorflow else self.open_processes.enter_context(Process())
         arguments = target.load, path, source, None
         process.call(worker.open_file, *arguments, doing="opening it", time_limit=self.time_limit)
+        self.opened[name] = Opened(target, path, source, process)
         return lambda inputs: process.call(worker.run, inputs, doing="running it", time_limit=self.time_limit)
 
     def _source(self, target: Target) -> Source:

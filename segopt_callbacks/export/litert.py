@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from segopt_callbacks.export import encoding, flatbuffer
+from segopt_callbacks.export import cpus, encoding, flatbuffer
 from segopt_callbacks.export.errors import FormatError, first_line
 from segopt_callbacks.export.raw_inputs import take_raw_integers
 from segopt_callbacks.export.source import Source
@@ -154,7 +154,7 @@ def load(path: Path, source: Source, threads: int | None) -> Runner:
     Args:
         path: the file.
         source: what it was made from, for the order of inputs and outputs.
-        threads: of the interpreter.
+        threads: of the interpreter, which would take one if it were not told; default: one for each CPU.
 
     Returns:
         function from a batch of inputs to a batch of outputs. Quantized inputs and outputs are converted by their
@@ -166,7 +166,7 @@ def load(path: Path, source: Source, threads: int | None) -> Runner:
     from ai_edge_litert.interpreter import Interpreter
 
     try:
-        interpreter = Interpreter(model_path=str(path), num_threads=threads)
+        interpreter = Interpreter(model_path=str(path), num_threads=threads or len(cpus.available()))
         interpreter.allocate_tensors()
         runner = interpreter.get_signature_runner()
     except (ValueError, RuntimeError) as error:

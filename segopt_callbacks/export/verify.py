@@ -90,12 +90,14 @@ class Verification:
         examples: how many were run.
         results: file -> differences and `metrics`; `MODEL` has metrics only.
         causes: file -> why it failed.
+        example: the inputs of the first example, batch 1.
         disagreements: file -> the example on which its classes differ most from the model's, where any do.
     """
 
     examples: int = 0
     results: dict[str, dict[str, Any]] = field(default_factory=dict)
     causes: dict[str, str] = field(default_factory=dict)
+    example: list[np.ndarray] = field(default_factory=list)
     disagreements: dict[str, Disagreement] = field(default_factory=dict)
 
 
@@ -131,6 +133,8 @@ def verify(
                 raise FormatError("the model in memory answers NaN itself; train it to finite weights first")
             states.update(MODEL, y, answers, sample_weight)
             inputs = cast_inputs(x, feed.specs)
+            if not outcome.examples:
+                outcome.example = [one[:1] for one in inputs]
             start = outcome.examples
             outcome.examples += len(inputs[0])
             for name in list(running):
