@@ -109,7 +109,8 @@ def take_turns(seconds_of, share):
     log, causes = [], {}
     timers = {name: Timer(seconds, log) for name, seconds in seconds_of.items()}
     start = time.monotonic()
-    turns = latency._take_turns(timers, INPUTS, share, causes, 60.0, lambda: None)
+    turn = latency._Turn(INPUTS, share, latency.ROUNDS, 60.0, lambda: None)
+    turns = latency._take_turns(timers, turn, causes)
     names = {timer: name for name, timer in timers.items()}
     return turns, [names[timer] for timer in log], time.monotonic() - start
 
@@ -135,7 +136,7 @@ def test_ctrl_c_is_heard_between_turns():
 
     log = []
     with pytest.raises(KeyboardInterrupt):
-        latency._take_turns({"a": Timer(0.0, log)}, INPUTS, 1.0, {}, 60.0, check)
+        latency._take_turns({"a": Timer(0.0, log)}, latency._Turn(INPUTS, 1.0, 8, 60.0, check), {})
     assert log == []
 
 

@@ -15,7 +15,7 @@ import numpy as np
 
 from segopt_callbacks.export import cpus, worker
 from segopt_callbacks.export.errors import FormatError
-from segopt_callbacks.export.latency_figures import BASE, figures
+from segopt_callbacks.export.latency_figures import BASE, Turns, figures
 from segopt_callbacks.export.processes import Process, TensorFlowProcess
 from segopt_callbacks.export.source import Source
 from segopt_callbacks.export.target import Target
@@ -43,16 +43,29 @@ class Opened:
     process: Process | TensorFlowProcess
 
 
+@dataclass(frozen=True)
+class _Turn:
+    """What is the same in every turn of every file; `share` is the seconds that a file has for all of its turns."""
+
+    inputs: list[np.ndarray]
+    share: float
+    rounds: int
+    time_limit: float
+    check: Callable[[], None]
+
+
 @dataclass
 class Latencies:
     """What came out of `measure`.
 
     Attributes:
+        turns: `"one_thread"` and `"all_threads"` -> file -> seconds of its runs, round by round.
         figures: file -> `"one_thread"` and `"all_threads"` -> `latency_figures.figures`.
         causes: file -> why it could not be timed.
         settings: how it was measured, for the report; empty if nothing was.
     """
 
+    turns: dict[str, Mapping[str, Turns]] = field(default_factory=dict)
     figures: dict[str, dict[str, Any]] = field(default_factory=dict)
     causes: dict[str, str] = field(default_factory=dict)
     settings: dict[str, Any] = field(default_factory=dict)
@@ -62,18 +75,22 @@ def measure(
     files: Mapping[str, Opened],
     inputs: Sequence[np.ndarray],
     *,
+    budget: float | None = None,
+    rounds: int = ROUNDS,
     time_limit: float = 600.0,
     check: Callable[[], None] = lambda: None,
 ) -> Latencies:
     """Times every file at batch 1: on one thread, in a process that is pinned to one CPU, then on all threads.
 
     What is timed is one call of the runtime in its own process, with its copies from and to NumPy arrays. It ends
-    after `BUDGET` seconds of runs, about; each file gets an equal share, of which a slow one makes fewer rounds, and a
+    after `budget` seconds of runs, about; each file gets an equal share, of which a slow one makes fewer rounds, and a
     very slow one two runs. Opening files anew for one thread comes on top.
 
     Args:
         files: format -> file; those whose `Target.is_timed` is false are left out.
         inputs: of batch 1.
+        budget: seconds for all runs; default: `BUDGET`.
+        rounds: the most that a file makes.
         time_limit: seconds for a turn of a file, and for opening it.
         check: called between turns; may raise.
 
@@ -82,23 +99,23 @@ def measure(
     """
     files = {name: one for name, one in files.items() if one.target.is_timed}
     found = Latencies()
-    if not files or BUDGET <= 0:
+    budget = BUDGET if budget is None else budget
+    if not files or budget <= 0:
         return found
+    turn = _Turn(list(inputs), budget / 2 / len(files), rounds, time_limit, check)
     cpu, load = cpus.to_pin(), os.getloadavg()[0] if hasattr(os, "getloadavg") else None
-    share = BUDGET / 2 / len(files)
-    turns: dict[str, dict[str, list[list[float]]]] = {}
     with contextlib.ExitStack() as closing:
         pinned = _opened_on_one_thread(files, cpu, found.causes, closing, time_limit, check)
-        turns[ONE_THREAD] = _take_turns(pinned, inputs, share, found.causes, time_limit, check)
+        found.turns[ONE_THREAD] = _take_turns(pinned, turn, found.causes)
     processes = {name: one.process for name, one in files.items() if name not in found.causes}
-    turns[ALL_THREADS] = _take_turns(processes, inputs, share, found.causes, time_limit, check)
+    found.turns[ALL_THREADS] = _take_turns(processes, turn, found.causes)
     for name in files:
         if name not in found.causes:
             found.figures[name] = {
                 key: figures(of[name], of.get(BASE) if name != BASE and BASE not in found.causes else None)
-                for key, of in turns.items()
+                for key, of in found.turns.items()
             }
-    found.settings = {"cpus": len(cpus.available()), "pinned_to_cpu": cpu, "load_average": load}
+    found.settings = {"rounds": rounds, "cpus": len(cpus.available()), "pinned_to_cpu": cpu, "load_average": load}
     found.settings["about"] = _about(found)
     return found
 
@@ -128,28 +145,23 @@ def _opened_on_one_thread(
 
 
 def _take_turns(
-    processes: Mapping[str, Process | TensorFlowProcess],
-    inputs: Sequence[np.ndarray],
-    share: float,
-    causes: dict[str, str],
-    time_limit: float,
-    check: Callable[[], None],
+    processes: Mapping[str, Process | TensorFlowProcess], turn: _Turn, causes: dict[str, str]
 ) -> dict[str, list[list[float]]]:
     """File -> seconds of its runs, round by round; every file is in the first round, slow ones are not in the last."""
     order, shuffle = list(processes), random.Random(0).shuffle
     turns: dict[str, list[list[float]]] = {name: [] for name in processes}
     spent, last = dict.fromkeys(processes, 0.0), dict.fromkeys(processes, 0.0)
-    for _ in range(ROUNDS):
+    for _ in range(turn.rounds):
         shuffle(order)  # so that no file always follows the same one
         for name in order:
-            if name in causes or spent[name] + last[name] > share:
+            if name in causes or spent[name] + last[name] > turn.share:
                 continue
-            check()
+            turn.check()
             start = time.monotonic()
-            arguments = list(inputs), WARM_UP, share / ROUNDS, RUNS
+            arguments = turn.inputs, WARM_UP, turn.share / turn.rounds, RUNS
             try:
                 turns[name].append(
-                    processes[name].call(worker.time_runs, *arguments, doing="timing it", time_limit=time_limit)
+                    processes[name].call(worker.time_runs, *arguments, doing="timing it", time_limit=turn.time_limit)
                 )
             except FormatError as error:
                 causes[name] = str(error)
@@ -165,7 +177,7 @@ def _about(found: Latencies) -> str:
     load = "" if settings["load_average"] is None else f" The load average was {settings['load_average']:.2f} before."
     return (
         "Milliseconds are those of one inference of batch 1, the median and its 95% interval (bootstrap over rounds). "
-        f"Files took turns, in random order, in up to {ROUNDS} rounds of up to {RUNS} runs each, fewer where they are "
+        f"Files took turns, in random order, in up to {settings['rounds']} rounds of up to {RUNS} runs each, fewer where they are "
         f"slow, each turn behind runs of {1000 * WARM_UP:g} ms that do not count, one at least. One thread: {one}. All "
         f"threads: as many as the runtime chooses on {settings['cpus']} CPUs. Ratios are to {BASE}, round by round."
         f"{load}{_not_timed(found.causes.items())}"
