@@ -4,6 +4,7 @@ import contextlib
 import dataclasses
 import functools
 import json
+import statistics
 import sys
 import time
 import types
@@ -56,17 +57,20 @@ def sleeping(tmp_path):
 
 
 def test_medians_and_ratios_are_those_of_the_inference(sleeping):
-    found = measure(sleeping({"float32": 0.004, "int8": 0.012}), INPUTS)
+    found = measure(sleeping({"float32": 0.002, "int8": 0.006}), INPUTS, budget=3.0)
     assert found.causes == {}
     for key in ("one_thread", "all_threads"):
         slow, fast = found.figures["int8"][key], found.figures["float32"][key]
-        assert 12 < slow["median"] < 24
-        assert 4 < fast["median"] < 8
+        assert slow["median"] >= 6  # however busy the machine is, nobody sleeps for less
+        assert fast["median"] >= 2
         assert slow["low"] <= slow["median"] <= slow["high"]
-        assert slow["ratio_to_float32"]["median"] == pytest.approx(3, rel=0.25)
+        medians = [[statistics.median(runs) for runs in found.turns[key][name]] for name in ("int8", "float32")]
+        assert slow["median"] == pytest.approx(1000 * statistics.median(medians[0]), rel=1e-3)
+        ratios = [one / other for one, other in zip(*medians, strict=False)]
+        assert slow["ratio_to_float32"]["median"] == pytest.approx(statistics.median(ratios), rel=1e-3)
         assert "ratio_to_float32" not in fast
         assert slow["rounds"] >= latency_figures._FEWEST
-        assert slow["runs"] <= latency.ROUNDS * latency.RUNS
+        assert slow["rounds"] <= slow["runs"] <= latency.ROUNDS * latency.RUNS
 
 
 @needs_pinning
