@@ -6,7 +6,6 @@ import signal
 import time
 
 from segopt_callbacks.export import litert, onnx_graph, onnx_int8
-from segopt_callbacks.export.errors import FormatError
 from segopt_callbacks.export.formats import TARGETS
 
 CHANGES = {
@@ -83,26 +82,4 @@ def load_sparse_wrongly(path, source, threads):
 def refuse_sparse(path, source, threads):
     if path.suffix == ".sparse":
         path.write_bytes(CHANGES["no_header"](path.read_bytes()))
-    return litert.load(path, source, threads)
-
-
-def number_of_threads():
-    return len(os.listdir("/proc/self/task"))
-
-
-def load_and_sleep(seconds, path, source, threads):
-    """Runs for a time that is known, and writes down where it was opened, and how."""
-    with (path.parent / "opened.txt").open("a") as stream:
-        print(path.name, threads, sorted(os.sched_getaffinity(0)), file=stream)
-
-    def run(inputs):
-        time.sleep(seconds)
-        return inputs
-
-    return run
-
-
-def load_on_all_threads_only(path, source, threads):
-    if threads is not None:
-        raise FormatError("it wants more threads")
     return litert.load(path, source, threads)

@@ -23,7 +23,7 @@ from segopt_callbacks.export.target import Target
 from segopt_callbacks.pages.page import page
 from segopt_callbacks.pages.reading import parse
 from segopt_callbacks.sizes import CorruptFileError
-from tests import export_targets
+from tests import latency_targets
 from tests.export_models import DATA, built
 
 pytestmark = pytest.mark.either_keras
@@ -45,7 +45,7 @@ def sleeping(tmp_path):
             files = {}
             source = Source(tmp_path, (Port("x", (1, 4), "float32"),), ())
             for name, seconds in seconds_of.items():
-                load = functools.partial(export_targets.load_and_sleep, seconds)
+                load = functools.partial(latency_targets.load_and_sleep, seconds)
                 target = Target(name, print, load, print, **changes)
                 process = closing.enter_context(Process())
                 arguments = load, tmp_path / name, source, None
@@ -182,7 +182,7 @@ def report(tmp_path_factory):
     folder = tmp_path_factory.mktemp("export")
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(latency, "BUDGET", 0.5)
-        wants_more = dataclasses.replace(TARGETS["float16"], load=export_targets.load_on_all_threads_only)
+        wants_more = dataclasses.replace(TARGETS["float16"], load=latency_targets.load_on_all_threads_only)
         patch.setitem(TARGETS, "float16", wants_more)
         formats = ("float32", "float16", "int8")
         made = export_model(built(), folder, formats, evaluation_data=DATA, verbose=0)
@@ -247,5 +247,5 @@ def test_all_threads_of_litert_are_more_than_one(report, tmp_path):
             source = Source(tmp_path, (Port("input", (1, 16, 16, 3), "uint8"),), (Port("output", (), "float32"),))
             arguments = litert.load, tmp_path / "float32.tflite", source, wanted
             process.call(worker.open_file, *arguments, doing="opening", time_limit=60)
-            threads[wanted] = process.call(export_targets.number_of_threads, doing="counting", time_limit=60)
+            threads[wanted] = process.call(latency_targets.number_of_threads, doing="counting", time_limit=60)
     assert threads[None] == threads[1] + len(cpus.available()) - 1

@@ -1,0 +1,29 @@
+"""Files whose inference takes a known time: functions that other processes can import."""
+
+import os
+import time
+
+from segopt_callbacks.export import litert
+from segopt_callbacks.export.errors import FormatError
+
+
+def number_of_threads():
+    return len(os.listdir("/proc/self/task"))
+
+
+def load_and_sleep(seconds, path, source, threads):
+    """Runs for a time that is known, and writes down where it was opened, and how."""
+    with (path.parent / "opened.txt").open("a") as stream:
+        print(path.name, threads, sorted(os.sched_getaffinity(0)), file=stream)
+
+    def run(inputs):
+        time.sleep(seconds)
+        return inputs
+
+    return run
+
+
+def load_on_all_threads_only(path, source, threads):
+    if threads is not None:
+        raise FormatError("it wants more threads")
+    return litert.load(path, source, threads)
