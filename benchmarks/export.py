@@ -1,6 +1,6 @@
 """What a trained U-Net weighs and how long one inference takes, in our formats and in files made by hand; in one run.
 
-    python -m benchmarks.export [--base_filters 16,32] [--formats float32,int8,...] [--write]
+    python benchmarks/export.py [--base_filters 16,32] [--formats float32,int8,...] [--write]
 
 Trains the U-Net on the embedded land-cover images (128 pixels) for an epoch, so that int8 sees sensible ranges; the
 weights are kept, and a second run starts from them. Then every format of ours is exported, and beside them what people
