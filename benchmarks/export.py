@@ -38,7 +38,7 @@ import numpy as np
 import tensorflow as tf
 
 from benchmarks import export_by_hand as by_hand
-from segopt_callbacks import export_model
+from segopt_callbacks import export_model, reestimate_batch_norm
 from segopt_callbacks.compat import keras
 from segopt_callbacks.export import worker
 from segopt_callbacks.export.formats import TARGETS
@@ -67,7 +67,7 @@ def trained(folder: DataFolder, base_filters: int, epochs: int, steps: int | Non
     keras.utils.set_random_seed(0)
     model = UNet(len(folder.classes), base_filters)
     model.build((None, *folder.image_size, 3))
-    path = cache / f"unet_{base_filters}_{epochs}_{steps}.weights.h5"
+    path = cache / f"trained_{base_filters}_{epochs}_{steps}.weights.h5"
     if path.exists():
         model.load_weights(path)
         return model
@@ -75,6 +75,7 @@ def trained(folder: DataFolder, base_filters: int, epochs: int, steps: int | Non
     train = train if steps is None else train.take(steps)
     compile_model(model, folder.classes, steps=epochs * len(train))
     model.fit(train, epochs=epochs, verbose=2, shuffle=False)
+    reestimate_batch_norm(model, train)  # moving averages of few steps are far from the statistics, and ranges wide
     model.save_weights(path)
     return model
 
