@@ -5,7 +5,7 @@ import pathlib
 import signal
 import time
 
-from segopt_callbacks.export import litert
+from segopt_callbacks.export import litert, openvino
 from segopt_callbacks.export.formats import TARGETS
 
 CHANGES = {
@@ -44,6 +44,18 @@ def load_and_die_later(path, source, threads):
         return run(inputs)
 
     return run_once
+
+
+def write_openvino_in_float(source, path):
+    """What is left if NNCF quantizes nothing."""
+    package = openvino.without_telemetry()
+    openvino.write(source, path)
+    package.save_model(openvino.converted(source), str(path / "model.xml"), compress_to_fp16=False)
+
+
+def write_openvino_cut_off(source, path):
+    openvino.write(source, path)
+    (path / "model.bin").write_bytes((path / "model.bin").read_bytes()[:100])
 
 
 def my_process():

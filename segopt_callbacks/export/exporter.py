@@ -176,6 +176,8 @@ class _Job:
         self.entries[name] = {"seconds": round(seconds, 3), **audit.totals(rows), "weights": rows}
         if target.read_activations:
             self.entries[name]["activations"] = target.read_activations(path)
+        if target.notes:
+            self.entries[name]["notes"] = target.notes(path)
         self._say(f"{name}: written and opened in {seconds:.1f} s")
 
     def verify(self, metrics: Mapping[str, Any] | None) -> Verification:
@@ -282,5 +284,5 @@ def _require_integers(target: Target, path: Path) -> None:
     if operations:
         raise FormatError(
             f"operations compute in float32 in an integer file: {', '.join(operations)}; replace them with ones that "
-            "LiteRT quantizes, or leave this format out"
+            "its converter quantizes, or leave this format out"
         )

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from segopt_callbacks.export import litert, saved_model
+from segopt_callbacks.export import litert, openvino, saved_model, tvm
 from segopt_callbacks.export.target import Target
 
 TARGETS: dict[str, Target] = {
@@ -14,8 +14,10 @@ TARGETS: dict[str, Target] = {
     "float16": litert.target("float16"),
     "dynamic_int8": litert.target("dynamic_int8"),
     "int8": litert.target("int8"),
+    "openvino_int8": openvino.TARGET,
+    "tvm": tvm.TARGET,
 }
-PLANNED = ("int16x8", "weight_only_int8", "int4", "onnx", "onnx_int8", "openvino_int8", "tensorrt", "tvm")
+PLANNED = ("int16x8", "weight_only_int8", "int4", "onnx", "onnx_int8", "tensorrt")
 
 
 def validate_formats(formats: Sequence[str], *, has_data: bool) -> tuple[str, ...]:

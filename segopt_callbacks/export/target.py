@@ -32,6 +32,7 @@ class Target:
             model's, path -> value, to name them by.
         read_activations: `(path)`, name, shape and dtype of everything that the file computes, where it can tell.
         float_operations: what computes in float inside the file, for a format that may have none; see `audit`.
+        notes: `(path)`, what else the report should tell of the file.
         any_batch: whether it is made from the function whose batch is open, instead of 1.
         uses_tensorflow: whether running it takes TensorFlow, which takes seconds to import.
         bytes_per_weight: how much of the file a weight takes at the least.
@@ -46,6 +47,7 @@ class Target:
     read_weights: Callable[[Path, Mapping[str, np.ndarray]], list[dict[str, Any]]]
     read_activations: Callable[[Path], list[dict[str, Any]]] | None = None
     float_operations: Callable[[Path], list[str]] | None = None
+    notes: Callable[[Path], dict[str, Any]] | None = None
     any_batch: bool = False
     uses_tensorflow: bool = False
     bytes_per_weight: float = 4
