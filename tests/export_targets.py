@@ -48,9 +48,7 @@ def load_and_die_later(path, source, threads):
 
 def write_openvino_in_float(source, path):
     """What is left if NNCF quantizes nothing."""
-    package = openvino.without_telemetry()
-    openvino.write(source, path)
-    package.save_model(openvino.converted(source), str(path / "model.xml"), compress_to_fp16=False)
+    openvino.save(openvino.converted(source), source, path)
 
 
 def write_openvino_cut_off(source, path):

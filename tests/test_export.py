@@ -32,7 +32,7 @@ from tests.conformance import compiled
 from tests.export_models import CLASSES, DATA, IMAGES, Refused, Segmenter, Wavy, answers, built, functional, state
 
 ALL = tuple(TARGETS)
-NAMES = {"saved_model", "float32.tflite", "float16.tflite", "dynamic_int8.tflite", "int8.tflite"}
+NAMES = {target.file_name for target in TARGETS.values()}
 REPORTS = {"report.json", "report.md"}
 
 

@@ -35,7 +35,7 @@ def write(source: Source, path: Path) -> None:
     Raises:
         FormatError: if OpenVINO or NNCF refuse the model, or change it.
     """
-    openvino = without_telemetry()
+    without_telemetry()
     import nncf
 
     nncf.set_log_level(logging.ERROR)
@@ -51,8 +51,23 @@ def write(source: Source, path: Path) -> None:
         )
     except Exception as error:  # whatever it is, NNCF has refused
         raise FormatError(f"NNCF cannot quantize the model: {_cause(error)}") from error
+    save(quantized, source, path)
+
+
+def save(model: Any, source: Source, path: Path) -> None:
+    """Writes an `openvino.Model`, in which operations are called by their weights, as far as these can be told.
+
+    OpenVINO's own names are numbers, other ones each time.
+    """
+    openvino = without_telemetry()
     path.mkdir()
-    openvino.save_model(quantized, str(path / NAME), compress_to_fp16=False)
+    openvino.save_model(model, str(path / NAME), compress_to_fp16=False)
+    _, module = source.function()
+    rows = openvino_audit.read_weights(path, {key: variable.numpy() for key, variable in module.weights.items()})
+    names = {row["name"]: row["weight"] for row in rows if row["weight"] is not None}
+    for node in model.get_ops():
+        node.set_friendly_name(names.get(node.get_friendly_name(), node.get_friendly_name()))
+    openvino.save_model(model, str(path / NAME), compress_to_fp16=False)
 
 
 def converted(source: Source) -> Any:

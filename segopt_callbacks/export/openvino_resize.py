@@ -55,7 +55,7 @@ def _moves(node: Any) -> bool:
 
 
 def _as_resize(chain: list[Any]) -> tuple[list[int], tuple[int, ...]] | None:
-    """How often each axis of the chain's input is repeated, and the permutation behind that; `None` if it is neither."""
+    """How often each axis of the chain's input is repeated, and the permutation behind it; `None` if it is no such."""
     before, after = list(chain[0].input_value(0).get_shape()), list(chain[-1].output(0).get_shape())
     if len(before) != len(after) or len(before) not in (3, 4, 5):
         return None
