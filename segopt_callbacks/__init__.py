@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from segopt_callbacks.normalizing import ReestimateBatchNormCallback
     from segopt_callbacks.patterns import block, channel, n_of_m
     from segopt_callbacks.pruning import PruningScheduleCallback
+    from segopt_callbacks.quantization import QuantizationAwareTrainingCallback
     from segopt_callbacks.schedules import ConstantSparsity, PolynomialDecay, ramp_by_epoch, ramp_by_fraction
     from segopt_callbacks.summaries import CompressionSummaries
 
@@ -26,6 +27,7 @@ __all__ = [
     "ExportQuantizedCallback",
     "PolynomialDecay",
     "PruningScheduleCallback",
+    "QuantizationAwareTrainingCallback",
     "ReestimateBatchNormCallback",
     "block",
     "channel",
@@ -47,6 +49,7 @@ _HOMES = {
     "ExportQuantizedCallback": "export.callback",
     "PolynomialDecay": "schedules",
     "PruningScheduleCallback": "pruning",
+    "QuantizationAwareTrainingCallback": "quantization",
     "ReestimateBatchNormCallback": "normalizing",
     "block": "patterns",
     "channel": "patterns",

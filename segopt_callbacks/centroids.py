@@ -8,8 +8,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from segopt_callbacks.blocks import blocks
 from segopt_callbacks.kmeans import kmeans
-from segopt_callbacks.masks import blocks
 from segopt_callbacks.ordering import distinct
 from segopt_callbacks.points import Bins
 

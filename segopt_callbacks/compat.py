@@ -7,14 +7,17 @@ The library reads `keras` for its base classes only; whether a *model* is of Ker
 from __future__ import annotations
 
 import contextlib
+import functools
 import inspect
 import os
+import threading
 from collections.abc import Callable, Iterator
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import tensorflow as tf
 from tensorflow.python.eager import context
+from tensorflow.python.framework import op_def_library
 
 keras = tf.keras
 # tf.keras is resolved at the first attribute; do that before anything imports tfmot, which sets TF_USE_LEGACY_KERAS.
@@ -127,6 +130,12 @@ def raw_variable(variable: Variable) -> tf.Variable:
         variable = variable.value  # Keras 3
     variable = getattr(variable, "_variable", variable)  # Keras 2: AutoCastVariable
     return getattr(variable, "_primary", variable)  # MirroredVariable
+
+
+def handle_of(value: Any) -> Any | None:
+    """The resource that a variable's operations read; `None` for what is no variable."""
+    is_variable = isinstance(value, tf.Variable) or (hasattr(value, "path") and hasattr(value, "value"))
+    return raw_variable(value).handle if is_variable else None
 
 
 def identity(variable: Variable) -> int:
@@ -256,6 +265,11 @@ def strategy_scope(model: Any) -> contextlib.AbstractContextManager[Any]:
     return model.distribute_strategy.scope()
 
 
+def runs_eagerly(model: Any) -> bool:
+    """Whether the model's steps run without being traced."""
+    return bool(getattr(model, "run_eagerly", False)) or tf.config.functions_run_eagerly()
+
+
 def is_built(model: Any) -> bool:
     """Whether all of the model's variables exist, as far as its layers tell.
 
@@ -337,6 +351,11 @@ def remake_train_function(model: Any, on_interrupt: Callable[[], None]) -> None:
 def drop_train_function(model: Any) -> None:
     """Makes the *next* `fit` trace its step anew."""
     model.train_function = None
+
+
+def drop_inference_functions(model: Any) -> None:
+    """Makes the next `evaluate` and `predict` trace their steps anew."""
+    model.test_function = model.predict_function = None
 
 
 def before_first_step(model: Any, hook: Callable[[Any], Any], on_interrupt: Callable[[], None]) -> None:
@@ -435,6 +454,108 @@ def inference_graph(model: Any, inputs: Any) -> tuple[tf.Graph, list[tf.Tensor],
 def function_inputs(call: tf.Operation) -> list[tf.Tensor]:
     """The inputs of the function that the operation `call` calls, as tensors inside it."""
     return list(call.graph._get_function(call.get_attr("f").name).graph.inputs)
+
+
+# --- operations ------------------------------------------------------------------------------------------------------
+
+_watched = threading.local()
+_add_operation = op_def_library._apply_op_helper
+
+
+class OperationHook(Protocol):
+    """What looks at, and changes, the operations that are added to graphs."""
+
+    def before(self, kind: str, arguments: dict[str, Any]) -> dict[str, Any]:
+        """The arguments that an operation of this kind shall get, by name; called before it is made."""
+
+    def after(self, operation: tf.Operation) -> None:
+        """Called when an operation has been made."""
+
+
+@contextlib.contextmanager
+def watched_operations(hook: OperationHook) -> Iterator[None]:
+    """Lets `hook` look at all operations that this thread adds to graphs meanwhile, but those that it adds itself.
+
+    A replaced argument is the operation's own input: gradients are taken of it. Operations that run eagerly, and
+    those of a `tf.function` that was traced before, are not seen.
+    """
+    op_def_library._apply_op_helper = _add_watched_operation
+    before = getattr(_watched, "hook", None)
+    _watched.hook = hook
+    try:
+        yield
+    finally:
+        _watched.hook = before
+
+
+def _add_watched_operation(kind: str, name: str | None = None, **arguments: Any) -> Any:
+    hook = getattr(_watched, "hook", None)
+    if hook is None:
+        return _add_operation(kind, name=name, **arguments)
+    _watched.hook = None
+    try:
+        arguments = hook.before(kind, arguments)
+        result = _add_operation(kind, name=name, **arguments)
+        hook.after(result[2])
+    finally:
+        _watched.hook = hook
+    return result
+
+
+def around_call(layer: Any, wrapper: Callable[..., Any]) -> Callable[[], None]:
+    """Runs `wrapper(call, *arguments, **options)` in place of a layer's or model's `call`, see `around_method`."""
+    return around_method(layer, "call", wrapper)
+
+
+def around_method(owner: Any, name: str, wrapper: Callable[..., Any]) -> Callable[[], None]:
+    """Runs `wrapper(method, *arguments, **options)` in place of a method of one layer or model.
+
+    Returns:
+        what puts the method back.
+    """
+    original = getattr(owner, name)
+
+    @functools.wraps(original)
+    def method(*arguments: Any, **options: Any) -> Any:
+        inner = original
+        if is_keras_2(owner) and not tf.executing_eagerly():
+            # Keras 2 rewrites Python's `if` and `for` over tensors, and does not look through the wrapper.
+            inner = tf.__internal__.autograph.tf_convert(original, tf.__internal__.autograph.control_status_ctx())
+        return wrapper(inner, *arguments, **options)
+
+    before = vars(owner).get(name)
+    vars(owner)[name] = tf.autograph.experimental.do_not_convert(method)
+
+    def undo() -> None:
+        if before is None:
+            vars(owner).pop(name, None)
+        else:
+            vars(owner)[name] = before
+
+    return undo
+
+
+def current_scope() -> str:
+    """The name scope that operations are added to, such as `unet_1`; empty outside of any."""
+    return tf.get_current_name_scope()
+
+
+def current_graph() -> tf.Graph:
+    """The graph that operations are added to."""
+    return tf.compat.v1.get_default_graph()
+
+
+def functions_of_their_own(model: Any) -> dict[Any, str]:
+    """Layers that convolve in a `tf.function` of theirs, which is traced once: layer -> name of that method.
+
+    Grouped convolutions of Keras 2.
+    """
+    layers = model._flatten_layers(include_self=False, recursive=True)
+    return {
+        layer: "_jit_compiled_convolution_op"
+        for layer in layers
+        if is_keras_2(layer) and getattr(layer, "groups", 1) > 1
+    }
 
 
 # --- export ----------------------------------------------------------------------------------------------------------

@@ -15,8 +15,8 @@ import numpy as np
 from segopt_callbacks.ordering import sortable
 from segopt_callbacks.points import Bins, Points, readings
 
-CANDIDATE_CUTS = 768  # at least, and so many for each cluster:
-CUTS_PER_CLUSTER = 24
+FEWEST_CUTS = 256
+CUTS_PER_CLUSTER = 24  # among which the best are chosen
 WINDOW = 16  # steps from one end to the other of the range in which each cut is then looked for more closely
 CLOSER_LOOKS = 3
 LLOYD_ITERATIONS = 100
@@ -55,7 +55,7 @@ def kmeans(weights: np.ndarray, clusters: int) -> tuple[np.ndarray, Bins | None]
 def _candidate_edges(points: Points, clusters: int) -> tuple[np.ndarray, float]:
     """Positions among the points where a cluster may begin, 0 and the end included; and about what error to expect."""
     values, size, weights = points.values, points.values.size, points.counts[-1]
-    number = max(CANDIDATE_CUTS, CUTS_PER_CLUSTER * clusters)
+    number = max(CUTS_PER_CLUSTER * clusters, FEWEST_CUTS)
     if size <= number:
         return np.arange(size + 1), math.inf
     # Optimal cuts lie in proportion to the cube root of the density (Panter and Dite 1951): a run of n values over a
@@ -77,51 +77,42 @@ def _candidate_edges(points: Points, clusters: int) -> tuple[np.ndarray, float]:
 def _optimal_edges(points: Points, edges: np.ndarray, clusters: int) -> np.ndarray:
     """The cuts of least total error among the candidate `edges`, by dynamic programming: `(clusters + 1,)` positions.
 
-    `best[j]` is the least error of the values before candidate `j` in `k` clusters. Its last cut moves right with `j`,
-    so that halving finds all of them in one pass over the candidates for each level (divide and conquer).
+    A cluster spans at most so many candidates as three do on average, unless one turns out to want more.
     """
-    sums, squares, counts = points.sums[edges], points.squares[edges], points.counts[edges].astype(np.float64)
+    reach = min(3 * edges.size // clusters, edges.size - 1)
+    while True:
+        places = _within_reach(points, edges, clusters, reach)
+        if reach == edges.size - 1 or np.diff(places).max() < reach:
+            return edges[places]
+        reach = min(4 * reach, edges.size - 1)
+
+
+def _within_reach(points: Points, edges: np.ndarray, clusters: int, reach: int) -> np.ndarray:
+    """`_optimal_edges` as places among the candidates, of clusters that span at most `reach` of them.
+
+    `best[j]` is the least error of the weights before candidate `j` in `k` clusters: the minimum over the last cut `i`
+    of `best[i]` with one cluster less and the error of the weights between `i` and `j`.
+    """
     size = edges.size
-
-    def error(start: np.ndarray, stop: np.ndarray) -> np.ndarray:
-        return _error(sums[stop] - sums[start], squares[stop] - squares[start], counts[stop] - counts[start])
-
-    best = error(np.zeros(size, np.int64), np.arange(size))
-    cuts = np.zeros((clusters, size), np.int64)
-    for k in range(1, clusters):
-        best, cuts[k] = _next_row(best, error, k)
-    chosen = [size - 1]
-    for k in range(clusters - 1, 0, -1):
-        chosen.append(cuts[k][chosen[-1]])
-    return edges[np.array([*chosen, 0])[::-1]]
+    stop = np.arange(size)[:, np.newaxis]
+    start = np.maximum(stop - np.arange(reach, 0, -1), 0)  # (candidates, reach): the last is the nearest
+    error = _error(*(one[edges][stop] - one[edges][start] for one in (points.sums, points.squares, points.counts)))
+    best = np.full(reach + size, np.inf)  # infinite before the first candidate
+    best[reach] = 0.0
+    origins = []
+    for _ in range(clusters):
+        totals = np.lib.stride_tricks.sliding_window_view(best, reach)[:-1] + error
+        origins.append(totals.argmin(1))
+        best[reach:] = totals[np.arange(size), origins[-1]]
+    places = [size - 1]
+    for origin in reversed(origins):
+        places.append(max(places[-1] - reach + int(origin[places[-1]]), 0))
+    return np.array(places[::-1])
 
 
 def _error(sums: np.ndarray, squares: np.ndarray, counts: np.ndarray) -> np.ndarray:
     """Squared error of weights about their mean, from their sums."""
     return squares - sums * sums / np.maximum(counts, 1.0)
-
-
-def _next_row(best: np.ndarray, error, k: int) -> tuple[np.ndarray, np.ndarray]:  # type: ignore[no-untyped-def]
-    """`best` and last cuts with one cluster more: `min over i of best[i] + error(i, j)` for every j, level by level."""
-    size = best.size
-    row, cut = np.full(size, np.inf), np.zeros(size, np.int64)
-    row[: k + 1], cut[: k + 1] = 0.0, np.arange(-1, k).clip(0)
-    lows, highs = np.array([k + 1]), np.array([size - 1])
-    while (live := lows <= highs).any():
-        lows, highs = lows[live], highs[live]
-        middles = (lows + highs) // 2
-        left = np.maximum(cut[lows - 1], k)
-        right = np.where(highs + 1 < size, cut[np.minimum(highs + 1, size - 1)], size - 1)
-        right = np.minimum(np.where(right == 0, size - 1, right), middles - 1)
-        lengths = right - left + 1
-        starts = np.cumsum(lengths) - lengths
-        candidates = np.arange(lengths.sum()) - np.repeat(starts - left, lengths)
-        costs = best[candidates] + error(candidates, np.repeat(middles, lengths))
-        row[middles] = np.minimum.reduceat(costs, starts)
-        hits = np.flatnonzero(costs == np.repeat(row[middles], lengths))
-        cut[middles] = candidates[hits[np.searchsorted(hits, starts)]]
-        lows, highs = np.concatenate([lows, middles + 1]), np.concatenate([middles - 1, highs])
-    return row, cut
 
 
 def _look_closer(points: Points, candidates: np.ndarray, edges: np.ndarray) -> np.ndarray:

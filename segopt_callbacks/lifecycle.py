@@ -32,6 +32,7 @@ from segopt_callbacks.best_kept import BestKept
 from segopt_callbacks.codebooks import Codebook
 from segopt_callbacks.folding import Fold
 from segopt_callbacks.projections import Attachments, Chain, Masked, Projection, Unshared, WithAverages
+from segopt_callbacks.simulation import Simulation
 from segopt_callbacks.steps import Steps
 
 
@@ -40,10 +41,11 @@ class Stage(IntEnum):
 
     PRUNE = 1
     CLUSTER = 2
-    NORMALIZE = 3
-    EXPORT = 4
-    SUMMARIZE = 5
-    JUDGE = 6
+    QUANTIZE = 3
+    NORMALIZE = 4
+    EXPORT = 5
+    SUMMARIZE = 6
+    JUDGE = 7
 
 
 class CompressionCallback(compat.Callback):
@@ -115,6 +117,7 @@ class Lifecycle:
         targets: path -> fraction of zeros, in [0, 1), that the schedule asks for now.
         codebooks: path -> what clustering has chosen for a weight, once it has.
         folds: callback -> the BatchNormalizations whose scale it has moved into kernels.
+        ranges: name of a tensor -> its lowest and highest value, where the model trains against rounding.
         steps: which step of its run the fit has come to.
         inputs: structure of `tf.TensorSpec`, what the model takes; `None` before `prepare`, or where nobody needs it.
     """
@@ -127,12 +130,14 @@ class Lifecycle:
         self.targets: dict[str, float] = {}
         self.codebooks: dict[str, Codebook] = {}
         self.folds: dict[CompressionCallback, list[Fold]] = {}
+        self.ranges: dict[str, tuple[float, float]] = {}
         self.steps = Steps(updates_before_fit)
         self.inputs: Any = None
         self._projections: list[tuple[Stage, Any, Projection]] = []
         self._unshared: dict[int, Unshared] = {}
         self._on_release: list[Callable[[], None]] = []
         self._masked: dict[str, Masked] = {}
+        self._is_simulated = False
         self._members: list[CompressionCallback] = []
         self._ended: list[CompressionCallback] = []
         self._claims: dict[tuple[Stage, str], CompressionCallback] = {}
@@ -198,6 +203,23 @@ class Lifecycle:
         """Makes the optimizer sum up what the variable would be without projections."""
         with compat.strategy_scope(self.model):
             return self._unshared.setdefault(compat.identity(variable), Unshared(compat.read(variable)))
+
+    def simulate(self, simulation: Simulation) -> None:
+        """Makes the model compute as its integer file will, from the next trace of its functions on."""
+        self._is_simulated = True
+        self.on_release(simulation.attach())
+        self.on_release(lambda: compat.drop_inference_functions(self.model))
+        compat.drop_inference_functions(self.model)
+
+    def trace_anew(self) -> None:
+        """Makes the next step, and the next evaluation, anew: they hold settings of when they were traced."""
+        compat.remake_train_function(self.model, self._release)
+        compat.drop_inference_functions(self.model)
+
+    def other_callbacks(self, name: str) -> list[Any]:
+        """The user's callbacks of a class of this name, or of one derived from it."""
+        everybody = self._callbacks.callbacks if self._callbacks else []
+        return [one for one in everybody if any(base.__name__ == name for base in type(one).__mro__)]
 
     def masks_changed(self) -> None:
         """Tells everybody that other weights are pruned now."""
@@ -289,7 +311,7 @@ class Lifecycle:
 
     def _prepare_at_once(self) -> None:
         self._prepare()
-        if self._attachments:
+        if self._attachments or self._is_simulated:
             compat.remake_train_function(self.model, self._release)
 
     def _prepare(self) -> None:
@@ -387,6 +409,6 @@ class Lifecycle:
         self._running.pop(self.model, None)
         while self._on_release:
             self._on_release.pop()()
-        if self._attachments:
+        if self._attachments or self._is_simulated:
             self._attachments.detach()
             compat.drop_train_function(self.model)

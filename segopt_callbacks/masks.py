@@ -8,15 +8,15 @@ lowest, what is pruned already.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 
+from segopt_callbacks.blocks import for_each_block
 from segopt_callbacks.patterns import UNSTRUCTURED, Pattern, Units
 
 _PRUNED = np.iinfo(np.int32).min  # the rank of what is pruned already, so that masks nest while the sparsity grows
 _KEPT = np.iinfo(np.int32).max  # the rank of what must stay
-_BLOCK = 1 << 16
 _MAGNITUDE = np.int32(np.iinfo(np.int32).max)  # every bit but the sign's
 _LARGEST_FINITE = int(np.float32(np.finfo(np.float32).max).view(np.int32))
 
@@ -28,17 +28,6 @@ def number_of_zeros(size: int, sparsity: float) -> int:
     (346, 2)
     """
     return min(round(sparsity * size), size - 1)
-
-
-def blocks(size: int) -> Iterator[slice]:
-    """Slices of `size` values that fit a processor's cache.
-
-    An intermediate array of a whole weight costs more to allocate than to compute.
-
-    >>> list(blocks(100_000))
-    [slice(0, 65536, None), slice(65536, 131072, None)]
-    """
-    return (slice(start, start + _BLOCK) for start in range(0, size, _BLOCK))
 
 
 def magnitude_mask(weights: np.ndarray, sparsity: float, *, pruned: np.ndarray | None = None) -> np.ndarray:
@@ -161,7 +150,7 @@ class _Ranks:
         self._pruned = None if pruned is None else units.all_of(pruned)
         self.size: int = self._bits.size
         # Of magnitudes, NaN and infinity are the largest integers.
-        if any(np.max(self._bits[part] & _MAGNITUDE) > _LARGEST_FINITE for part in blocks(self.size)):
+        if max(for_each_block(lambda part: np.max(self._bits[part] & _MAGNITUDE), self.size)) > _LARGEST_FINITE:
             bad = np.count_nonzero(~np.isfinite(units.scores))
             raise ValueError(
                 "Weights must be finite to be pruned; lower the learning rate, or clip the gradients. "
@@ -175,7 +164,11 @@ class _Ranks:
         if self._pruned is None:
             return ranks
         pruned = self._pruned[part].astype(np.int32)
-        return (ranks & (pruned - 1)) | (pruned << 31)  # _PRUNED where it is 1; np.where takes ten times as long
+        if self._first is not None:
+            ranks &= pruned - 1
+        pruned <<= 31
+        pruned |= ranks  # negative where it is 1; np.where takes ten times as long
+        return pruned
 
 
 def _keep(ranks: _Ranks | np.ndarray, sizes: np.ndarray | None, zeros: int, *, spared: int) -> np.ndarray:
@@ -185,16 +178,18 @@ def _keep(ranks: _Ranks | np.ndarray, sizes: np.ndarray | None, zeros: int, *, s
     """
     if sizes is not None:
         return _keep_units(ranks[:], sizes, zeros, spared=spared)
-    kept = np.ones(ranks.size, bool)
     zeros = min(zeros, ranks.size - spared)
     if not zeros:
-        return kept
-    threshold, ties = _nth_smallest(ranks, zeros), []
-    for part in blocks(ranks.size):
+        return np.ones(ranks.size, bool)
+    threshold, kept = _nth_smallest(ranks, zeros), np.empty(ranks.size, bool)
+
+    def keep_above(part: slice) -> np.ndarray:
         block = ranks[part]
         np.greater(block, threshold, out=kept[part])
-        ties.append(part.start + np.flatnonzero(block == threshold))
-    to_prune = zeros - np.count_nonzero(~kept) + sum(map(len, ties))
+        return part.start + np.flatnonzero(block == threshold)
+
+    ties = for_each_block(keep_above, ranks.size)
+    to_prune = zeros - (kept.size - np.count_nonzero(kept)) + sum(map(len, ties))
     kept[np.concatenate(ties)[to_prune:]] = True
     return kept
 
@@ -202,7 +197,7 @@ def _keep(ranks: _Ranks | np.ndarray, sizes: np.ndarray | None, zeros: int, *, s
 def _keep_units(ranks: np.ndarray, sizes: np.ndarray, zeros: int, *, spared: int) -> np.ndarray:
     order = np.argsort(ranks, kind="stable")
     pruned = np.concatenate([[0], np.cumsum(sizes[order])])[:-spared]  # by the first k units
-    count = already = int(np.count_nonzero(ranks == _PRUNED))
+    count = already = int(np.count_nonzero(ranks < 0))
     if not already or zeros - pruned[already] > sizes.max() / 2:  # the same sparsity again changes no mask
         count += int(np.argmin(np.abs(pruned[already:] - zeros)))
     kept = np.ones(ranks.size, bool)
@@ -216,17 +211,18 @@ def _nth_smallest(ranks: _Ranks | np.ndarray, n: int) -> int:
     Those at the two values are counted instead: np.partition takes 12 times as long where many values are equal, as
     zeros are.
     """
-    sample = np.sort(ranks[:: (ranks.size >> 16) | 1])
+    sample = ranks[:: (ranks.size >> 16) | 1]
     position, margin = n * sample.size // ranks.size, 4 * math.isqrt(sample.size)
-    low, high = sample[max(position - margin, 0)], sample[min(position + margin, sample.size - 1)]
-    below = at_low = at_high = 0
-    inside = []
-    for part in blocks(ranks.size):
+    places = max(position - margin, 0), min(position + margin, sample.size - 1)
+    low, high = np.partition(sample, places)[list(places)]
+
+    def look(part: slice) -> tuple[int, int, int, np.ndarray]:
         block = ranks[part]
-        below += int(np.count_nonzero(block < low))
-        at_low += int(np.count_nonzero(block == low))
-        at_high += int(np.count_nonzero(block == high))
-        inside.append(block[(block > low) & (block < high)])
+        counts = (np.count_nonzero(one) for one in (block < low, block == low, block == high))
+        return *counts, block[(block > low) & (block < high)]
+
+    *counts, inside = zip(*for_each_block(look, ranks.size), strict=True)
+    below, at_low, at_high = (sum(one) for one in counts)
     between = np.concatenate(inside)
     upto_low, below_high = below + at_low, below + at_low + between.size
     if below < n <= upto_low:

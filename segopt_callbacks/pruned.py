@@ -6,12 +6,13 @@ from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
+import tensorflow as tf
 
 from segopt_callbacks import compat
+from segopt_callbacks.blocks import for_each_block
 from segopt_callbacks.channels import Role
 from segopt_callbacks.followers import Followers
-from segopt_callbacks.masks import blocks
-from segopt_callbacks.projections import Masked, pruned_before, unmarked
+from segopt_callbacks.projections import Masked, pruned_before
 
 
 class PrunedWeights:
@@ -67,7 +68,9 @@ class PrunedWeights:
     def project(self) -> None:
         """Zeros every pruned weight."""
         for variable, masked in self._copies():
-            compat.assign(variable, masked(unmarked(variable)))  # a weight that came back loses its mark
+            weight = tf.convert_to_tensor(variable)
+            # A weight that came back loses its mark: -0.0 + 0.0 is 0.0. (Eager; in a graph TensorFlow leaves that out.)
+            compat.assign(variable, masked(weight + tf.zeros((), weight.dtype)))
 
     def hold(self) -> bool:
         """Whether every pruned weight is zero now, and every average that the optimizer keeps of it."""
@@ -122,4 +125,4 @@ class PrunedWeights:
 def _come_back(values: np.ndarray, mask: np.ndarray) -> bool:
     """Whether a pruned weight is not zero."""
     values, mask = values.ravel(), mask.ravel()
-    return any(np.any((values[part] != 0) > mask[part]) for part in blocks(values.size))
+    return any(for_each_block(lambda part: np.any((values[part] != 0) > mask[part]), values.size))

@@ -70,6 +70,16 @@ def built(make: Any = Segmenter, images: np.ndarray = IMAGES) -> Any:
     return model
 
 
+def pruned(model: Any, sparsity: float) -> Any:
+    """The model with the smallest weights of every kernel set to zero."""
+    for weight in model.weights:
+        if len(weight.shape) > 1:
+            value = compat.read(weight)
+            threshold = np.sort(np.abs(value), axis=None)[int(np.ceil(sparsity * value.size)) - 1]
+            compat.assign(weight, np.where(np.abs(value) <= threshold, 0, value))
+    return model
+
+
 def answers(model: Any, images: np.ndarray = IMAGES) -> np.ndarray:
     return np.asarray(model(images, training=False))
 

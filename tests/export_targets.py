@@ -5,7 +5,7 @@ import pathlib
 import signal
 import time
 
-from segopt_callbacks.export import litert, openvino
+from segopt_callbacks.export import litert, onnx_graph, onnx_int8, openvino
 from segopt_callbacks.export.formats import TARGETS
 
 CHANGES = {
@@ -54,6 +54,15 @@ def write_openvino_in_float(source, path):
 def write_openvino_cut_off(source, path):
     openvino.write(source, path)
     (path / "model.bin").write_bytes((path / "model.bin").read_bytes()[:100])
+
+
+def write_with_a_float_convolution(source, path):
+    """The quantizer is told to leave the last convolution alone."""
+    from onnxruntime.quantization import QuantType
+
+    graph = onnx_graph.open_graph(onnx_int8.prepared_source(source))
+    last = [node.name for node in graph.nodes if node.op_type == "Conv"][-1]
+    onnx_int8.quantize(source, path, activations=QuantType.QUInt8, excluded=[last])
 
 
 def my_process():

@@ -1,6 +1,7 @@
 """Fits under strategies, each in a process of its own, that print what became of the replicas as JSON.
 
 `python -m tests.strategy_case mirrored POLICY`: MirroredStrategy on two virtual CPUs.
+`python -m tests.strategy_case methods`, `fine_tuning`: likewise, with other callbacks.
 `python -m tests.strategy_case worker INDEX PORT,PORT FOLDER`: one process of MultiWorkerMirroredStrategy.
 """
 
@@ -15,6 +16,7 @@ import tensorflow as tf
 
 from segopt_callbacks import (
     ClusterOnTrainEndCallback,
+    ClusterScheduleCallback,
     CompressionSummaries,
     ConstantSparsity,
     ExportQuantizedCallback,
@@ -116,6 +118,26 @@ def methods():
     return seen
 
 
+def fine_tuning():
+    """Shared values that train on two replicas, with zeros that come meanwhile."""
+    with two_replicas().scope():
+        model = compiled(Segmenter())
+    clustering, pruning = ClusterScheduleCallback(6, begin_step=3), PruningScheduleCallback(rising())
+
+    def record(model):
+        weights = [replicas(weight) for weight in model.trainable_weights]
+        shared = [replicas(weight) for weight in clustering._weights.values()]
+        return {
+            "equal": all(np.array_equal(first, other) for first, *others in weights for other in others),
+            "values": max(np.unique(value).size for values in shared for value in values),
+            "zeros": [int((values[1] == 0).sum()) for values in shared],
+        }
+
+    watched = Watch(record)
+    fit(model, clustering, pruning, watched)
+    return {"steps": watched.seen, "expected": [round(0.8 * value.size) for value in kernels(model).values()]}
+
+
 def worker(index, ports, folder):
     workers = [f"127.0.0.1:{port}" for port in ports.split(",")]
     task = {"type": "worker", "index": int(index)}
@@ -135,7 +157,12 @@ def worker(index, ports, folder):
 
 
 def main(mode, *arguments):
-    print(json.dumps({"mirrored": mirrored, "methods": methods, "worker": worker}[mode](*arguments)), flush=True)
+    print(
+        json.dumps(
+            {"mirrored": mirrored, "methods": methods, "fine_tuning": fine_tuning, "worker": worker}[mode](*arguments)
+        ),
+        flush=True,
+    )
 
 
 if __name__ == "__main__":

@@ -6,6 +6,7 @@ import pathlib
 import re
 import subprocess
 import sys
+import tomllib
 
 import pytest
 
@@ -47,8 +48,8 @@ def test_the_table_on_a_page_is_that_of_the_results(script):
 
 
 def test_every_dependency_is_accounted_for():
-    project = (ROOT / "pyproject.toml").read_text()
-    lists = re.findall(r"^(?:dependencies|dev) = \[(.*?)\]$", project, re.DOTALL | re.MULTILINE)
-    names = {re.match(r"[\w-]+", name)[0] for part in lists for name in re.findall(r'"([^"]+)"', part)}
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    lists = [project["dependencies"], *project["optional-dependencies"].values()]
+    names = {re.match(r"[\w-]+", name)[0] for part in lists for name in part} - {project["name"]}
     page = (ROOT / "docs" / "dependencies.md").read_text()
     assert {name for name in names if f"`{name}`" not in page} == set()

@@ -278,7 +278,7 @@ def test_ctrl_c_leaves_no_half_file(tmp_path):
     ("arguments", "message"),
     [
         ({"formats": ["int9"]}, r"Received: 'int9'. Known: saved_model, float32, float16, dynamic_int8, int8"),
-        ({"formats": ["onnx"]}, "not available in this version"),
+        ({"formats": ["tvm"]}, "not available in this version"),
         ({"formats": []}, "at least one format"),
         ({"formats": ["float32", "float32"]}, "each once"),
         ({"formats": ["int8"]}, "pass `representative_dataset` or `evaluation_data`"),

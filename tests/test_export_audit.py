@@ -137,3 +137,20 @@ def test_quantizing_the_inputs_is_no_float_operation(tmp_path):
     path.write_bytes(convert(function, integer=False))
     (operation,) = flatbuffer.float_operations(path)
     assert operation.startswith("FULLY_CONNECTED (")
+
+
+def test_a_model_that_tfmot_has_clustered_and_stripped_has_the_same_counts_in_its_file(tmp_path):
+    import tf_keras
+
+    with compat.importing_tfmot():
+        from tensorflow_model_optimization.clustering import keras as clustering
+    layers = [tf_keras.layers.Conv2D(16, 3, activation="relu"), tf_keras.layers.Conv2D(4, 1)]
+    model = tf_keras.Sequential([tf_keras.Input((8, 8, 3)), *layers])
+    settings = {"cluster_centroids_init": clustering.CentroidInitialization.KMEANS_PLUS_PLUS}
+    stripped = clustering.strip_clustering(clustering.cluster_weights(model, 8, **settings))
+    report = export_model(stripped, tmp_path, ["float32", "saved_model"], verbose=0)
+    counts = {weight.shape: np.unique(weight).size for weight in stripped.get_weights() if weight.ndim > 1}
+    assert max(counts.values()) <= 8
+    for name, axes in (("saved_model", [0, 1, 2, 3]), ("float32", [1, 2, 3, 0])):  # LiteRT has output channels first
+        rows = report["formats"][name]["weights"]
+        assert {tuple(np.take(row["shape"], axes)): row["distinct"] for row in rows} == counts

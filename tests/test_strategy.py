@@ -68,6 +68,14 @@ def test_mirrored_replicas_agree_whatever_chooses_the_masks():
     assert all(seen["regrowth"]["recorded"])
 
 
+def test_mirrored_replicas_share_few_values_after_every_step():
+    (seen,) = results([start("fine_tuning")])
+    assert all(step["equal"] for step in seen["steps"])
+    assert all(step["values"] <= 6 for step in seen["steps"][2:])
+    assert seen["steps"][0]["values"] > 6
+    assert seen["steps"][-1]["zeros"] == seen["expected"]
+
+
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
     return tmp_path_factory.mktemp("shared")

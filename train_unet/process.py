@@ -43,8 +43,10 @@ class ExitOnInterrupt:
     ) -> None:
         signal.signal(signal.SIGINT, self._previous)
         if self.interrupted:
-            print(f"\n{self.line}", file=sys.stderr)
-            raise SystemExit(INTERRUPTED) from None
+            sys.stdout.flush()
+            print(f"\n{self.line}", file=sys.stderr, flush=True)
+            # Whoever cleans up has done so on the way here; TensorFlow's threads abort an orderly end at times.
+            os._exit(INTERRUPTED)
 
 
 @contextlib.contextmanager

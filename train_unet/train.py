@@ -29,7 +29,7 @@ def main(argv: list[str] | None = None) -> int:
         exit code: 0, or 1 if a file could not be exported, 2 if the data or a flag is wrong.
 
     Raises:
-        SystemExit: 0 after `--help`, 2 for a wrong flag, 130 after Ctrl-C.
+        SystemExit: 0 after `--help`, 2 for a wrong flag. Ctrl-C ends the process with exit code 130.
     """
     values = flags.parse(sys.argv if argv is None else argv)
     sys.stdout.reconfigure(line_buffering=True)  # type: ignore[union-attr]  # a pipe shows progress too

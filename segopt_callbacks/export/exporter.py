@@ -169,6 +169,7 @@ class _Job:
             self.runners[name] = self._open(target, path, source)
             _require_integers(target, path)
             rows = target.read_weights(path, self.weights)
+            notes = target.notes(path) if target.notes else None
         except FormatError as error:
             self._fail(name, str(error))
             return
@@ -176,8 +177,8 @@ class _Job:
         self.entries[name] = {"seconds": round(seconds, 3), **audit.totals(rows), "weights": rows}
         if target.read_activations:
             self.entries[name]["activations"] = target.read_activations(path)
-        if target.notes:
-            self.entries[name]["notes"] = target.notes(path)
+        if notes:
+            self.entries[name]["notes"] = notes
         self._say(f"{name}: written and opened in {seconds:.1f} s")
 
     def verify(self, metrics: Mapping[str, Any] | None) -> Verification:
@@ -284,5 +285,5 @@ def _require_integers(target: Target, path: Path) -> None:
     if operations:
         raise FormatError(
             f"operations compute in float32 in an integer file: {', '.join(operations)}; replace them with ones that "
-            "its converter quantizes, or leave this format out"
+            "this format quantizes, or leave it out"
         )

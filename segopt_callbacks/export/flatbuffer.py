@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -90,7 +90,15 @@ def read_weights(path: Path, weights: Mapping[str, np.ndarray]) -> list[dict[str
     Raises:
         FormatError: if a weight is outside of what its dtype can hold.
     """
-    stored = stored_weights(path)
+    return weight_rows(stored_weights(path), weights)
+
+
+def weight_rows(stored: Sequence[StoredWeight], weights: Mapping[str, np.ndarray]) -> list[dict[str, Any]]:
+    """The same of weights that are read already.
+
+    Raises:
+        FormatError: if a weight is outside of what its dtype can hold.
+    """
     overflown = [one.name for one in stored if _overflows(one.values)]
     if overflown:
         raise FormatError(f"weights overflow their dtype in the file: {', '.join(overflown)}; scale them down")

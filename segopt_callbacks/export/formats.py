@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import importlib.util
 from collections.abc import Sequence
 from typing import Any
 
-from segopt_callbacks.export import litert, openvino, saved_model, tvm
+from segopt_callbacks.export import litert, onnx, onnx_int8, openvino, saved_model, tensorrt, tvm
 from segopt_callbacks.export.target import Target
 
 TARGETS: dict[str, Target] = {
@@ -14,10 +15,13 @@ TARGETS: dict[str, Target] = {
     "float16": litert.target("float16"),
     "dynamic_int8": litert.target("dynamic_int8"),
     "int8": litert.target("int8"),
+    "onnx": onnx.TARGET,
+    "onnx_int8": onnx_int8.TARGET,
+    "tensorrt": tensorrt.TARGET,
     "openvino_int8": openvino.TARGET,
     "tvm": tvm.TARGET,
 }
-PLANNED = ("int16x8", "weight_only_int8", "int4", "onnx", "onnx_int8", "tensorrt")
+PLANNED = ("int16x8", "weight_only_int8", "int4")
 
 
 def validate_formats(formats: Sequence[str], *, has_data: bool) -> tuple[str, ...]:
@@ -31,8 +35,8 @@ def validate_formats(formats: Sequence[str], *, has_data: bool) -> tuple[str, ..
         the names as a tuple.
 
     Raises:
-        ValueError: for a name that is unknown, not available in this version, repeated or missing, and for an integer
-            format without data.
+        ValueError: for a name that is unknown, not available in this version, repeated or missing, for a format whose
+            packages are not installed, and for an integer format without data.
 
     Example:
         >>> validate_formats(["float32", "float16"], has_data=False)
@@ -50,9 +54,19 @@ def validate_formats(formats: Sequence[str], *, has_data: bool) -> tuple[str, ..
             )
         if name not in TARGETS:
             raise ValueError(f"`formats` must be known; correct it. Received: {name!r}. Known: {known}.")
+        _require_installed(name, TARGETS[name])
         if TARGETS[name].is_integer and not has_data:
             raise ValueError(
                 f"The format {name!r} must see data to find the ranges of activations; pass `representative_dataset` "
                 "or `evaluation_data`. Received: neither."
             )
     return names
+
+
+def _require_installed(name: str, target: Target) -> None:
+    missing = [module for module in target.requires if importlib.util.find_spec(module) is None]
+    if missing:
+        raise ValueError(
+            f"The packages of a format must be installed; run `pip install 'segopt-callbacks[{target.extra}]'`. "
+            f"Received: {name!r}, without {', '.join(missing)}."
+        )

@@ -202,4 +202,6 @@ TARGET = Target(
     float_operations=openvino_audit.float_operations,
     bytes_per_weight=1,
     is_integer=True,
+    requires=("openvino", "nncf"),
+    extra="openvino",
 )

@@ -18,6 +18,7 @@ from segopt_callbacks.export import worker
 from segopt_callbacks.export.errors import FormatError
 
 _PATIENCE = 5.0  # seconds that a process gets to end by itself
+VISIBLE_GPUS = "SEGOPT_CUDA_VISIBLE_DEVICES"  # what CUDA_VISIBLE_DEVICES is where the export was called
 
 
 class Process:
@@ -42,6 +43,7 @@ class Process:
             "PYTHONPATH": os.pathsep.join(filter(None, sys.path)),
             "TF_CPP_MIN_LOG_LEVEL": "2",
             "CUDA_VISIBLE_DEVICES": "-1",  # TensorFlow takes all memory of a GPU that the training has taken already
+            VISIBLE_GPUS: os.environ.get("CUDA_VISIBLE_DEVICES", ""),
         }
         self._process = subprocess.Popen(
             [sys.executable, "-c", f"import {worker.__name__} as worker; worker.main()", str(theirs.fileno())],

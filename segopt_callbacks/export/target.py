@@ -32,13 +32,16 @@ class Target:
             model's, path -> value, to name them by.
         read_activations: `(path)`, name, shape and dtype of everything that the file computes, where it can tell.
         float_operations: what computes in float inside the file, for a format that may have none; see `audit`.
-        notes: `(path)`, what else the report should tell of the file.
         any_batch: whether it is made from the function whose batch is open, instead of 1.
         uses_tensorflow: whether running it takes TensorFlow, which takes seconds to import.
         bytes_per_weight: how much of the file a weight takes at the least.
         tolerance: largest difference from the model's answers, as a fraction of its largest answer; `None` for a format
             that rounds weights, whose differences are reported instead.
         is_integer: whether it needs representative data.
+        notes: `(path)`, what else the report should tell of a written file, ready for JSON; called where the report is
+            made, behind `load`.
+        requires: modules that must be installed, beside those that this library needs itself.
+        extra: the extra of this package that installs them.
     """
 
     file_name: str
@@ -47,9 +50,11 @@ class Target:
     read_weights: Callable[[Path, Mapping[str, np.ndarray]], list[dict[str, Any]]]
     read_activations: Callable[[Path], list[dict[str, Any]]] | None = None
     float_operations: Callable[[Path], list[str]] | None = None
-    notes: Callable[[Path], dict[str, Any]] | None = None
     any_batch: bool = False
     uses_tensorflow: bool = False
     bytes_per_weight: float = 4
     tolerance: float | None = None
     is_integer: bool = False
+    notes: Callable[[Path], dict[str, Any]] | None = None
+    requires: tuple[str, ...] = ()
+    extra: str | None = None

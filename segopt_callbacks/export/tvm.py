@@ -11,8 +11,8 @@ from typing import Any
 
 import numpy as np
 
-from segopt_callbacks.export._onnx import onnx_source
 from segopt_callbacks.export.errors import FormatError, first_line
+from segopt_callbacks.export.onnx import onnx_source
 from segopt_callbacks.export.source import Port, Source
 from segopt_callbacks.export.target import FLOAT_TOLERANCE, Runner, Target
 from segopt_callbacks.export.tvm_library import LIBRARY, read_weights
@@ -160,4 +160,13 @@ def _read_me(signature: dict[str, Any]) -> str:
     return "\n".join(lines) + "\n"
 
 
-TARGET = Target("tvm", write, load, read_weights, notes=notes, tolerance=FLOAT_TOLERANCE)
+TARGET = Target(
+    "tvm",
+    write,
+    load,
+    read_weights,
+    notes=notes,
+    tolerance=FLOAT_TOLERANCE,
+    requires=("tvm", "tf2onnx", "onnx"),
+    extra="tvm",
+)

@@ -1,0 +1,213 @@
+"""Training against the rounding of an integer file."""
+
+from __future__ import annotations
+
+import json
+import os
+import warnings
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from segopt_callbacks import compat
+from segopt_callbacks.lifecycle import CompressionCallback, Stage
+from segopt_callbacks.ranges import Range
+from segopt_callbacks.simulation import Simulation
+from segopt_callbacks.sites import find_sites
+from segopt_callbacks.weights import Filters, select_weights, validate_filters
+
+_FILE = "segopt_ranges.json"
+
+
+class QuantizationAwareTrainingCallback(CompressionCallback):
+    """Trains a model against the rounding of its integer file; the model itself stays float, and as it is.
+
+    While the fit runs, kernels are rounded to integers with a scale for each output channel, and each tensor that the
+    file will hold to 256 steps between its lowest and highest value (`fake_quant`): of layers, of custom layers, and
+    of raw operations in `call` alike, as the model's inference graph shows. Evaluations during the fit are rounded as
+    well. Ranges are averages over training steps. Near the end they are held, and BatchNormalization computes with its
+    moving statistics, as in inference (Jacob et al. 2018, https://arxiv.org/abs/1712.05877, section 3.1; Krishnamoorthi
+    2018, https://arxiv.org/abs/1806.08342, section 4.3).
+
+    `ExportQuantizedCallback` in the same fit writes the `int8` file with these ranges; `export_model` takes them as
+    `ranges`. A resumed fit (`BackupAndRestore`) goes on with the ranges of before.
+
+    Args:
+        filters: which kernels are rounded, see `weights.select_weights`. Default: every one. Tensors between them are
+            rounded in any case.
+        begin_step: optimizer step from which on anything is rounded; until then ranges are observed.
+        num_bits: of kernels, 8 or 4.
+        freeze_at: when ranges and statistics are held: a fraction of the training, in [0, 1].
+        ranges: what `ranges` was after an earlier fit, to go on from.
+        verbose: 1 prints how many kernels and tensors are rounded.
+
+    Attributes:
+        ranges: name of a tensor -> its lowest and highest value, once a fit has ended.
+
+    Raises:
+        ValueError: for an argument outside its range; when training begins, for a model that runs eagerly.
+
+    Example:
+        >>> from segopt_callbacks.compat import keras
+        >>> model = keras.Sequential([keras.Input((8,)), keras.layers.Dense(4)])
+        >>> model.compile("sgd", "mse")
+        >>> data = np.ones((16, 8), "float32"), np.ones((16, 4), "float32")
+        >>> training = QuantizationAwareTrainingCallback()
+        >>> history = model.fit(*data, verbose=0, callbacks=[training])
+        >>> training.ranges["input_0"]
+        (0.0, 1.0)
+    """
+
+    stage = Stage.QUANTIZE
+    sets_target = True
+
+    def __init__(
+        self,
+        filters: Filters = None,
+        *,
+        begin_step: int = 0,
+        num_bits: int = 8,
+        freeze_at: float = 0.8,
+        ranges: Mapping[str, tuple[float, float]] | None = None,
+        verbose: int = 0,
+    ) -> None:
+        super().__init__()
+        validate_filters(filters)
+        if isinstance(begin_step, bool) or not isinstance(begin_step, int) or begin_step < 0:
+            raise ValueError(
+                f"`begin_step` must be a number of steps, at least 0. Received: begin_step={begin_step!r}."
+            )
+        if num_bits not in (4, 8):
+            raise ValueError(f"`num_bits` must be 8 or 4, the bits of a kernel. Received: num_bits={num_bits!r}.")
+        if isinstance(freeze_at, bool) or not isinstance(freeze_at, int | float) or not 0 <= freeze_at <= 1:
+            raise ValueError(
+                f"`freeze_at` must be a fraction of the training, in [0, 1]. Received: freeze_at={freeze_at!r}."
+            )
+        self.filters = filters
+        self.begin_step = begin_step
+        self.num_bits = num_bits
+        self.freeze_at = freeze_at
+        self.verbose = verbose
+        self.ranges: dict[str, tuple[float, float]] = dict(ranges or {})
+        self._given = dict(self.ranges)
+
+    def on_train_begin(self, logs: Any = None) -> None:
+        self._weights: dict[str, Any] = {}
+        self._simulation: Simulation | None = None
+        self.ranges = dict(self._given)
+        super().on_train_begin(logs)
+
+    @property
+    def needs_inputs(self) -> bool:
+        """The model is traced."""
+        return True
+
+    def select(self) -> None:
+        """Chooses the kernels to round."""
+        self._weights = select_weights(self.model, self.filters)
+
+    def prepare(self) -> None:
+        """Finds out where an integer file rounds, and makes the model round there."""
+        if compat.runs_eagerly(self.model):
+            raise ValueError(
+                "Quantization-aware training needs a step that is traced; compile without run_eagerly. "
+                f"Received: {self.model.name!r}, run_eagerly=True."
+            )
+        sites = find_sites(self.model, self.lifecycle.inputs)
+        if sites.unknown:
+            warnings.warn(
+                "These operations have no 8-bit form that is known here; they train in float, and may stay so in the "
+                f"integer file, whose export then fails and names them: {', '.join(sites.unknown)}.",
+                stacklevel=2,
+            )
+        with compat.strategy_scope(self.model):
+            ranges = {name: Range(is_fixed=False) for name in sites.activations if name not in sites.fixed}
+        ranges |= {name: Range(np.array([*pair, 1.0]), is_fixed=True) for name, pair in sites.fixed.items()}
+        kernels = None if self.filters is None else set(self._weights)
+        self._simulation = Simulation(self.model, sites, ranges, kernels=kernels, num_bits=self.num_bits)
+        self._restore_ranges()
+        self._adjust(self.lifecycle.step)
+        self.lifecycle.simulate(self._simulation)
+        if self.verbose:
+            print(f"rounding {len(sites.kernels)} kernels and {len(ranges)} tensors from step {self.begin_step} on")
+
+    @property
+    def simulation(self) -> Simulation:
+        """What rounds.
+
+        Raises:
+            RuntimeError: before the first step of a fit.
+        """
+        if self._simulation is None:
+            raise RuntimeError(
+                "There are ranges only once a fit has begun. Received: a callback before its first step."
+            )
+        return self._simulation
+
+    def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
+        with self.lifecycle.released_on_error():
+            step = self.lifecycle.step_after(batch)
+            if self._simulation is not None and self._adjust(step):
+                self.lifecycle.trace_anew()
+        for backup in self._backups():
+            frequency = getattr(backup, "save_freq", None)
+            if isinstance(frequency, int) and step % frequency == 0:
+                self._save_ranges()
+
+    def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
+        self._save_ranges()
+
+    def finish(self, logs: Any = None) -> None:
+        """Reads the ranges."""
+        simulation = self.simulation
+        simulation.freezes_statistics = False
+        read = {name: one.read() for name, one in simulation.ranges.items()}
+        unseen = [name for name, pair in read.items() if pair is None]
+        if unseen:
+            warnings.warn(
+                "Training has not come to these tensors, which inference computes; their ranges are taken from "
+                f"representative data when the model is exported: {', '.join(unseen)}.",
+                stacklevel=2,
+            )
+        self.ranges = {name: pair for name, pair in read.items() if pair is not None}
+        self.lifecycle.ranges.update(self.ranges)
+        for backup in self._backups():
+            (Path(backup.backup_dir) / _FILE).unlink(missing_ok=True)
+
+    def at_target_since(self) -> int | None:
+        """The step since which the model is rounded; `None` until then."""
+        return self.begin_step if self.lifecycle.step >= self.begin_step else None
+
+    def _adjust(self, step: int) -> bool:
+        """Sets what holds from a step on; returns whether that is new."""
+        simulation, last_step = self.simulation, self.lifecycle.last_step
+        is_frozen = last_step is not None and step >= self.freeze_at * last_step and step > 0
+        before = simulation.rounds, simulation.observes, simulation.freezes_statistics
+        simulation.rounds = step >= self.begin_step
+        simulation.observes = not is_frozen
+        simulation.freezes_statistics = is_frozen
+        return before != (simulation.rounds, simulation.observes, simulation.freezes_statistics)
+
+    def _backups(self) -> list[Any]:
+        return self.lifecycle.other_callbacks("BackupAndRestore")
+
+    def _restore_ranges(self) -> None:
+        states = {name: [*pair, 1.0] for name, pair in self._given.items()}
+        if self.lifecycle.step:
+            for backup in self._backups():
+                path = Path(backup.backup_dir) / _FILE
+                states |= json.loads(path.read_text()) if path.exists() else {}
+        for name, state in states.items():
+            if name in self.simulation.ranges and name not in self.simulation.sites.fixed:
+                self.simulation.ranges[name].state = state
+
+    def _save_ranges(self) -> None:
+        states = {name: one.state.tolist() for name, one in self.simulation.ranges.items()}
+        for backup in self._backups() if compat.is_chief(self.model) else []:
+            path = Path(backup.backup_dir) / _FILE
+            path.parent.mkdir(parents=True, exist_ok=True)
+            unfinished = path.with_suffix(".unfinished")
+            unfinished.write_text(json.dumps(states))
+            os.replace(unfinished, path)
