@@ -33,7 +33,7 @@ from tests.export_models import CLASSES, DATA, IMAGES, Refused, Segmenter, Wavy,
 
 ALL = tuple(TARGETS)
 NAMES = {target.file_name for target in TARGETS.values()}
-REPORTS = {"report.json", "report.md"}
+REPORTS = {"report.json", "report.md", "report.html"}
 
 
 def names(folder):

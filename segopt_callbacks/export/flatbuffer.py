@@ -11,7 +11,7 @@ import numpy as np
 
 from segopt_callbacks.export import schema
 from segopt_callbacks.export.audit import match_weights, weight_row
-from segopt_callbacks.export.errors import FormatError
+from segopt_callbacks.export.errors import FormatError, damage_is_named
 from segopt_callbacks.export.rounding import merge_rounded
 
 # Operators that multiply by weights -> the axis of output channels in LiteRT's layout.
@@ -32,9 +32,10 @@ class StoredWeight:
 
     Attributes:
         name: of the tensor in the file.
-        operator: what multiplies by it, such as `CONV_2D`.
+        operator: what multiplies by it, such as `CONV_2D`; empty where nothing tells.
         dtype: of what is stored, such as `int4`.
         values: dense, integer codes where quantized.
+        channel_axis: the axis of output channels.
         scales: of quantized values.
         zero_point: the code that means 0.
     """
@@ -43,13 +44,9 @@ class StoredWeight:
     operator: str
     dtype: str
     values: np.ndarray
+    channel_axis: int
     scales: np.ndarray
     zero_point: int
-
-    @property
-    def channel_axis(self) -> int:
-        """The axis of output channels."""
-        return WEIGHT_OPERATORS[self.operator]
 
     @property
     def channels(self) -> np.ndarray:
@@ -67,7 +64,7 @@ def stored_weights(path: Path | bytes) -> list[StoredWeight]:
     Args:
         path: the file, or its content.
     """
-    model = schema.unpack(path if isinstance(path, bytes) else path.read_bytes())
+    model = schema.unpack(path) if isinstance(path, bytes) else schema.read(path)
     weights = (_stored(model, tensor, operator) for tensor, operator in weight_tensors(model))
     return [weight for weight in weights if weight is not None]
 
@@ -105,6 +102,7 @@ def constant_origins(model: Any, graph: Any) -> dict[int, int]:
     return origins
 
 
+@damage_is_named("auditing it")
 def read_weights(path: Path, weights: Mapping[str, np.ndarray]) -> list[dict[str, Any]]:
     """The rows of a file's weight audit, see `audit.weight_row`.
 
@@ -142,13 +140,14 @@ def weight_rows(stored: Sequence[StoredWeight], weights: Mapping[str, np.ndarray
     ]
 
 
+@damage_is_named("auditing it")
 def read_activations(path: Path) -> list[dict[str, Any]]:
     """What is computed between the constants of a file, inputs and outputs included.
 
     Returns:
         `name`, `shape` and `dtype` of each tensor that is no constant, in the file's order.
     """
-    model = schema.unpack(path.read_bytes())
+    model = schema.read(path)
     return [
         {
             "name": schema.tensor_name(tensor),
@@ -160,12 +159,13 @@ def read_activations(path: Path) -> list[dict[str, Any]]:
     ]
 
 
+@damage_is_named("auditing it")
 def float_operations(path: Path) -> list[str]:
     """Operations that compute in float32, as `OPERATOR (name of its output)`.
 
     Quantizing a declared input and dequantizing a declared output is no computation.
     """
-    model = schema.unpack(path.read_bytes())
+    model = schema.read(path)
     computing: list[str] = []
     converting: list[str] = []
     for graph in model.subgraphs:
@@ -240,4 +240,6 @@ def _stored(model: Any, tensor: Any, operator: str) -> StoredWeight | None:
     scales = np.asarray(quantization.scale if has_scales else [], np.float32)
     zero_points = np.asarray(quantization.zeroPoint if has_scales else [0])
     dtype = schema.type_name(tensor).lower()
-    return StoredWeight(schema.tensor_name(tensor), operator, dtype, values, scales, int(zero_points[0]))
+    axis = WEIGHT_OPERATORS[operator]
+    name = schema.tensor_name(tensor)
+    return StoredWeight(name, operator, dtype, values, axis, scales, int(zero_points[0]))

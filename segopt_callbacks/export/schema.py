@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import flatbuffers
@@ -11,8 +12,13 @@ import numpy as np
 from ai_edge_litert import schema_py_generated as schema
 
 from segopt_callbacks.export import sparse
+from segopt_callbacks.export.errors import FormatError, damage_is_named
+from segopt_callbacks.sizes.flatbuffer import require_tree
+from segopt_callbacks.sizes.readers import CorruptFileError
 
 FILE_IDENTIFIER = b"TFL3"
+LARGEST_FLATBUFFER = (1 << 31) - 1  # its offsets have 32 bits, one of them for the sign
+COPIED_BYTES = 1 << 20
 ALIGNMENT = 16  # bytes, of tensor data; the schema's `force_align`
 DTYPES = {
     "FLOAT32": "float32",
@@ -24,12 +30,58 @@ DTYPES = {
 }
 
 
+class _Content(bytes):
+    """Bytes that hand out copies of their parts up to their own length, and some for names that are shared.
+
+    Every table may claim the whole file as its name.
+    """
+
+    def __init__(self, content: bytes) -> None:
+        self._left = len(content) + COPIED_BYTES
+
+    def __getitem__(self, index: Any) -> Any:
+        part = super().__getitem__(index)
+        if isinstance(index, slice):
+            self._left -= len(part)
+            if self._left < 0:
+                raise FormatError("its names claim more bytes than it has, so it is damaged")
+        return part
+
+
+def read(path: Path) -> Any:
+    """The `schema.ModelT` of a file, see `unpack`.
+
+    Raises:
+        FormatError: if it is damaged, or larger than a flatbuffer can be.
+    """
+    size = path.stat().st_size
+    with path.open("rb") as stream:
+        if size > LARGEST_FLATBUFFER or stream.read(8)[4:] != FILE_IDENTIFIER:
+            raise FormatError(f"it does not begin like a LiteRT model (TFL3), or is too large for one: {size:,} bytes")
+    return unpack(path.read_bytes())
+
+
 def unpack(content: bytes) -> Any:
-    """The `schema.ModelT` of a file's bytes; tensor data are NumPy arrays of uint8."""
-    model = schema.ModelT.InitFromPackedBuf(content, 0)
-    for buffer in model.buffers:
-        if buffer.offset > 1:  # the data stand behind the flatbuffer, as ai-edge-quantizer writes large ones
-            buffer.data = np.frombuffer(content, np.uint8, buffer.size, buffer.offset)
+    """The `schema.ModelT` of a file's bytes; tensor data are NumPy arrays of uint8.
+
+    The generated code believes every number in the file. So they are counted first, and memory stays a small multiple
+    of the file's bytes whatever it holds.
+
+    Args:
+        content: of a `.tflite` file, or of one that claims to be that.
+
+    Raises:
+        FormatError: if it is damaged.
+    """
+    try:
+        require_tree(memoryview(content))
+    except CorruptFileError as error:
+        raise FormatError(str(error)) from error
+    with damage_is_named("reading its tables"):
+        model = schema.ModelT.InitFromPackedBuf(_Content(content), 0)
+        for buffer in model.buffers:
+            if buffer.offset > 1:  # the data stand behind the flatbuffer, as ai-edge-quantizer writes large ones
+                buffer.data = np.frombuffer(content, np.uint8, buffer.size, buffer.offset)
     return model
 
 

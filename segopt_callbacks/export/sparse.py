@@ -7,6 +7,7 @@ dimensions of their own, below those that they divide.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -20,6 +21,9 @@ _VECTORS = (  # the smallest that holds the largest number of a list
     (np.uint16, schema.SparseIndexVector.Uint16Vector, schema.Uint16VectorT),
     (np.int32, schema.SparseIndexVector.Int32Vector, schema.Int32VectorT),
 )
+_LARGEST_RATIO = 1024  # of a dense tensor to what a file lists of it: a CSR matrix lists a number for each row
+_SMALL_VALUES = 1 << 16
+_MOST_LEVELS = 16
 
 
 def dense(stored: np.ndarray, shape: Sequence[int], sparsity: Any) -> np.ndarray:
@@ -34,14 +38,16 @@ def dense(stored: np.ndarray, shape: Sequence[int], sparsity: Any) -> np.ndarray
         an array of that shape; zero is what is not stored.
 
     Raises:
-        FormatError: if there are more or fewer values than places for them.
+        FormatError: if there are more or fewer values than places for them, or it claims to be larger than a sparse
+            tensor is.
 
     Example:
         >>> values = np.array([[0, 7, 0], [0, 0, 0], [5, 0, 9]], np.int8)
         >>> dense(*encode(values)).tolist()
         [[0, 7, 0], [0, 0, 0], [5, 0, 9]]
     """
-    positions, sizes = _walk(sparsity.dimMetadata)
+    _require_plausible(stored, shape, sparsity.dimMetadata)
+    positions, sizes = _walk(sparsity.dimMetadata, math.prod(shape))
     order, block_map = list(sparsity.traversalOrder), _listed(sparsity.blockMap)
     places = []
     for axis in range(len(shape)):
@@ -93,21 +99,43 @@ def encoded_bytes(values: np.ndarray) -> int:
     return int(np.count_nonzero(values)) * values.itemsize + indices
 
 
-def _walk(levels: Sequence[Any]) -> tuple[list[np.ndarray], list[int]]:
-    """The position of each stored value in each level of the tree, and the sizes of dense levels."""
+def _require_plausible(stored: np.ndarray, shape: Sequence[int], levels: Sequence[Any]) -> None:
+    """Raises for a few bytes that claim to be gigabytes; the arrays of their places would be as large."""
+    indices = sum(len(_listed(one.values)) for level in levels for one in _vectors(level))
+    largest = _LARGEST_RATIO * (stored.size + indices) + _SMALL_VALUES
+    if len(levels) > _MOST_LEVELS or not 0 <= math.prod(shape) <= largest:
+        raise FormatError(
+            f"the file is damaged: a sparse tensor of shape {tuple(map(int, shape))} in {len(levels)} levels stores "
+            f"{stored.size} values"
+        )
+
+
+def _vectors(level: Any) -> list[Any]:
+    return [one for one in (level.arraySegments, level.arrayIndices) if one is not None]
+
+
+def _walk(levels: Sequence[Any], most: int) -> tuple[list[np.ndarray], list[int]]:
+    """The position of each stored value in each level of the tree, and the sizes of dense levels; `most` values."""
     positions: list[np.ndarray] = []
     sizes: list[int] = []
     nodes = 1
     for level in levels:
         if level.format == schema.DimensionType.DENSE:
+            _require_places(nodes * level.denseSize, most)
             children, here = np.full(nodes, level.denseSize), np.tile(np.arange(level.denseSize), nodes)
         else:
             segments = np.asarray(level.arraySegments.values, np.int64)
             children, here = np.diff(segments), np.asarray(_listed(level.arrayIndices.values), np.int64)
+            _require_places(int(children.sum()), here.size)
         positions = [np.repeat(one, children) for one in positions] + [here]
         sizes.append(int(level.denseSize))
         nodes = here.size
     return positions, sizes
+
+
+def _require_places(count: int, most: int) -> None:
+    if not 0 <= count <= most:
+        raise FormatError(f"the file is damaged: a sparse tensor has {count} places where {most} are left")
 
 
 def _index_bytes(values: np.ndarray, axis: int) -> int:
