@@ -3,13 +3,13 @@
 from segopt_callbacks.compat import keras
 
 
-def zoo(groups=2):
+def zoo():
     """Every kind of layer with a kernel, and what resizes, pools and moves between them."""
     layers = keras.layers
     inputs = keras.Input((16, 16, 3))
     hidden = layers.Conv2D(8, 3, padding="same", activation="relu", name="plain")(inputs)
     hidden = layers.DepthwiseConv2D(3, depth_multiplier=2, padding="same", name="depthwise")(hidden)
-    hidden = layers.Conv2D(12, 3, groups=groups, padding="same", activation="swish", name="grouped")(hidden)
+    hidden = layers.Conv2D(12, 3, groups=2, padding="same", activation="swish", name="grouped")(hidden)
     hidden = layers.SeparableConv2D(10, 3, padding="same", name="separable")(layers.MaxPooling2D()(hidden))
     hidden = layers.Conv2D(10, 3, dilation_rate=2, padding="same", name="dilated")(hidden)
     skip = layers.Conv2DTranspose(6, 2, strides=2, name="transposed")(layers.AveragePooling2D(2)(hidden))

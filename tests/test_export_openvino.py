@@ -16,7 +16,7 @@ import tensorflow as tf
 
 from segopt_callbacks import cluster_model, compat, export_model
 from segopt_callbacks.compat import keras
-from segopt_callbacks.export import ExportError, openvino_audit, signature, worker
+from segopt_callbacks.export import ExportError, openvino_audit, openvino_resize, signature, worker
 from segopt_callbacks.export import openvino as openvino_export
 from segopt_callbacks.export.errors import FormatError
 from segopt_callbacks.export.formats import TARGETS
@@ -207,6 +207,7 @@ def copied(folder, to, change):
     return to
 
 
+MINUS_ONE = 'shape="-1" offset="9" size="-1"'
 BOMB = "<!DOCTYPE net [<!ENTITY a 'aaaaaaaa'>" + "".join(
     f"<!ENTITY {one} '{f'&{other};' * 30}'>" for other, one in itertools.pairwise("abcdefghij")
 )
@@ -217,12 +218,17 @@ CHANGES = {
     "outside": (lambda xml: re.sub(r'offset="\d+"', 'offset="999999999999"', xml), "is not in `model.bin`"),
     "before": (lambda xml: re.sub(r'offset="\d+"', 'offset="-9"', xml), "is not in `model.bin`"),
     "huge": (lambda xml: re.sub(r'shape="8, ', 'shape="99999999999, ', xml), "is not in `model.bin`"),
+    "below_zero": (
+        lambda xml: re.sub(r'shape="[\d, ]+" offset="\d+" size="\d+"', MINUS_ONE, xml),
+        "is not in `model.bin`",
+    ),
     "no_number": (lambda xml: xml.replace("<dim>8</dim>", "<dim>x</dim>"), "cannot be read"),
     "other_shape": (lambda xml: xml.replace("<dim>8</dim>", "<dim>7</dim>"), "not as OpenVINO stores it"),
     "other_dtype": (lambda xml: xml.replace('element_type="i8"', 'element_type="q9"'), "a dtype that is not known: q9"),
 }
 
 
+@pytest.mark.either_keras
 @pytest.mark.parametrize("name", CHANGES)
 def test_what_openvino_does_not_write_is_refused(compressed, tmp_path, name):
     change, cause = CHANGES[name]
@@ -231,6 +237,7 @@ def test_what_openvino_does_not_write_is_refused(compressed, tmp_path, name):
         openvino_audit.read_weights(folder, {})
 
 
+@pytest.mark.either_keras
 def test_a_model_that_runs_in_circles_is_read_to_its_end(compressed, tmp_path):
     def circle(xml):
         return re.sub(r'from-layer="\d+"', 'from-layer="1"', xml).replace('type="Const"', 'type="Concat"')
@@ -239,11 +246,25 @@ def test_a_model_that_runs_in_circles_is_read_to_its_end(compressed, tmp_path):
     assert openvino_audit.read_weights(folder, {}) == []
 
 
+@pytest.mark.either_keras
 def test_a_damaged_folder_is_not_loaded(tmp_path, monkeypatch):
     broken = dataclasses.replace(TARGETS["openvino_int8"], write=export_targets.write_openvino_cut_off)
     monkeypatch.setitem(TARGETS, "openvino_int8", broken)
     with pytest.raises(ExportError, match="openvino_int8: OpenVINO cannot load the model"):
         export_model(built(), tmp_path, FORMATS, evaluation_data=DATA, verbose=0)
+
+
+@pytest.mark.either_keras
+def test_repetition_whose_sizes_are_not_known_stays():
+    operations = openvino.opset13
+    x = operations.parameter([1, -1, 4, 3], np.float32)
+    tiled = operations.tile(operations.unsqueeze(x, np.int64(2)), np.array([1, 1, 2, 1, 1]))
+    y = operations.parameter([1, 4, 4, 3], np.float32)
+    often = operations.convert(operations.reduce_sum(operations.shape_of(x), np.array([0]), True), "i64")
+    model = openvino.Model([operations.result(tiled), operations.result(operations.tile(y, often))], [x, y])
+    openvino_resize.resize_instead_of_repeat(model)
+    kinds = [node.get_type_name() for node in model.get_ops()]
+    assert (kinds.count("Tile"), kinds.count("Interpolate")) == (2, 0)
 
 
 # --- what others see -------------------------------------------------------------------------------------------------
@@ -269,6 +290,7 @@ def proxy():
         server.shutdown(socket.SHUT_RDWR)
 
 
+@pytest.mark.either_keras
 def test_nobody_is_told(tmp_path, proxy):
     """OpenVINO and NNCF by themselves call Google Analytics, which shows that the test would see it."""
     address, requests = proxy
@@ -301,6 +323,7 @@ def test_nobody_is_told(tmp_path, proxy):
     assert (homes["theirs"] / "intel").exists()
 
 
+@pytest.mark.either_keras
 def test_threads_are_as_asked(compressed):
     compiled = openvino_export.compiled(str(compressed[0] / "openvino_int8/model.xml"), 1)
     assert compiled.get_property("INFERENCE_NUM_THREADS") == 1

@@ -1,6 +1,5 @@
 """Every TVM library, opened and run here by TVM itself, as its README says."""
 
-import functools
 import json
 import re
 import shutil
@@ -60,6 +59,7 @@ def test_it_takes_raw_uint8_images_and_agrees(compressed):
     assert entries["tvm"]["largest_difference"] == pytest.approx(difference.max(), rel=0.5, abs=1e-6)
 
 
+@pytest.mark.either_keras
 def test_the_read_me_runs_and_names_what_goes_in_and_out(compressed):
     folder, _, model = compressed
     text = (folder / "README.md").read_text()
@@ -72,6 +72,7 @@ def test_the_read_me_runs_and_names_what_goes_in_and_out(compressed):
     assert len(code.splitlines()) <= 6
 
 
+@pytest.mark.either_keras
 def test_the_library_itself_names_its_input(compressed):
     machine = opened(compressed[0] / "model.so")
     assert machine._get_function_arity("main") == 1
@@ -95,6 +96,7 @@ def pool(library):
     return [tuple(map(int, re.findall(r"\d+", one))) for one in re.findall(r", \[([\d, ]*)\]", f", {listed}")]
 
 
+@pytest.mark.either_keras
 def test_every_constant_of_the_library_is_read(compressed):
     library = compressed[0] / "model.so"
     found = [one.shape for one in tvm_library.constants(library.read_bytes())]
@@ -127,8 +129,7 @@ def test_a_functional_model_of_floats_agrees(tmp_path):
 
 def test_every_kind_of_kernel_is_found(tmp_path):
     images = np.random.default_rng(0).normal(size=(6, 16, 16, 3)).astype("float32")
-    # Keras 3 compiles a convolution of several groups by XLA, which tf2onnx cannot read.
-    model = built(functools.partial(zoo, groups=1), images)
+    model = built(zoo, images)
     report = export_model(model, tmp_path, ["tvm"], evaluation_data=(images, images), verbose=0)
     rows = report["formats"]["tvm"]["weights"]
     kernels = {compat.variable_path(one): compat.read(one) for one in model.weights if len(one.shape) >= 2}
@@ -136,6 +137,20 @@ def test_every_kind_of_kernel_is_found(tmp_path):
     for row in rows:
         assert row["elements"] == kernels[row["weight"]].size
     np.testing.assert_allclose(run(tmp_path / "tvm/model.so", images), answers(model, images), atol=1e-5)
+
+
+def attention():
+    inputs = keras.Input((4, 6))
+    return keras.Model(inputs, keras.layers.Dense(3)(keras.layers.MultiHeadAttention(2, 8)(inputs, inputs)))
+
+
+def test_attention_whose_shapes_tvm_does_not_compute_itself(tmp_path):
+    x = np.random.default_rng(0).normal(size=(5, 4, 6)).astype("float32")
+    model = built(attention, x)
+    report = export_model(model, tmp_path, ["tvm"], evaluation_data=(x, x), verbose=0)
+    kernels = {compat.variable_path(one) for one in model.weights if "kernel" in compat.variable_path(one)}
+    assert {row["weight"] for row in report["formats"]["tvm"]["weights"]} == kernels
+    np.testing.assert_allclose(run(tmp_path / "tvm/model.so", x), answers(model, x), atol=1e-5)
 
 
 @pytest.mark.parametrize(
@@ -183,6 +198,7 @@ def convolution(channels):
     return tvm.relax.get_pipeline("zero")(builder.get()), values
 
 
+@pytest.mark.either_keras
 @pytest.mark.parametrize("channels", [8, 7])
 def test_a_convolution_runs_in_tiles_vectors_and_threads(channels):
     plain, values = convolution(channels)
@@ -198,6 +214,7 @@ def test_a_convolution_runs_in_tiles_vectors_and_threads(channels):
         assert word in function.script()
 
 
+@pytest.mark.either_keras
 def test_what_tvm_cannot_reorder_stays_as_it_is(monkeypatch):
     def refuse(loops, block):
         raise tvm.s_tir.ScheduleError("no")
@@ -214,11 +231,13 @@ NOTHING = Source(None, (Port("input", (1, 4), "float32"),), (Port("output", (1, 
 LIMIT = {"doing": "testing it", "time_limit": 60.0}
 
 
+@pytest.mark.either_keras
 def test_without_a_compiler_it_says_what_is_missing(tmp_path):
     with Process(PATH="", CC="", CXX="") as process, pytest.raises(FormatError, match="no C compiler is found.*set CC"):
         process.call(tvm_export.write, NOTHING, tmp_path / "tvm", **LIMIT)
 
 
+@pytest.mark.either_keras
 def test_a_folder_that_is_no_library_is_not_loaded(compressed, tmp_path):
     shutil.copytree(compressed[0], tmp_path / "tvm")
     (tmp_path / "tvm/model.so").write_bytes(b"no library")
@@ -226,12 +245,14 @@ def test_a_folder_that_is_no_library_is_not_loaded(compressed, tmp_path):
         process.call(tvm_export.load, tmp_path / "tvm", NOTHING, None, **LIMIT)
 
 
+@pytest.mark.either_keras
 def test_a_library_without_constants_is_refused(tmp_path):
     (tmp_path / "model.so").write_bytes(bytes(10_000))
     with pytest.raises(FormatError, match="no constants are found in the library"):
         tvm_library.read_weights(tmp_path, {})
 
 
+@pytest.mark.either_keras
 @given(st.binary(max_size=100), st.integers(0, 60), st.binary(max_size=100))
 def test_bytes_that_are_no_tensor_are_passed_over(before, length, after):
     """Whatever stands behind the number that marks a tensor."""
@@ -240,6 +261,7 @@ def test_bytes_that_are_no_tensor_are_passed_over(before, length, after):
         assert one.nbytes <= len(content)
 
 
+@pytest.mark.either_keras
 def test_a_tensor_is_read_wherever_it_stands():
     values = np.arange(6, dtype="float32").reshape(2, 3)
     header = tvm_library.MAGIC + struct.pack("<QiiiBBHqqq", 0, 1, 0, 2, 2, 32, 1, 2, 3, 24)

@@ -92,7 +92,7 @@ class Model:
             shape = tuple(int(size) for size in data["shape"].split(",") if size.strip())
             offset, size = int(data["offset"]), int(data["size"])
             needed = int(np.prod(shape, dtype=object)) * np.dtype(dtype).itemsize
-            if offset < 0 or size != needed or offset + size > len(self._content):
+            if offset < 0 or min(shape, default=0) < 0 or size != needed or offset + size > len(self._content):
                 raise ValueError(f"{size} bytes at {offset} of {len(self._content)} for shape {shape}")
             return np.frombuffer(self._content, dtype, size // np.dtype(dtype).itemsize, offset).reshape(shape)
         except (KeyError, ValueError) as error:

@@ -56,7 +56,10 @@ def _moves(node: Any) -> bool:
 
 def _as_resize(chain: list[Any]) -> tuple[list[int], tuple[int, ...]] | None:
     """How often each axis of the chain's input is repeated, and the permutation behind it; `None` if it is no such."""
-    before, after = list(chain[0].input_value(0).get_shape()), list(chain[-1].output(0).get_shape())
+    ends = chain[0].input_value(0), chain[-1].output(0)
+    if any(end.get_partial_shape().is_dynamic for end in ends) or not all(map(_moves, chain)):
+        return None
+    before, after = (list(end.get_shape()) for end in ends)
     if len(before) != len(after) or len(before) not in (3, 4, 5):
         return None
     places = np.arange(np.prod(before), dtype=np.int32).reshape(before)

@@ -11,8 +11,8 @@ from typing import Any
 
 import numpy as np
 
+from segopt_callbacks.export import onnx, onnx_int8
 from segopt_callbacks.export.errors import FormatError, first_line
-from segopt_callbacks.export.onnx import onnx_source
 from segopt_callbacks.export.source import Port, Source
 from segopt_callbacks.export.target import FLOAT_TOLERANCE, Runner, Target
 from segopt_callbacks.export.tvm_library import LIBRARY, read_weights
@@ -34,15 +34,13 @@ def write(source: Source, path: Path) -> None:
     Raises:
         FormatError: if TVM refuses the model, or there is no C compiler to link with.
     """
-    import onnx
     import tvm
 
     if tvm.support.cc.get_cc() is None:
         raise FormatError("no C compiler is found to link the library; install gcc or clang, or set CC to one")
-    model = onnx.load(str(onnx_source(source)))
     target = _target()
+    module, outputs = _imported(source)
     try:
-        module = _imported(model)
         loops = schedule(tvm.relax.get_pipeline("zero")(module))
         executable = tvm.compile(loops, tvm.target.Target(target))
     except Exception as error:  # whatever it is, TVM has refused
@@ -54,7 +52,7 @@ def write(source: Source, path: Path) -> None:
         raise FormatError(f"the C compiler cannot link the library: {first_line(error)}") from error
     ports = {
         "inputs": _ports([str(one.name) for one in module["main"].params], source.inputs),
-        "outputs": _ports([one.name for one in model.graph.output], source.outputs),
+        "outputs": _ports(outputs, source.outputs),
     }
     signature = ports | {"target": target, "tvm": tvm.__version__}
     (path / SIGNATURE).write_text(json.dumps(signature, indent=2) + "\n", encoding="utf-8")
@@ -110,12 +108,31 @@ def notes(path: Path) -> dict[str, Any]:
     }
 
 
-def _imported(model: Any) -> Any:
+def _imported(source: Source) -> tuple[Any, list[str]]:
+    """The function in Relax, and the names of its outputs in order.
+
+    TVM does not compute shapes that the file computes from constants, as attention does; ONNX Runtime's preparation
+    does, but it also folds normalisation into weights, which gives them more distinct values. So it comes second.
+    """
+    path = onnx.onnx_source(source)
+    try:
+        return _read_onnx(path)
+    except Exception as error:  # whatever it is, TVM has refused
+        try:
+            return _read_onnx(onnx_int8.prepared_source(source))
+        except Exception:
+            raise FormatError(f"TVM refuses the model: {first_line(error)}") from error
+
+
+def _read_onnx(path: Path) -> tuple[Any, list[str]]:
+    import onnx as onnx_package
     from tvm.relax.frontend.onnx import from_onnx
 
+    model = onnx_package.load(str(path))
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        return from_onnx(model, sanitize_input_names=False)
+        module = from_onnx(model, sanitize_input_names=False)
+    return module, [one.name for one in model.graph.output]
 
 
 def _target() -> dict[str, str]:
@@ -167,6 +184,6 @@ TARGET = Target(
     read_weights,
     notes=notes,
     tolerance=FLOAT_TOLERANCE,
-    requires=("tvm", "tf2onnx", "onnx"),
+    requires=("tvm", *onnx.REQUIRES),
     extra="tvm",
 )
