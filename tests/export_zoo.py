@@ -1,4 +1,4 @@
-"""A model of every kind of layer with a kernel, for what reads kernels out of files."""
+"""Models of every kind of layer with a kernel, for what reads kernels out of files."""
 
 from segopt_callbacks.compat import keras
 
@@ -15,6 +15,12 @@ def zoo():
     skip = layers.Conv2DTranspose(6, 2, strides=2, name="transposed")(layers.AveragePooling2D(2)(hidden))
     hidden = layers.Conv2D(6, 1, name="joined")(layers.Concatenate()([skip, hidden]))
     hidden = layers.UpSampling2D(interpolation="bilinear")(hidden)
-    hidden = layers.Conv2D(5, 3, padding="same", name="resized")(layers.ZeroPadding2D(1)(hidden))
+    hidden = layers.Conv2D(5, 3, padding="same", name="resized")(layers.ZeroPadding2D(2)(hidden))
     hidden = layers.Add()([layers.Dense(5, name="dense")(hidden), hidden])
     return keras.Model(inputs, layers.Conv2D(4, 1, activation="softmax", name="head")(layers.UpSampling2D()(hidden)))
+
+
+def attention():
+    """Self-attention over four places of six numbers."""
+    inputs = keras.Input((4, 6))
+    return keras.Model(inputs, keras.layers.Dense(3)(keras.layers.MultiHeadAttention(2, 8)(inputs, inputs)))

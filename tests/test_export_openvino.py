@@ -26,7 +26,7 @@ from segopt_callbacks.masks import magnitude_mask
 from segopt_callbacks.weights import select_weights
 from tests import export_targets
 from tests.export_models import DATA, IMAGES, LABELS, answers, built, functional
-from tests.export_zoo import zoo
+from tests.export_zoo import attention, zoo
 from tests.test_export_structures import LEFT, RIGHT, by_name, by_place
 
 openvino = openvino_export.without_telemetry()
@@ -188,6 +188,16 @@ def test_every_kernel_is_found_and_integer(tmp_path):
     assert (len(integers), floats) == (len(shapes), [])
 
 
+def test_attention_is_integer(tmp_path):
+    x = np.random.default_rng(0).normal(size=(5, 4, 6)).astype("float32")
+    model = built(attention, x)
+    report = export_model(model, tmp_path, FORMATS, evaluation_data=(x, x), verbose=0)
+    kernels = {compat.variable_path(one) for one in model.weights if "kernel" in compat.variable_path(one)}
+    assert {row["weight"] for row in report["formats"]["openvino_int8"]["weights"]} == kernels
+    integers, floats = integer_layers(tmp_path)
+    assert (len(integers), floats) == (len(kernels) + 2, [])  # and what the places make of each other
+
+
 # --- what goes wrong -------------------------------------------------------------------------------------------------
 
 
@@ -197,6 +207,31 @@ def test_a_convolution_in_float_is_named(tmp_path, monkeypatch):
     match = r"openvino_int8: operations compute in float32 in an integer file: .*Convolution \(.*first/kernel\)"
     with pytest.raises(ExportError, match=match):
         export_model(built(), tmp_path, FORMATS, evaluation_data=DATA, verbose=0)
+
+
+def source_of(model, images, folder):
+    frozen = signature.freeze(model, signature.input_specs(model, images[:1]))
+    signature.save(frozen, folder / ONE)
+    source = Source(folder, frozen.inputs, frozen.outputs)
+    source.save_examples([[images[:1]]])
+    return source
+
+
+def test_a_model_that_openvino_changes_is_refused(tmp_path):
+    model = built()
+    source = source_of(model, IMAGES, tmp_path / "one")
+    right = openvino_export.converted(source)
+    openvino_export.require_agreement(right, source)
+    for weight in select_weights(model).values():
+        compat.assign(weight, 1.1 * compat.read(weight))
+    scaled = source_of(model, IMAGES, tmp_path / "scaled")
+    with pytest.raises(FormatError, match="before quantization 'output' differs by 0"):
+        openvino_export.require_agreement(right, scaled)
+    layers = keras.layers
+    halved = keras.Sequential([keras.Input((16, 16, 3)), layers.Rescaling(1 / 255), layers.Conv2D(3, 1, 2)])
+    other = openvino_export.converted(source_of(halved, IMAGES, tmp_path / "halved"))
+    with pytest.raises(FormatError, match=r"'output' has shape \(1, 8, 8, 3\) instead of \(1, 16, 16, 3\)"):
+        openvino_export.require_agreement(other, source)
 
 
 def copied(folder, to, change):
@@ -305,11 +340,7 @@ def test_nobody_is_told(tmp_path, proxy):
     homes = {name: tmp_path / name for name in ("theirs", "ours")}
     for home in homes.values():
         home.mkdir()
-    model = built()
-    frozen = signature.freeze(model, signature.input_specs(model, IMAGES[:1]))
-    signature.save(frozen, tmp_path / "source" / ONE)
-    source = Source(tmp_path / "source", frozen.inputs, frozen.outputs)
-    source.save_examples([[IMAGES[:1]]])
+    source = source_of(built(), IMAGES, tmp_path / "source")
     with Process(**environment, HOME=str(homes["ours"])) as process:
         limit = {"doing": "testing it", "time_limit": 60.0}
         process.call(openvino_export.write, source, tmp_path / "folder", **limit)

@@ -25,7 +25,7 @@ from segopt_callbacks.export.tvm_schedule import schedule
 from segopt_callbacks.masks import magnitude_mask
 from segopt_callbacks.weights import select_weights
 from tests.export_models import DATA, IMAGES, LABELS, answers, built, functional
-from tests.export_zoo import zoo
+from tests.export_zoo import attention, zoo
 from tests.test_export_structures import LEFT, RIGHT, by_name, by_place
 
 
@@ -137,11 +137,6 @@ def test_every_kind_of_kernel_is_found(tmp_path):
     for row in rows:
         assert row["elements"] == kernels[row["weight"]].size
     np.testing.assert_allclose(run(tmp_path / "tvm/model.so", images), answers(model, images), atol=1e-5)
-
-
-def attention():
-    inputs = keras.Input((4, 6))
-    return keras.Model(inputs, keras.layers.Dense(3)(keras.layers.MultiHeadAttention(2, 8)(inputs, inputs)))
 
 
 def test_attention_whose_shapes_tvm_does_not_compute_itself(tmp_path):
