@@ -25,9 +25,10 @@ from segopt_callbacks.export.source import ONE, Source
 from segopt_callbacks.masks import magnitude_mask
 from segopt_callbacks.weights import select_weights
 from tests import export_targets
-from tests.export_models import DATA, IMAGES, LABELS, answers, built, functional
+from tests.export_models import CLASSES, DATA, IMAGES, LABELS, answers, built, functional
 from tests.export_zoo import attention, zoo
 from tests.test_export_structures import LEFT, RIGHT, by_name, by_place
+from train_unet.unet import UNet
 
 openvino = openvino_export.without_telemetry()
 FORMATS = ["openvino_int8"]
@@ -99,6 +100,17 @@ def test_it_takes_raw_uint8_images_and_agrees(compressed):
     assert difference.max() <= TOLERANCE * np.abs(expected).max()
     assert entry["largest_difference"] == pytest.approx(difference.max(), rel=1e-3)
     assert entry["equal_argmax"] == (outputs.argmax(-1) == expected.argmax(-1)).mean()
+
+
+def test_pixels_that_are_looked_up_in_a_table_are_integers(tmp_path):
+    """The U-Net standardizes raw images so, and the quantizer stores the table as int8."""
+    model = UNet(CLASSES, 8, levels=2)
+    model(IMAGES[:1])
+    report = export_model(model, tmp_path, ["openvino_int8"], evaluation_data=DATA, verbose=0)
+    assert report["formats"]["openvino_int8"]["equal_argmax"] > 0.9
+    integers, floats = integer_layers(tmp_path)
+    assert integers.count("Convolution") == 7
+    assert floats == []
 
 
 def test_zeros_and_distinct_values_survive_in_every_kernel(compressed):
