@@ -16,7 +16,7 @@ class ExportQuantizedCallback(CompressionCallback):
     """Exports the model when training ends, after pruning and clustering, wherever it stands in the list.
 
     Every file is opened, audited, run on the evaluation data and compared with the model in memory; see
-    `export_model`. The report is in `report` afterwards, and in `report.json` and `report.md`.
+    `export_model`. The report is in `report` afterwards, and in `report.json`, `report.md` and `report.html`.
 
     Args:
         export_dir: the folder for all files.

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import contextlib
+from collections.abc import Iterator, Mapping
 
 
 class FormatError(RuntimeError):
@@ -26,6 +27,27 @@ class ExportError(RuntimeError):
         self.report = report
         formats = "1 format" if len(causes) == 1 else f"{len(causes)} formats"
         super().__init__(f"Export failed for {formats}: " + "; ".join(f"{name}: {why}" for name, why in causes.items()))
+
+
+@contextlib.contextmanager
+def damage_is_named(doing: str) -> Iterator[None]:
+    """Turns whatever a reader raises on a damaged file into a `FormatError`.
+
+    Args:
+        doing: what is done, for the error: "DOING raised KeyError: ...".
+
+    Example:
+        >>> with damage_is_named("auditing it"):
+        ...     {}["conv"]
+        Traceback (most recent call last):
+        segopt_callbacks.export.errors.FormatError: auditing it raised KeyError: 'conv'; the file is damaged
+    """
+    try:
+        yield
+    except FormatError:
+        raise
+    except Exception as error:  # readers are made for sound files; generated code raises anything on others
+        raise FormatError(f"{doing} raised {type(error).__name__}: {first_line(error)}; the file is damaged") from error
 
 
 def first_line(error: BaseException) -> str:
