@@ -25,6 +25,7 @@ class ExportQuantizedCallback(CompressionCallback):
             inputs, or a `tf.data.Dataset`. Default: the inputs of `evaluation_data`.
         evaluation_data: what `fit` takes as `validation_data`.
         metrics: name -> Keras metric, computed on every file's own answers.
+        metadata: what every file is to tell about itself: `classes`, `palette`, anything that JSON can hold.
         on_failure: `"raise"` or `"warn"`, after every other format has been delivered.
         time_limit: seconds that writing a file may take, and running it on one batch.
         verbose: 0 for silence, 1 for a line for each format and the table.
@@ -57,6 +58,7 @@ class ExportQuantizedCallback(CompressionCallback):
         representative_dataset: Any = None,
         evaluation_data: Any = None,
         metrics: Mapping[str, Any] | None = None,
+        metadata: Mapping[str, Any] | None = None,
         on_failure: str = "raise",
         time_limit: float = 600.0,
         verbose: int = 1,
@@ -67,6 +69,7 @@ class ExportQuantizedCallback(CompressionCallback):
             representative_dataset=representative_dataset,
             evaluation_data=evaluation_data,
             metrics=metrics,
+            metadata=metadata,
             on_failure=on_failure,
             time_limit=time_limit,
         )
@@ -74,6 +77,7 @@ class ExportQuantizedCallback(CompressionCallback):
         self.representative_dataset = representative_dataset
         self.evaluation_data = evaluation_data
         self.metrics = metrics
+        self.metadata = metadata
         self.on_failure = on_failure
         self.time_limit = time_limit
         self.verbose = verbose
@@ -99,6 +103,7 @@ class ExportQuantizedCallback(CompressionCallback):
                 representative_dataset=self.representative_dataset,
                 evaluation_data=self.evaluation_data,
                 metrics=self.metrics,
+                metadata=self.metadata,
                 on_failure=self.on_failure,
                 time_limit=self.time_limit,
                 verbose=self.verbose,
