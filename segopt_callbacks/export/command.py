@@ -13,12 +13,15 @@ from typing import Any
 
 from segopt_callbacks.export.errors import ExportError, FormatError, first_line
 from segopt_callbacks.export.formats import TARGETS, validate_formats
+from segopt_callbacks.export.quiet import quiet
 
 DESCRIPTION = """Exports a saved Keras model: every format is written, opened, run on the data, compared with the model,
 and weighed. The files appear in the output folder together, with report.json, report.md and report.html."""
 EPILOG = """A model is loaded by the Keras that `tf.keras` is: Keras 3, or tf_keras where the environment has
 TF_USE_LEGACY_KERAS=1. Exit code: 0, 1 if a format could not be exported, 2 if a file or an argument is wrong."""
 FAILED, USAGE_ERROR, INTERRUPTED = 1, 2, 130  # exit codes
+# By Keras 3, and by tf_keras in general and where the class is a layer of a Sequential model.
+_NO_SUCH_CLASS = ("Could not locate class", "Could not locate function", "Unknown ", "instance of class Layer")
 _FLAGS = {  # what arguments of `export_model` are called here
     "`evaluation_data` or `representative_dataset`": "`--data`",
     "`representative_dataset` or `evaluation_data`": "`--data`",
@@ -66,7 +69,10 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser("segopt-export", description=DESCRIPTION, epilog=EPILOG, allow_abbrev=False)
     parser.add_argument("model", help="a .keras or .h5 file; with tf_keras also the folder of a Keras SavedModel")
     known = ", ".join(TARGETS)
-    parser.add_argument("--formats", default="saved_model,float32", help=f"names with commas between them: {known}")
+    parser.add_argument(
+        "--formats",
+        help=f"names with commas between them: {known}. Default: saved_model,float32, and int8 where there are data",
+    )
     parser.add_argument(
         "--data",
         help="an .npz file with an array x (inputs, batch first) and, if there are any, y; or a folder of images of "
@@ -91,10 +97,14 @@ def _export(arguments: argparse.Namespace) -> None:
     # All that can be told without TensorFlow, which takes seconds to import, is told first.
     path = _existing(arguments.model)
     data = None if arguments.data is None else _existing(arguments.data)
-    formats = validate_formats([name for name in arguments.formats.split(",") if name], has_data=data is not None)
+    formats = _formats(arguments.formats, has_data=data is not None)
     metadata = None if arguments.metadata is None else _read_json(_existing(arguments.metadata))
     output_dir = Path(arguments.output_dir or path.with_name(f"{path.stem}_export"))
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # what matters is raised as well
+    with quiet():
+        import tensorflow as tf
+
+        tf.config.list_logical_devices()  # says here what it has to say about missing GPUs
     from segopt_callbacks.export.exporter import export_model
 
     sys.path.insert(0, "")  # a command does not look into the working directory by itself
@@ -108,6 +118,12 @@ def _export(arguments: argparse.Namespace) -> None:
         metadata=metadata,
         time_limit=arguments.time_limit,
     )
+
+
+def _formats(names: str | None, *, has_data: bool) -> tuple[str, ...]:
+    if names is None:
+        return ("saved_model", "float32", "int8") if has_data else ("saved_model", "float32")
+    return validate_formats([name.strip() for name in names.split(",") if name.strip()], has_data=has_data)
 
 
 def _existing(path: str) -> Path:
@@ -143,7 +159,7 @@ def _load(path: Path) -> Any:
 
 def _remedy(text: str) -> str:
     """What to do about an error of Keras' loading."""
-    if any(words in text for words in ("Could not locate class", "Could not locate function", "Unknown ")):
+    if any(words in text for words in _NO_SUCH_CLASS):
         return "name the module that registers the model's own classes by `--import=MODULE`"
     if os.environ.get("TF_USE_LEGACY_KERAS") == "1":
         return "if Keras 3 has saved it, run without TF_USE_LEGACY_KERAS=1"
