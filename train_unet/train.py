@@ -84,9 +84,8 @@ def run(values: Any) -> None:
     if values.export_formats:
         # Files are in the order of longitude and latitude; a few hundred of them have to show every kind of land.
         train = load(folder, "train").shuffle(len(folder.pairs["train"]), seed=values.seed).batch(values.batch_size)
-        callbacks.append(
-            export_callback(output_dir / "export", values.export_formats, train, data["test"], folder.classes)
-        )
+        to = output_dir / "export", values.export_formats
+        callbacks.append(export_callback(*to, train, data["test"], folder.classes, palette=folder.palette))
     baseline = train_baseline(values, folder, data) if values.baseline else None
     fit(model, data, values.epochs, callbacks)
     print(f"Test mIoU in memory: {evaluate(model, data['test']):.4f}")

@@ -142,7 +142,13 @@ def log_callbacks(log_dir: Path, examples: tf.data.Dataset, palette: np.ndarray,
 
 
 def export_callback(
-    export_dir: Path, formats: Sequence[str], train: tf.data.Dataset, test: tf.data.Dataset, classes: Sequence[str]
+    export_dir: Path,
+    formats: Sequence[str],
+    train: tf.data.Dataset,
+    test: tf.data.Dataset,
+    classes: Sequence[str],
+    *,
+    palette: np.ndarray,
 ) -> Any:
     """What exports, verifies and reports after the fit.
 
@@ -152,6 +158,7 @@ def export_callback(
         train: batches of training images and masks; integer formats take their ranges from the images.
         test: batches on which every file's answers are measured.
         classes: names by id; `len(classes)` itself is the id of unlabelled pixels.
+        palette: `(len(classes) + 1, 3)` uint8, the last colour that of unlabelled pixels.
     """
     unlabelled = len(classes)
     ious = {metric.name: metric for metric in class_ious(classes, ignore_class=unlabelled)}
@@ -161,6 +168,11 @@ def export_callback(
         representative_dataset=train.map(lambda images, masks: images),
         evaluation_data=test,
         metrics={"mIoU": mean_iou(len(classes), ignore_class=unlabelled), **ious},
+        metadata={
+            "classes": list(classes),
+            "palette": palette[:unlabelled],
+            "input_scaling": "none: RGB, 0 to 255; the model scales",
+        },
     )
 
 
