@@ -2,6 +2,7 @@
 
 import json
 import math
+import os
 import pathlib
 import subprocess
 import sys
@@ -10,6 +11,7 @@ import numpy as np
 import pytest
 from ai_edge_litert import schema_py_generated
 from ai_edge_litert.interpreter import Interpreter
+from PIL import Image
 
 from segopt_callbacks import ExportQuantizedCallback, export_model, read_metadata
 from segopt_callbacks.export import ExportError, exporter
@@ -18,6 +20,7 @@ from segopt_callbacks.export.metadata import KEY, embed, validate_metadata
 from segopt_callbacks.export.source import Port, Source
 from tests import export_targets
 from tests.export_models import CLASSES, DATA, Refused, built
+from tests.test_docs import python_blocks
 
 USER = {"classes": ["road", "sky", "Böschung"], "palette": [[1, 2, 3], [4, 5, 6], [7, 8, 9]], "scaling": "none"}
 
@@ -172,3 +175,44 @@ def test_a_file_of_a_kind_of_its_own_stays_as_it_is(tmp_path):
     assert path.read_bytes() == b"mine"
     assert told["versions"] == {"numpy": np.__version__}
     assert told["classes"] == ["a"] * CLASSES
+
+
+# --- docs/predict.md -------------------------------------------------------------------------------------------------
+
+PAGE = pathlib.Path(__file__).parent.parent / "docs" / "predict.md"
+
+
+def run_block(block, folder):
+    result = subprocess.run(
+        [sys.executable, "-c", block],
+        cwd=folder,
+        capture_output=True,
+        text=True,
+        timeout=300,
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
+    )
+    assert result.returncode == 0, result.stderr[-2000:]
+
+
+@pytest.mark.either_keras
+def test_each_program_of_the_page_is_complete_and_draws_the_map_of_the_model(tmp_path):
+    for block in python_blocks(PAGE):
+        is_program = ".save(" in block and "export_model" not in block and "import tensorflow" not in block
+        watch = "import sys; assert not {'tensorflow', 'segopt_callbacks'} & set(sys.modules)" if is_program else ""
+        run_block(f"{block}\n{watch}", tmp_path)
+    maps = {name: np.asarray(Image.open(tmp_path / f"{name}.png")) for name in TARGETS}
+    assert len(np.unique(maps["saved_model"].reshape(-1, 3), axis=0)) > 1
+    for name, drawn in maps.items():
+        equal = (drawn == maps["saved_model"]).all(-1).mean()
+        assert equal >= (0.8 if name == "int4" else 0.95), name
+
+
+@pytest.mark.either_keras
+def test_the_page_quantizes_as_the_file_says():
+    namespace: dict = {}
+    exec(next(block for block in python_blocks(PAGE) if "def quantize" in block), namespace)
+    port = {"dtype": "int8", "quantization": {"scale": 0.5, "zero_point": -3}}
+    integers = namespace["quantize"](np.array([-1e9, -1.0, 0.0, 1.2, 1e9]), port)
+    assert integers.dtype == np.int8
+    assert integers.tolist() == [-128, -5, -3, -1, 127]
+    assert namespace["dequantize"](integers[1:4], port).tolist() == [-1.0, 0.0, 1.0]
