@@ -17,10 +17,10 @@ from segopt_callbacks.export.quiet import quiet
 
 DESCRIPTION = """Exports a saved Keras model: every format is written, opened, run on the data, compared with the model,
 and weighed. The files appear in the output folder together, with report.json, report.md and report.html."""
-EPILOG = """A model is loaded by the Keras that `tf.keras` is: Keras 3, or tf_keras where the environment has
-TF_USE_LEGACY_KERAS=1. Exit code: 0, 1 if a format could not be exported, 2 if a file or an argument is wrong."""
+EPILOG = """A model is loaded by the Keras that `tf.keras` is: Keras 3, or Keras 2 (tf-keras) where the environment
+has TF_USE_LEGACY_KERAS=1. Exit code: 0, 1 if a format could not be exported, 2 if a file or an argument is wrong."""
 FAILED, USAGE_ERROR, INTERRUPTED = 1, 2, 130  # exit codes
-# By Keras 3, and by tf_keras in general and where the class is a layer of a Sequential model.
+# By Keras 3, and by Keras 2 in general and where the class is a layer of a Sequential model.
 _NO_SUCH_CLASS = ("Could not locate class", "Could not locate function", "Unknown ", "instance of class Layer")
 _FLAGS = {  # what arguments of `export_model` are called here
     "`evaluation_data` or `representative_dataset`": "`--data`",
@@ -67,7 +67,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser("segopt-export", description=DESCRIPTION, epilog=EPILOG, allow_abbrev=False)
-    parser.add_argument("model", help="a .keras or .h5 file; with tf_keras also the folder of a Keras SavedModel")
+    parser.add_argument("model", help="a .keras or .h5 file; with Keras 2 also the folder of a Keras SavedModel")
     known = ", ".join(TARGETS)
     parser.add_argument(
         "--formats",
@@ -163,7 +163,7 @@ def _remedy(text: str) -> str:
         return "name the module that registers the model's own classes by `--import=MODULE`"
     if os.environ.get("TF_USE_LEGACY_KERAS") == "1":
         return "if Keras 3 has saved it, run without TF_USE_LEGACY_KERAS=1"
-    return "if tf_keras has saved it, run with TF_USE_LEGACY_KERAS=1 in the environment"
+    return "if Keras 2 has saved it, run with TF_USE_LEGACY_KERAS=1 in the environment"
 
 
 def _told(error: Exception) -> str:
