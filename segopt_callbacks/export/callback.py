@@ -26,6 +26,8 @@ class ExportQuantizedCallback(CompressionCallback):
         evaluation_data: what `fit` takes as `validation_data`.
         metrics: name -> Keras metric, computed on every file's own answers.
         metadata: what every file is to tell about itself: `classes`, `palette`, anything that JSON can hold.
+        input_signature: structure of `tf.TensorSpec`, where sizes or dtypes are not those of the data; `None` sizes
+            stay open.
         on_failure: `"raise"` or `"warn"`, after every other format has been delivered.
         time_limit: seconds that writing a file may take, and running it on one batch.
         verbose: 0 for silence, 1 for a line for each format and the table.
@@ -59,6 +61,7 @@ class ExportQuantizedCallback(CompressionCallback):
         evaluation_data: Any = None,
         metrics: Mapping[str, Any] | None = None,
         metadata: Mapping[str, Any] | None = None,
+        input_signature: Any = None,
         on_failure: str = "raise",
         time_limit: float = 600.0,
         verbose: int = 1,
@@ -70,6 +73,7 @@ class ExportQuantizedCallback(CompressionCallback):
             evaluation_data=evaluation_data,
             metrics=metrics,
             metadata=metadata,
+            input_signature=input_signature,
             on_failure=on_failure,
             time_limit=time_limit,
         )
@@ -78,6 +82,7 @@ class ExportQuantizedCallback(CompressionCallback):
         self.evaluation_data = evaluation_data
         self.metrics = metrics
         self.metadata = metadata
+        self.input_signature = input_signature
         self.on_failure = on_failure
         self.time_limit = time_limit
         self.verbose = verbose
@@ -104,6 +109,7 @@ class ExportQuantizedCallback(CompressionCallback):
                 evaluation_data=self.evaluation_data,
                 metrics=self.metrics,
                 metadata=self.metadata,
+                input_signature=self.input_signature,
                 on_failure=self.on_failure,
                 time_limit=self.time_limit,
                 verbose=self.verbose,

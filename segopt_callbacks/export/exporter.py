@@ -19,6 +19,7 @@ from segopt_callbacks.export.errors import ExportError, FormatError, damage_is_n
 from segopt_callbacks.export.feed import Feed
 from segopt_callbacks.export.files import publish, workspace
 from segopt_callbacks.export.formats import TARGETS, validate_formats
+from segopt_callbacks.export.input_signature import validate_input_signature
 from segopt_callbacks.export.interrupts import remembered_interrupts
 from segopt_callbacks.export.metadata import embed, validate_metadata
 from segopt_callbacks.export.metrics import validate_metrics
@@ -43,6 +44,7 @@ def export_model(
     evaluation_data: Any = None,
     metrics: Mapping[str, Any] | None = None,
     metadata: Mapping[str, Any] | None = None,
+    input_signature: Any = None,
     on_failure: str = "raise",
     time_limit: float = 600.0,
     verbose: int = 1,
@@ -69,6 +71,9 @@ def export_model(
         metrics: name -> Keras metric, computed on every file's own answers; weighted, where there are weights.
         metadata: what every file is to tell about itself beside its inputs and outputs: `classes` (names by id),
             `palette` (colours by id), how inputs are scaled, anything that JSON can hold; see `read_metadata`.
+        input_signature: sizes and dtypes of the inputs, where they are not those of the data: a structure of
+            `tf.TensorSpec`, batch first (1 or `None`). Sizes of `None` stay open in every file; a format that cannot
+            leave them open fails.
         on_failure: `"raise"` or `"warn"`, after every other format has been delivered.
         time_limit: seconds that writing a file may take, and running it on one batch.
         verbose: 0 for silence, 1 for a line for each format and the table.
@@ -94,12 +99,13 @@ def export_model(
         evaluation_data=evaluation_data,
         metrics=metrics,
         metadata=metadata,
+        input_signature=input_signature,
         on_failure=on_failure,
         time_limit=time_limit,
     )
     signature.require_built(model)
     export_dir = Path(export_dir).absolute()
-    feed = Feed(model, evaluation_data, representative_dataset)
+    feed = Feed(model, evaluation_data, representative_dataset, input_signature)
     with remembered_interrupts() as check, workspace(export_dir) as folder, contextlib.ExitStack() as open_processes:
         job = _Job(model, folder, feed, time_limit, bool(verbose), open_processes, validate_metadata(metadata))
         for name in names:
@@ -125,6 +131,7 @@ def validate(
     evaluation_data: Any,
     metrics: Any,
     metadata: Any,
+    input_signature: Any,
     on_failure: str,
     time_limit: float,
 ) -> tuple[str, ...]:
@@ -140,6 +147,7 @@ def validate(
     data.validate_evaluation_data(evaluation_data)
     validate_metrics(metrics)
     validate_metadata(metadata)
+    validate_input_signature(input_signature)
     if on_failure not in ("raise", "warn"):
         raise ValueError(f"`on_failure` must be 'raise' or 'warn'. Received: on_failure={on_failure!r}.")
     if isinstance(time_limit, bool) or not isinstance(time_limit, int | float) or not time_limit > 0:
@@ -174,6 +182,7 @@ class _Job:
         path = self.folder / target.file_name
         self._say(f"{name}: writing {target.file_name}")
         try:
+            _require_sizes(target, self.feed)
             source = self._source(target)
             self._tensorflow.call(target.write, source, path, doing="writing it", time_limit=self.time_limit)
             audit.require_size(path, self.weights, target.bytes_per_weight)
@@ -271,7 +280,7 @@ class _Job:
         return source
 
     def _save(self, any_batch: bool) -> Source:
-        frozen = signature.freeze(self.model, self.feed.specs, batch_size=None if any_batch else 1)
+        frozen = signature.freeze(self.model, self.feed.specs, batch_size=None if any_batch else self.feed.batch_size)
         self.weights = {path: variable.numpy() for path, variable in frozen.weights.items()}
         spoiled = signature.nonfinite_weights(frozen)
         if spoiled:
@@ -301,6 +310,14 @@ def _beyond_tolerance(outcome: Verification) -> dict[str, str]:
                 f"more than rounding explains ({tolerance:.2g}); the converter changed the model"
             )
     return causes
+
+
+def _require_sizes(target: Target, feed: Feed) -> None:
+    if feed.has_open_sizes and not target.open_sizes:
+        raise FormatError(
+            "this format must know every size of its inputs; give `input_signature` all of them (a batch of 1), or "
+            "leave the format out"
+        )
 
 
 def _require_integers(target: Target, path: Path) -> None:
