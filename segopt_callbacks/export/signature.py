@@ -77,7 +77,7 @@ def freeze(model: Any, inputs: Any, *, batch_size: int | None = 1) -> Frozen:
     with compat.float32_compute(model):
         try:
             concrete = function.get_concrete_function()
-        except (*compat.converter_errors(), ValueError) as error:  # ValueError: sizes that its layers do not take
+        except compat.converter_errors() as error:
             raise FormatError(f"the model does not run as a graph: {first_line(error)}") from error
     weights = _named_variables(model, concrete)
     module = tf.Module()
