@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from segopt_callbacks.export.errors import FormatError
+from segopt_callbacks.export.errors import FormatError, damage_is_named
 from segopt_callbacks.export.source import Port, Source
 
 KEY = "segopt_metadata"
@@ -202,7 +202,8 @@ def _from_tflite(path: Path) -> bytes | None:
 def _embed_in_onnx(path: Path, document: Mapping[str, Any]) -> None:
     import onnx
 
-    model = onnx.load(str(path), load_external_data=False)
+    with damage_is_named("reading it"):
+        model = onnx.load(str(path), load_external_data=False)
     onnx.helper.set_model_props(model, {KEY: dumps(document)})
     onnx.save(model, str(path))
 
