@@ -1,5 +1,7 @@
 """Inputs and outputs are called as the user has called them, in every format, by its own runtime's account."""
 
+import json
+
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -10,6 +12,7 @@ from segopt_callbacks.export import export_model
 from segopt_callbacks.export.formats import TARGETS
 from segopt_callbacks.export.names import input_names, output_names
 from segopt_callbacks.export.signature import freeze, input_specs
+from segopt_callbacks.export.tvm_library import LIBRARY
 
 SPEC = tf.TensorSpec((1, 4), tf.float32)
 LEFT, RIGHT = (np.random.default_rng(seed).uniform(size=(3, 4)).astype("float32") for seed in (0, 1))
@@ -93,7 +96,24 @@ def _openvino(path):
     return names[0], names[1]
 
 
-READERS = {".tflite": [_litert], ".onnx": [_onnx, _openvino], "saved_model": [_saved_model]}
+def _tvm(path):
+    """TVM calls parameters by place; their names are told beside the library, and each must fit its place."""
+    import tvm
+
+    signature = json.loads((path / "signature.json").read_text())
+    run = tvm.relax.VirtualMachine(tvm.runtime.load_module(str(path / LIBRARY)), tvm.cpu())["main"]
+    inputs = [tvm.runtime.tensor(np.zeros(port["shape"], port["dtype"])) for port in signature["inputs"]]
+    assert [answer.shape[-1] for answer in run(*inputs)] == [port["shape"][-1] for port in signature["outputs"]]
+    return [port["name"] for port in signature["inputs"]], [port["name"] for port in signature["outputs"]]
+
+
+READERS = {
+    ".tflite": [_litert],
+    ".onnx": [_onnx, _openvino],
+    "saved_model": [_saved_model],
+    "openvino_int8": [_openvino],
+    "tvm": [_tvm],
+}
 
 
 @pytest.fixture(scope="module")
