@@ -22,15 +22,39 @@ from tests import export_targets
 from tests.export_models import CLASSES, DATA, Refused, built
 from tests.test_docs import python_blocks
 
-USER = {"classes": ["road", "sky", "Böschung"], "palette": [[1, 2, 3], [4, 5, 6], [7, 8, 9]], "scaling": "none"}
+PAGE = pathlib.Path(__file__).parent.parent / "docs" / "predict.md"
+USER = {
+    "classes": ["road", "tree", "sky"],
+    "palette": [[90, 90, 90], [30, 140, 60], [120, 180, 255]],
+    "input_scaling": "none: RGB, 0 to 255",
+}
+
+
+def run_block(block, folder):
+    """A program of the page, in a process of its own."""
+    result = subprocess.run(
+        [sys.executable, "-c", block],
+        cwd=folder,
+        capture_output=True,
+        text=True,
+        timeout=300,
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
+    )
+    assert result.returncode == 0, result.stderr[-2000:]
 
 
 @pytest.fixture(scope="module")
-def exported(tmp_path_factory):
-    """One model in every format; palette as NumPy has it."""
-    folder = tmp_path_factory.mktemp("metadata")
-    given = USER | {"palette": np.array(USER["palette"], np.uint8)}
-    return folder, export_model(built(), folder, list(TARGETS), evaluation_data=DATA, metadata=given, verbose=0)
+def page(tmp_path_factory):
+    """Where the first program of docs/predict.md has exported a model in every format."""
+    folder = tmp_path_factory.mktemp("page")
+    run_block(python_blocks(PAGE)[0], folder)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def exported(page):
+    folder = page / "exported"
+    return folder, json.loads((folder / "report.json").read_text())
 
 
 @pytest.mark.either_keras
@@ -40,8 +64,8 @@ def test_every_file_tells_what_it_is_and_what_the_user_has_added(name, exported)
     told = read_metadata(folder / TARGETS[name].file_name)
     assert told | USER == told
     assert told["format"] == name
-    assert [port["name"] for port in (*told["inputs"], *told["outputs"])] == ["input", "output"]
-    assert told["inputs"][0]["shape"] == [None if name == "saved_model" else 1, 16, 16, 3]
+    assert [port["name"] for port in (*told["inputs"], *told["outputs"])] == ["image", "logits"]
+    assert told["inputs"][0]["shape"] == [None if name == "saved_model" else 1, 32, 32, 3]
     assert told["inputs"][0]["dtype"] == "uint8"
     assert {"segopt-callbacks", "tensorflow"} < set(told["versions"])
     beside = json.loads((folder / f"{name}.json").read_text())
@@ -109,12 +133,15 @@ def test_reading_takes_no_tensorflow(exported):
 
 
 def test_the_callback_hands_it_on_and_refuses_what_is_none_before_the_training(tmp_path):
+    given = {"classes": ["Böschung"], "palette": np.array([[1, 2, 3]], np.uint8)}
     with pytest.raises(ValueError, match="`metadata` must hold what JSON can"):
         ExportQuantizedCallback(tmp_path, ["float32"], metadata={"classes": {1, 2}})
-    export = ExportQuantizedCallback(tmp_path, ["float32"], metadata={"classes": ["a"]}, verbose=0)
+    export = ExportQuantizedCallback(tmp_path, ["float32"], metadata=given, verbose=0)
     export.set_model(built())
     export.finish()
-    assert read_metadata(tmp_path / "float32.tflite")["classes"] == ["a"]
+    told = read_metadata(tmp_path / "float32.tflite")
+    assert (told["classes"], told["palette"]) == (["Böschung"], [[1, 2, 3]])
+    assert export.report["metadata"] == given | {"palette": [[1, 2, 3]]}
 
 
 def test_a_format_that_fails_keeps_its_earlier_file_with_what_lies_beside_it(tmp_path):
@@ -179,28 +206,14 @@ def test_a_file_of_a_kind_of_its_own_stays_as_it_is(tmp_path):
 
 # --- docs/predict.md -------------------------------------------------------------------------------------------------
 
-PAGE = pathlib.Path(__file__).parent.parent / "docs" / "predict.md"
-
-
-def run_block(block, folder):
-    result = subprocess.run(
-        [sys.executable, "-c", block],
-        cwd=folder,
-        capture_output=True,
-        text=True,
-        timeout=300,
-        env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
-    )
-    assert result.returncode == 0, result.stderr[-2000:]
-
 
 @pytest.mark.either_keras
-def test_each_program_of_the_page_is_complete_and_draws_the_map_of_the_model(tmp_path):
-    for block in python_blocks(PAGE):
-        is_program = ".save(" in block and "export_model" not in block and "import tensorflow" not in block
+def test_each_program_of_the_page_is_complete_and_draws_the_map_of_the_model(page):
+    for block in python_blocks(PAGE)[1:]:
+        is_program = ".save(" in block and "import tensorflow" not in block
         watch = "import sys; assert not {'tensorflow', 'segopt_callbacks'} & set(sys.modules)" if is_program else ""
-        run_block(f"{block}\n{watch}", tmp_path)
-    maps = {name: np.asarray(Image.open(tmp_path / f"{name}.png")) for name in TARGETS}
+        run_block(f"{block}\n{watch}", page)
+    maps = {name: np.asarray(Image.open(page / f"{name}.png")) for name in TARGETS}
     assert len(np.unique(maps["saved_model"].reshape(-1, 3), axis=0)) > 1
     for name, drawn in maps.items():
         equal = (drawn == maps["saved_model"]).all(-1).mean()
