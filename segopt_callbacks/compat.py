@@ -665,8 +665,8 @@ def given_names(model: Any, kind: str) -> list[str | None]:
 
 
 def _is_made_up(layer: Any, model: Any) -> bool:
-    """Whether Keras has named the layer: by its class and a number."""
-    kinds = [type(layer).__name__]
+    """Whether Keras has named the layer: by its class and a number, or an input as its tensor, where it clones."""
+    kinds = [type(layer).__name__, "keras_tensor"]
     if is_keras_2(model):
         kinds += {"InputLayer": ["input"], "Functional": ["model"]}.get(kinds[0], [])
         if layer.name.startswith("tf.") or layer.name in [f"{one.name}_input" for one in model.layers]:

@@ -34,7 +34,7 @@ def test_the_names_of_layers_are_kept_and_those_that_keras_makes_up_are_not():
 def test_a_model_of_one_input_and_output_without_names_has_plain_ones():
     model = keras.Sequential([keras.Input((4,)), keras.layers.Dense(2)])
     wrapped = keras.Sequential([keras.Input((4,)), model])
-    for one in (model, wrapped):
+    for one in (model, wrapped, keras.models.clone_model(keras.Model(model.inputs, model(model.inputs[0])))):
         assert named(one) == (["input"], ["output"])
     assert named(keras.Sequential([keras.Input((4,), name="x"), keras.layers.Dense(2, name="y")])) == (["x"], ["y"])
 
