@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from segopt_callbacks import compat
 from segopt_callbacks.compat import keras
 from segopt_callbacks.export import command, read_metadata
 from segopt_callbacks.export.formats import TARGETS
@@ -51,6 +52,7 @@ def folder(tmp_path_factory):
     return folder
 
 
+@pytest.mark.either_keras
 def test_the_program_exports_and_prints_the_table(folder):
     """In a process of its own, where nothing is imported yet and no class registered."""
     arguments = ["own.keras", "--import=my_layers", "--formats=float32", "--metadata=classes.json"]
@@ -75,6 +77,23 @@ def test_data_of_every_kind_reach_an_integer_format(data, folder, tmp_path, caps
     (given,) = read_metadata(tmp_path / "out" / "int8.tflite")["inputs"]
     assert (given["shape"], given["dtype"]) == ([1, 16, 16, CLASSES], "uint8")
     assert "int8" in capsys.readouterr().out
+
+
+@pytest.mark.filterwarnings("ignore:You are saving your model as an HDF5 file")
+def test_models_in_every_form_that_keras_loads(folder, tmp_path):
+    model = keras.models.load_model(folder / "model.keras")
+    model.save(tmp_path / "model.h5")
+    is_keras_2 = compat.is_keras_2(model)
+    forms = [folder / "model.keras", tmp_path / "model.h5"]
+    if is_keras_2:
+        model.save(tmp_path / "folder")
+        forms.append(tmp_path / "folder")
+    for form in forms:
+        np.testing.assert_allclose(command._load(form)(IMAGES[:1]), model(IMAGES[:1]), rtol=1e-4, atol=1e-3)
+    if not is_keras_2:
+        (tmp_path / "folder").mkdir()
+        with pytest.raises(command.CommandError, match="if Keras 2 has saved it, run with TF_USE_LEGACY_KERAS=1"):
+            command._load(tmp_path / "folder")
 
 
 @pytest.mark.either_keras
