@@ -10,6 +10,7 @@ import contextlib
 import functools
 import inspect
 import os
+import re
 import threading
 from collections.abc import Callable, Iterator
 from typing import Any, Protocol
@@ -635,6 +636,43 @@ def _specs_of_shapes(shape: Any) -> Any:
     if any(isinstance(one, tuple | list) for one in shape):
         return [_specs_of_shapes(one) for one in shape]
     return tf.TensorSpec(shape, tf.float32)
+
+
+def given_names(model: Any, kind: str) -> list[str | None]:
+    """What the user has called the inputs or outputs of a model, in TensorFlow's order.
+
+    An output is called as the layer that computes it. Names that Keras makes up count for nothing: they are numbers of
+    the layers made before in this process, and differ between Keras 2 and 3.
+
+    Args:
+        model: a built Keras model.
+        kind: `"inputs"` or `"outputs"`.
+
+    Returns:
+        `None` for a name that is Keras' own; empty if Keras knows of no inputs or outputs: a subclassed model's, but
+        for the `output_names` that it may have.
+    """
+    try:
+        tensors = getattr(model, kind, None)
+    except ValueError:  # a Sequential model whose layers do not say their shapes
+        tensors = None
+    if not tensors or not all(hasattr(one, "_keras_history") for one in tf.nest.flatten(tensors)):
+        names = getattr(model, "output_names", None) if kind == "outputs" else None
+        return [None if re.fullmatch(r"output_\d+", str(name)) else str(name) for name in names or ()]
+    history = [one._keras_history for one in tf.nest.flatten(tensors)]
+    layers = [one.layer if hasattr(one, "layer") else one.operation for one in history]
+    return [None if _is_made_up(layer, model) else layer.name for layer in layers]
+
+
+def _is_made_up(layer: Any, model: Any) -> bool:
+    """Whether Keras has named the layer: by its class and a number, or an input as its tensor, where it clones."""
+    kinds = [type(layer).__name__, "keras_tensor"]
+    if is_keras_2(model):
+        kinds += {"InputLayer": ["input"], "Functional": ["model"]}.get(kinds[0], [])
+        if layer.name.startswith("tf.") or layer.name in [f"{one.name}_input" for one in model.layers]:
+            return True
+    plain = layer.name.replace("_", "")
+    return any(re.fullmatch(rf"{kind.replace('_', '')}\d*", plain, re.IGNORECASE) for kind in kinds)
 
 
 def converter_errors() -> tuple[type[Exception], ...]:

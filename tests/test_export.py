@@ -27,17 +27,20 @@ from segopt_callbacks import (
 from segopt_callbacks.compat import keras
 from segopt_callbacks.export import ExportError
 from segopt_callbacks.export.formats import TARGETS
+from segopt_callbacks.export.sidecars import sidecar_name
 from tests import export_targets
 from tests.conformance import compiled
 from tests.export_models import CLASSES, DATA, IMAGES, Refused, Segmenter, Wavy, answers, built, functional, state
 
 ALL = tuple(TARGETS)
 NAMES = {target.file_name for target in TARGETS.values()}
+SIDECARS = {sidecar_name(name) for name in TARGETS}
 REPORTS = {"report.json", "report.md", "report.html"}
 
 
 def names(folder):
-    return {path.name for path in pathlib.Path(folder).iterdir()}
+    """What is in it, but for what lies beside each format's file; see test_export_metadata.py."""
+    return {path.name for path in pathlib.Path(folder).iterdir()} - SIDECARS
 
 
 def gzipped(path):
@@ -153,7 +156,7 @@ def wide():
     ("change", "cause"),
     [
         ("too_small", "far too small for its parameters"),
-        ("no_header", "the LiteRT interpreter cannot load the file"),
+        ("no_header", "it does not begin like a LiteRT model"),
         ("cut_off", "float32: "),
     ],
 )

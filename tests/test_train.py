@@ -18,6 +18,7 @@ import tensorflow as tf
 from ai_edge_litert.interpreter import Interpreter
 from PIL import Image
 
+from segopt_callbacks import read_metadata
 from segopt_callbacks.compat import keras, read
 from segopt_callbacks.weights import select_weights
 from train_unet import images, train, unet  # noqa: F401  (loading a saved model takes its class)
@@ -112,6 +113,14 @@ def test_the_report_holds_the_test_miou_of_every_file_and_of_the_baseline(promis
     assert report["model"]["metrics"]["mIoU"] == pytest.approx(printed, abs=1e-4)
     assert report["baselines"]["dense float32"]["metrics"]["mIoU"] == pytest.approx(baseline, abs=1e-4)
     assert report["formats"]["float32"]["metrics"]["mIoU"] == pytest.approx(printed, abs=1e-3)
+
+
+def test_every_file_knows_its_classes_and_their_colours(promised_run):
+    about = json.loads((LANDCOVER / "classes.json").read_text())
+    told = read_metadata(promised_run[1] / "export" / "int8.tflite")
+    ids = [index for index in range(len(about["classes"])) if index != about.get("ignore")]
+    assert told["classes"] == [about["classes"][index] for index in ids]
+    assert told["palette"] == [about["palette"][index] for index in ids]
 
 
 def kernels_in_litert(path):

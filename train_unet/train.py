@@ -91,6 +91,7 @@ def run(values: Any) -> None:
                 train,
                 data["test"],
                 folder.classes,
+                palette=folder.palette,
                 latency=values.latency,
             )
         )

@@ -148,6 +148,7 @@ def export_callback(
     test: tf.data.Dataset,
     classes: Sequence[str],
     *,
+    palette: np.ndarray,
     latency: bool = True,
 ) -> Any:
     """What exports, verifies and reports after the fit.
@@ -158,6 +159,7 @@ def export_callback(
         train: batches of training images and masks; integer formats take their ranges from the images.
         test: batches on which every file's answers are measured.
         classes: names by id; `len(classes)` itself is the id of unlabelled pixels.
+        palette: `(len(classes) + 1, 3)` uint8, the last colour that of unlabelled pixels.
         latency: whether to time every file.
     """
     unlabelled = len(classes)
@@ -168,6 +170,11 @@ def export_callback(
         representative_dataset=train.map(lambda images, masks: images),
         evaluation_data=test,
         metrics={"mIoU": mean_iou(len(classes), ignore_class=unlabelled), **ious},
+        metadata={
+            "classes": list(classes),
+            "palette": palette[:unlabelled],
+            "input_scaling": "none: RGB, 0 to 255; the model scales",
+        },
         latency=latency,
     )
 

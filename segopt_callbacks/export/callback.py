@@ -25,6 +25,9 @@ class ExportQuantizedCallback(CompressionCallback):
             inputs, or a `tf.data.Dataset`. Default: the inputs of `evaluation_data`.
         evaluation_data: what `fit` takes as `validation_data`.
         metrics: name -> Keras metric, computed on every file's own answers.
+        metadata: what every file is to tell about itself: `classes`, `palette`, anything that JSON can hold.
+        input_signature: structure of `tf.TensorSpec`, where sizes or dtypes are not those of the data; `None` sizes
+            stay open.
         on_failure: `"raise"` or `"warn"`, after every other format has been delivered.
         time_limit: seconds that writing a file may take, and running it on one batch.
         latency: whether to time one inference of every file.
@@ -58,6 +61,8 @@ class ExportQuantizedCallback(CompressionCallback):
         representative_dataset: Any = None,
         evaluation_data: Any = None,
         metrics: Mapping[str, Any] | None = None,
+        metadata: Mapping[str, Any] | None = None,
+        input_signature: Any = None,
         on_failure: str = "raise",
         time_limit: float = 600.0,
         latency: bool = True,
@@ -69,6 +74,8 @@ class ExportQuantizedCallback(CompressionCallback):
             representative_dataset=representative_dataset,
             evaluation_data=evaluation_data,
             metrics=metrics,
+            metadata=metadata,
+            input_signature=input_signature,
             on_failure=on_failure,
             time_limit=time_limit,
             latency=latency,
@@ -77,6 +84,8 @@ class ExportQuantizedCallback(CompressionCallback):
         self.representative_dataset = representative_dataset
         self.evaluation_data = evaluation_data
         self.metrics = metrics
+        self.metadata = metadata
+        self.input_signature = input_signature
         self.on_failure = on_failure
         self.time_limit = time_limit
         self.latency = latency
@@ -103,6 +112,8 @@ class ExportQuantizedCallback(CompressionCallback):
                 representative_dataset=self.representative_dataset,
                 evaluation_data=self.evaluation_data,
                 metrics=self.metrics,
+                metadata=self.metadata,
+                input_signature=self.input_signature,
                 on_failure=self.on_failure,
                 time_limit=self.time_limit,
                 latency=self.latency,

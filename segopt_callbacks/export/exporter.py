@@ -13,18 +13,22 @@ from typing import Any
 
 import numpy as np
 
+from segopt_callbacks import compat
 from segopt_callbacks.export import audit, data, signature, worker
 from segopt_callbacks.export.errors import ExportError, FormatError, damage_is_named
 from segopt_callbacks.export.feed import Feed
 from segopt_callbacks.export.files import publish, workspace
 from segopt_callbacks.export.formats import TARGETS, validate_formats
+from segopt_callbacks.export.input_signature import validate_input_signature
 from segopt_callbacks.export.interrupts import remembered_interrupts
 from segopt_callbacks.export.latency import Latencies, Opened, measure
+from segopt_callbacks.export.metadata import embed, validate_metadata
 from segopt_callbacks.export.metrics import validate_metrics
 from segopt_callbacks.export.pictures import drawn
 from segopt_callbacks.export.processes import Process, TensorFlowProcess
 from segopt_callbacks.export.quiet import quiet
 from segopt_callbacks.export.report import REPORTS, table, weighed, write_report
+from segopt_callbacks.export.sidecars import sidecar_name, write_sidecars
 from segopt_callbacks.export.source import ANY_BATCH, ONE, Source
 from segopt_callbacks.export.target import Runner, Target
 from segopt_callbacks.export.verify import MODEL, Verification, verify
@@ -40,6 +44,8 @@ def export_model(
     representative_dataset: Any = None,
     evaluation_data: Any = None,
     metrics: Mapping[str, Any] | None = None,
+    metadata: Mapping[str, Any] | None = None,
+    input_signature: Any = None,
     on_failure: str = "raise",
     time_limit: float = 600.0,
     latency: bool = True,
@@ -65,13 +71,18 @@ def export_model(
             inputs of `evaluation_data`.
         evaluation_data: what `fit` takes as `validation_data`: `(x, y[, sample_weight])` or a dataset of batches.
         metrics: name -> Keras metric, computed on every file's own answers; weighted, where there are weights.
+        metadata: what every file is to tell about itself beside its inputs and outputs: `classes` (names by id),
+            `palette` (colours by id), how inputs are scaled, anything that JSON can hold; see `read_metadata`.
+        input_signature: sizes and dtypes of the inputs, where they are not those of the data: a structure of
+            `tf.TensorSpec`, batch first (1 or `None`). Sizes of `None` stay open in every file; a format that cannot
+            leave them open fails.
         on_failure: `"raise"` or `"warn"`, after every other format has been delivered.
         time_limit: seconds that writing a file may take, and running it on one batch.
         latency: whether to time one inference of every file, on one thread and on all; about 10 seconds of runs.
         verbose: 0 for silence, 1 for a line for each format and the table.
 
     Returns:
-        the report: `model`, `formats`, `baselines` and `verification`, as in `report.json`.
+        the report: `model`, `formats`, `baselines`, `verification` and `metadata`, as in `report.json`.
 
     Raises:
         ValueError: for an argument outside its range, or a model whose input is not known.
@@ -90,15 +101,17 @@ def export_model(
         representative_dataset=representative_dataset,
         evaluation_data=evaluation_data,
         metrics=metrics,
+        metadata=metadata,
+        input_signature=input_signature,
         on_failure=on_failure,
         time_limit=time_limit,
         latency=latency,
     )
     signature.require_built(model)
     export_dir = Path(export_dir).absolute()
-    feed = Feed(model, evaluation_data, representative_dataset)
+    feed = Feed(model, evaluation_data, representative_dataset, input_signature)
     with remembered_interrupts() as check, workspace(export_dir) as folder, contextlib.ExitStack() as open_processes:
-        job = _Job(model, folder, feed, time_limit, bool(verbose), open_processes)
+        job = _Job(model, folder, feed, time_limit, bool(verbose), open_processes, validate_metadata(metadata))
         for name in names:
             job.write(name)
             check()
@@ -124,6 +137,8 @@ def validate(
     representative_dataset: Any,
     evaluation_data: Any,
     metrics: Any,
+    metadata: Any,
+    input_signature: Any,
     on_failure: str,
     time_limit: float,
     latency: bool,
@@ -139,6 +154,8 @@ def validate(
     data.validate_representative_dataset(representative_dataset)
     data.validate_evaluation_data(evaluation_data)
     validate_metrics(metrics)
+    validate_metadata(metadata)
+    validate_input_signature(input_signature)
     if on_failure not in ("raise", "warn"):
         raise ValueError(f"`on_failure` must be 'raise' or 'warn'. Received: on_failure={on_failure!r}.")
     if isinstance(time_limit, bool) or not isinstance(time_limit, int | float) or not time_limit > 0:
@@ -158,6 +175,8 @@ class _Job:
     time_limit: float
     verbose: bool
     open_processes: contextlib.ExitStack
+    metadata: dict[str, Any] = field(default_factory=dict)
+    told: dict[str, dict[str, Any]] = field(default_factory=dict)
     runners: dict[str, Runner] = field(default_factory=dict)
     opened: dict[str, Opened] = field(default_factory=dict)
     latencies: Latencies = field(default_factory=Latencies)
@@ -175,9 +194,12 @@ class _Job:
         path = self.folder / target.file_name
         self._say(f"{name}: writing {target.file_name}")
         try:
+            _require_sizes(target, self.feed)
             source = self._source(target)
             self._tensorflow.call(target.write, source, path, doing="writing it", time_limit=self.time_limit)
             audit.require_size(path, self.weights, target.bytes_per_weight)
+            describe = embed, path, name, source, self._packages(target)
+            self.told[name] = self._tensorflow.call(*describe, doing="describing it", time_limit=self.time_limit)
             self.runners[name] = self._open(name, path, source)
             with damage_is_named("auditing it"):
                 _require_integers(target, path)
@@ -232,7 +254,9 @@ class _Job:
         report = self._report(names, verification)
         palette = report.get("metadata", {}).get("palette")
         write_report(new, report, drawn(verification.disagreements, palette))
-        publish(new, export_dir, {*REPORTS, *(target.file_name for target in TARGETS.values())})
+        write_sidecars(new, report, self.told)
+        ours = {name for one, target in TARGETS.items() for name in (target.file_name, sidecar_name(one))}
+        publish(new, export_dir, {*REPORTS, *ours})
         return report
 
     def _report(self, names: Sequence[str], verification: Verification) -> dict[str, Any]:
@@ -249,6 +273,7 @@ class _Job:
             "baselines": {},
             "verification": {"examples": verification.examples, "data": self.feed.name},
             "latency": self.latencies.settings,
+            "metadata": self.metadata,
         }
 
     def _open(self, name: str, path: Path, source: Source) -> Runner:
@@ -258,6 +283,10 @@ class _Job:
         process.call(worker.open_file, *arguments, doing="opening it", time_limit=self.time_limit)
         self.opened[name] = Opened(target, path, source, process)
         return lambda inputs: process.call(worker.run, inputs, doing="running it", time_limit=self.time_limit)
+
+    def _packages(self, target: Target) -> tuple[str, ...]:
+        keras = "tf-keras" if compat.is_keras_2(self.model) else "keras"
+        return "segopt-callbacks", "tensorflow", keras, *target.requires
 
     def _source(self, target: Target) -> Source:
         """The inference function as files, made when the first format needs it."""
@@ -275,14 +304,14 @@ class _Job:
         return source
 
     def _save(self, any_batch: bool) -> Source:
-        frozen = signature.freeze(self.model, self.feed.specs, batch_size=None if any_batch else 1)
+        frozen = signature.freeze(self.model, self.feed.specs, batch_size=None if any_batch else self.feed.batch_size)
         self.weights = {path: variable.numpy() for path, variable in frozen.weights.items()}
         spoiled = signature.nonfinite_weights(frozen)
         if spoiled:
             raise FormatError(f"weights hold NaN or infinity: {', '.join(spoiled)}; train to finite weights first")
         folder = self.folder / "source"
         signature.save(frozen, folder / (ANY_BATCH if any_batch else ONE))
-        return Source(folder, frozen.inputs, frozen.outputs)
+        return Source(folder, frozen.inputs, frozen.outputs, self.metadata)
 
     def _fail(self, name: str, cause: str) -> None:
         self.causes[name] = cause
@@ -305,6 +334,14 @@ def _beyond_tolerance(outcome: Verification) -> dict[str, str]:
                 f"more than rounding explains ({tolerance:.2g}); the converter changed the model"
             )
     return causes
+
+
+def _require_sizes(target: Target, feed: Feed) -> None:
+    if feed.has_open_sizes and not target.open_sizes:
+        raise FormatError(
+            "this format must know every size of its inputs; give `input_signature` all of them (a batch of 1), or "
+            "leave the format out"
+        )
 
 
 def _require_integers(target: Target, path: Path) -> None:

@@ -9,7 +9,7 @@ import numpy as np
 import tensorflow as tf
 
 from segopt_callbacks import compat
-from segopt_callbacks.export import data, signature
+from segopt_callbacks.export import data, input_signature, signature
 from segopt_callbacks.export.errors import FormatError
 
 
@@ -20,16 +20,19 @@ class Feed:
         model: a built Keras model.
         evaluation_data: as `export_model` takes it.
         representative_dataset: as `export_model` takes it.
+        given: the `input_signature` of `export_model`.
 
     Attributes:
         specs: structure of `tf.TensorSpec`, what the model is fed.
+        batch_size: that of files; `None` for any.
+        has_open_sizes: whether files are to take other sizes than those of the data.
         name: what the files are run on, for people.
 
     Raises:
-        ValueError: if neither data nor model tell the sizes of the input.
+        ValueError: if neither data nor model tell the sizes of the input, or not those of the signature.
     """
 
-    def __init__(self, model: Any, evaluation_data: Any, representative_dataset: Any) -> None:
+    def __init__(self, model: Any, evaluation_data: Any, representative_dataset: Any, given: Any = None) -> None:
         self._evaluation_data = evaluation_data
         self._representative_dataset = representative_dataset
         example = None
@@ -39,10 +42,16 @@ class Feed:
             example = next(data.evaluation_examples(evaluation_data), None)
         elif representative_dataset is not None:
             self.name = "representative data"
-            example = next(data.representative_examples(representative_dataset, compat.model_input_specs(model)), None)
+            structure = compat.model_input_specs(model) if given is None else given
+            example = next(data.representative_examples(representative_dataset, structure), None)
         else:
             self.name = "noise"
-        self.specs = signature.input_specs(model, example)
+        self.batch_size = input_signature.batch_size(given)
+        self.has_open_sizes = input_signature.has_open_sizes(given)
+        if given is None:
+            self.specs = signature.input_specs(model, example)
+        else:
+            self.specs = input_signature.fitted(given, example)
 
     def representative(self) -> Iterator[list[np.ndarray]]:
         """Yields the inputs of one example after the other, batch size 1, in the dtypes of `specs`.

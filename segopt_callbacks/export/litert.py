@@ -80,6 +80,7 @@ def target(name: str) -> Target:
         tolerance=None if settings.optimize else FLOAT_TOLERANCE,
         bytes_per_weight=settings.bytes_per_weight,
         is_integer=settings.is_integer,
+        open_sizes=True,
         notes=encoding.read_notes,
     )
 
@@ -170,7 +171,9 @@ def load(path: Path, source: Source, threads: int | None) -> Runner:
 
     try:
         interpreter = Interpreter(model_path=str(path), num_threads=threads or len(cpus.available()))
-        interpreter.allocate_tensors()
+        # An open size is 1 until something is fed, which may be too small for the model; the runner allocates then.
+        if all((detail["shape_signature"] >= 0).all() for detail in interpreter.get_input_details()):
+            interpreter.allocate_tensors()
         runner = interpreter.get_signature_runner()
     except (ValueError, RuntimeError) as error:
         raise FormatError(f"the LiteRT interpreter cannot load the file: {first_line(error)}") from error

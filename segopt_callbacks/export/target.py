@@ -33,6 +33,7 @@ class Target:
         read_activations: `(path)`, name, shape and dtype of everything that the file computes, where it can tell.
         float_operations: what computes in float inside the file, for a format that may have none; see `audit`.
         any_batch: whether it is made from the function whose batch is open, instead of 1.
+        open_sizes: whether it can leave sizes of its inputs open, the batch's among them.
         uses_tensorflow: whether running it takes TensorFlow, which takes seconds to import.
         bytes_per_weight: how much of the file a weight takes at the least.
         tolerance: largest difference from the model's answers, as a fraction of its largest answer; `None` for a format
@@ -52,6 +53,7 @@ class Target:
     read_activations: Callable[[Path], list[dict[str, Any]]] | None = None
     float_operations: Callable[[Path], list[str]] | None = None
     any_batch: bool = False
+    open_sizes: bool = False
     uses_tensorflow: bool = False
     bytes_per_weight: float = 4
     tolerance: float | None = None

@@ -11,7 +11,7 @@ import tensorflow as tf
 
 from segopt_callbacks import compat
 from segopt_callbacks.export.disagreement import Disagreement, worse
-from segopt_callbacks.export.errors import FormatError
+from segopt_callbacks.export.errors import FormatError, first_line
 from segopt_callbacks.export.feed import Feed, cast_inputs
 from segopt_callbacks.export.metrics import MetricStates
 from segopt_callbacks.export.target import Runner
@@ -120,14 +120,14 @@ def verify(
         the figures of each file, and why some have none.
 
     Raises:
-        FormatError: if the model in memory itself answers NaN, or there is no example.
+        FormatError: if the model in memory itself answers NaN or does not take the data, or there is no example.
     """
     outcome = Verification()
     running = dict(runners)
     agreements = {name: Agreement() for name in runners}
     with MetricStates(metrics or {}) as states:
         for x, y, sample_weight in feed.batches():
-            answers = compat.infer(model, tf.nest.map_structure(tf.convert_to_tensor, x))
+            answers = _answers(model, x)
             expected = [_as_array(one) for one in tf.nest.flatten(answers)]
             if any(np.isnan(one).any() for one in expected):
                 raise FormatError("the model in memory answers NaN itself; train it to finite weights first")
@@ -155,6 +155,13 @@ def verify(
         outcome.results = {name: agreements[name].result() | {"metrics": states.result(name)} for name in running}
         outcome.results[MODEL] = {"metrics": states.result(MODEL)}
     return outcome
+
+
+def _answers(model: Any, x: Any) -> Any:
+    try:
+        return compat.infer(model, tf.nest.map_structure(tf.convert_to_tensor, x))
+    except ValueError as error:  # Keras', of shapes that a layer does not take
+        raise FormatError(f"the model in memory does not take the data: {first_line(error)}") from error
 
 
 def _as_array(output: Any) -> np.ndarray:
