@@ -294,6 +294,11 @@ class Lifecycle:
         """Whether a callback of this fit changes the weights while they train."""
         return any(member.sets_target for member in self._members)
 
+    @property
+    def learns_ranges(self) -> bool:
+        """Whether the model trains against rounding."""
+        return any(member.stage == Stage.QUANTIZE for member in self._members)
+
     def at_target(self, *, whole_epoch: bool = False) -> bool:
         """Whether all weights have their final sparsity; with `whole_epoch`, since the epoch began at least."""
         since = [member.at_target_since() for member in self._members]

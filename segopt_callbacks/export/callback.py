@@ -9,6 +9,7 @@ from typing import Any
 from segopt_callbacks import compat
 from segopt_callbacks.export.errors import ExportError
 from segopt_callbacks.export.exporter import FORMATS, export_model, validate
+from segopt_callbacks.export.formats import validate_formats
 from segopt_callbacks.lifecycle import CompressionCallback, Stage
 
 
@@ -25,13 +26,17 @@ class ExportQuantizedCallback(CompressionCallback):
             inputs, or a `tf.data.Dataset`. Default: the inputs of `evaluation_data`.
         evaluation_data: what `fit` takes as `validation_data`.
         metrics: name -> Keras metric, computed on every file's own answers.
+        calibration: how `int8` finds ranges of activations: `"min_max"`, `"percentile"`, `"entropy"` or `"mse"`. Ranges
+            that a `QuantizationAwareTrainingCallback` of the same fit has learned are taken from it; no data are needed
+            for them.
         on_failure: `"raise"` or `"warn"`, after every other format has been delivered.
         time_limit: seconds that writing a file may take, and running it on one batch.
         verbose: 0 for silence, 1 for a line for each format and the table.
 
     Raises:
         ValueError: for an unknown format, one that is not available, an integer format without any data, or another
-            argument outside its range.
+            argument outside its range; when training begins, for `int8` without data where no
+            `QuantizationAwareTrainingCallback` learns its ranges.
         RuntimeError: when training begins, under a strategy of several workers.
 
     Example:
@@ -57,6 +62,7 @@ class ExportQuantizedCallback(CompressionCallback):
         representative_dataset: Any = None,
         evaluation_data: Any = None,
         metrics: Mapping[str, Any] | None = None,
+        calibration: str = "min_max",
         on_failure: str = "raise",
         time_limit: float = 600.0,
         verbose: int = 1,
@@ -67,13 +73,16 @@ class ExportQuantizedCallback(CompressionCallback):
             representative_dataset=representative_dataset,
             evaluation_data=evaluation_data,
             metrics=metrics,
+            calibration=calibration,
             on_failure=on_failure,
             time_limit=time_limit,
+            may_learn=True,
         )
         self.export_dir = export_dir
         self.representative_dataset = representative_dataset
         self.evaluation_data = evaluation_data
         self.metrics = metrics
+        self.calibration = calibration
         self.on_failure = on_failure
         self.time_limit = time_limit
         self.verbose = verbose
@@ -89,6 +98,11 @@ class ExportQuantizedCallback(CompressionCallback):
             )
         super().on_train_begin(logs)
 
+    def prepare(self) -> None:
+        """Makes sure that ranges can be found."""
+        has_data = self.representative_dataset is not None or self.evaluation_data is not None
+        validate_formats(self.formats, has_data=has_data, has_ranges=self.lifecycle.learns_ranges)
+
     def finish(self, logs: Any = None) -> None:
         """Exports the finished model."""
         try:
@@ -99,6 +113,8 @@ class ExportQuantizedCallback(CompressionCallback):
                 representative_dataset=self.representative_dataset,
                 evaluation_data=self.evaluation_data,
                 metrics=self.metrics,
+                ranges=self.lifecycle.ranges or None,
+                calibration=self.calibration,
                 on_failure=self.on_failure,
                 time_limit=self.time_limit,
                 verbose=self.verbose,

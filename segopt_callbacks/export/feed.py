@@ -44,6 +44,11 @@ class Feed:
             self.name = "noise"
         self.specs = signature.input_specs(model, example)
 
+    @property
+    def has_data(self) -> bool:
+        """Whether there is any data of the user's."""
+        return self._evaluation_data is not None or self._representative_dataset is not None
+
     def representative(self) -> Iterator[list[np.ndarray]]:
         """Yields the inputs of one example after the other, batch size 1, in the dtypes of `specs`.
 

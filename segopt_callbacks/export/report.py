@@ -107,7 +107,23 @@ def markdown(report: Mapping[str, Any]) -> str:
             dtypes = Counter(activation["dtype"] for activation in entry["activations"])
             counts = ", ".join(f"{count} {dtype}" for dtype, count in dtypes.most_common())
             lines += [f"Activations, inputs and outputs: {counts}.", ""]
+        if entry.get("ranges"):
+            lines += [f"Ranges of activations: {told_of_ranges(entry['ranges'])}.", ""]
     return "\n".join(lines)
+
+
+def told_of_ranges(ranges: Mapping[str, Any]) -> str:
+    """Where the ranges of a file's activations come from.
+
+    >>> told_of_ranges({"learned": 2, "calibrated": ["add"], "method": "min_max"})
+    '2 learned in training, 1 calibrated on representative data (min_max): add'
+    >>> told_of_ranges({"learned": 2, "calibrated": []})
+    '2 learned in training'
+    """
+    parts = [f"{ranges['learned']} learned in training"] if ranges["learned"] else []
+    if names := ranges["calibrated"]:
+        parts.append(f"{len(names)} calibrated on representative data ({ranges['method']}): {', '.join(names)}")
+    return ", ".join(parts)
 
 
 def _rows(report: Mapping[str, Any]) -> list[list[str]]:

@@ -38,6 +38,7 @@ class Target:
         tolerance: largest difference from the model's answers, as a fraction of its largest answer; `None` for a format
             that rounds weights, whose differences are reported instead.
         is_integer: whether it needs representative data.
+        takes_ranges: whether it can be made from a source that holds the ranges instead, see `ranged`.
         notes: `(path)`, what else the report should tell of a written file, ready for JSON; called where the report is
             made, behind `load`.
         requires: modules that must be installed, beside those that this library needs itself.
@@ -55,6 +56,7 @@ class Target:
     bytes_per_weight: float = 4
     tolerance: float | None = None
     is_integer: bool = False
+    takes_ranges: bool = False
     notes: Callable[[Path], dict[str, Any]] | None = None
     requires: tuple[str, ...] = ()
     extra: str | None = None
