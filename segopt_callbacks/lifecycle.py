@@ -84,6 +84,11 @@ class CompressionCallback(compat.Callback):
         """Whether `prepare` reads `Lifecycle.inputs`."""
         return False
 
+    @property
+    def needs_dtypes(self) -> bool:
+        """Whether `prepare` must see what the batches are made of: a subclassed model of Keras 3 forgets dtypes."""
+        return False
+
     def select(self) -> None:
         """Chooses the weights, once the model is built."""
 
@@ -258,7 +263,8 @@ class Lifecycle:
         self.steps.begin_epoch(epoch, steps_per_epoch=steps_per_epoch, updates=compat.iterations(self.model))
         if not is_first:
             return
-        if compat.is_built(self.model) and self._knows_inputs():
+        needs_batch = any(member.needs_dtypes for member in self._members)
+        if compat.is_built(self.model) and not needs_batch and self._knows_inputs():
             self._prepare_at_once()
         else:
             compat.before_first_step(self.model, self._build_and_prepare, self._release)

@@ -104,6 +104,11 @@ class QuantizationAwareTrainingCallback(CompressionCallback):
         """The model is traced."""
         return True
 
+    @property
+    def needs_dtypes(self) -> bool:
+        """Images of bytes are no tensor that is rounded; what they are cast to is."""
+        return True
+
     def select(self) -> None:
         """Chooses the kernels to round."""
         self._weights = select_weights(self.model, self.filters)
