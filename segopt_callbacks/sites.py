@@ -7,6 +7,7 @@ that the same tensor is found again when the training step, an evaluation or an 
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -18,7 +19,6 @@ from segopt_callbacks import compat
 # Operation -> its argument that is a kernel, and the axes of output channels in it.
 KERNELS: dict[str, tuple[str, tuple[int, ...]]] = {
     "Conv2D": ("filter", (-1,)),
-    "Conv3D": ("filter", (-1,)),
     "DepthwiseConv2dNative": ("filter", (-2, -1)),
     "Conv2DBackpropInput": ("filter", (-2,)),
     "MatMul": ("b", (-1,)),
@@ -28,8 +28,8 @@ KERNELS: dict[str, tuple[str, tuple[int, ...]]] = {
 _RANGED = {
     *KERNELS,
     *("BiasAdd", "Add", "AddV2", "Sub", "Mul", "RealDiv", "Maximum", "Minimum", "ConcatV2", "AvgPool", "Mean", "Sum"),
-    *("FusedBatchNormV3", "Relu", "Relu6", "LeakyRelu", "Elu", "Sigmoid", "Tanh", "Softmax", "LogSoftmax"),
-    *("Sqrt", "Rsqrt", "Exp", "Abs", "Neg", "Square", "SquaredDifference", "Pack", "GatherV2", "Cast"),
+    *("FusedBatchNormV3", "Relu", "Relu6", "LeakyRelu", "Sigmoid", "Tanh", "Softmax", "LogSoftmax"),
+    *("Sqrt", "Rsqrt", "Exp", "Abs", "SquaredDifference", "Pack", "GatherV2", "Cast"),
     *("PartitionedCall", "StatefulPartitionedCall"),  # a grouped convolution that Keras hands to XLA
 }
 # These hand the range of their input on.
@@ -37,16 +37,24 @@ _SAME_RANGE = {
     *("Identity", "Reshape", "Squeeze", "ExpandDims", "Transpose", "Pad", "MirrorPad", "StridedSlice", "Slice"),
     *("Split", "SplitV", "Unpack", "Tile", "MaxPool", "ResizeBilinear", "ResizeNearestNeighbor", "DepthToSpace"),
     *("SpaceToDepth", "SpaceToBatchND", "BatchToSpaceND", "ReverseV2", "StopGradient", "BroadcastTo"),
+    *("IdentityN", "Max", "Min"),
 }
 # One operation of the file: what begins with one of the first goes on through the second, and may end in a third.
-_BEGINS = {"Conv2D", "DepthwiseConv2dNative", "MatMul", "BatchMatMulV2", "Conv3D"}
+_BEGINS = {"Conv2D", "DepthwiseConv2dNative", "MatMul", "BatchMatMulV2"}
 _CALLS = {"PartitionedCall", "StatefulPartitionedCall"}
 _AFFINE = {"BiasAdd", "Add", "AddV2", "Sub", "Mul", "RealDiv", "FusedBatchNormV3"}
 _CLIPS = {"Relu", "Relu6"}
 _ADDS = {"Add", "AddV2", "Sub", "Mul"}
-_SHAPES = {"Reshape", "Squeeze", "ExpandDims", "Identity"}
+_SHAPES = {"Reshape", "Squeeze", "ExpandDims", "Identity", "BatchToSpaceND"}  # the last ends a dilated convolution
+# TensorFlow writes these as several operations, which the file has as one.
+_COMPOSITE = re.compile(r"(?:^|.*/)Gelu(?:_\d+)?/")
 # The file gives these ranges, whatever anybody observes.
-_FIXED = {"Sigmoid": (0.0, 255 / 256), "Softmax": (0.0, 255 / 256), "Tanh": (-1.0, 127 / 128)}
+_FIXED = {
+    "Sigmoid": (0.0, 255 / 256),
+    "Softmax": (0.0, 255 / 256),
+    "Tanh": (-1.0, 127 / 128),
+    "LogSoftmax": (-255 / 16, 0.0),
+}
 
 
 @dataclass(frozen=True)
@@ -220,15 +228,20 @@ def _sites(trace: _Trace, outputs: set[str]) -> Sites:
     ranged = [name for name, tensor in trace.inputs.items() if tensor.dtype.is_floating]
     fixed, unknown = {}, []
     for name, made in floats.items():
-        if made.kind in _SAME_RANGE:
+        if made.kind in _SAME_RANGE or _is_inside_composite(made):
             continue
-        if made.kind not in _RANGED:
+        if made.kind not in _RANGED and not _COMPOSITE.match(name):
             unknown.append(f"{name} ({made.kind})")
         if name in outputs or not _is_absorbed(made, trace):
             ranged.append(name)
             if made.kind in _FIXED:
                 fixed[name] = _FIXED[made.kind]
     return Sites(tuple(ranged), fixed, trace.kernels, tuple(unknown))
+
+
+def _is_inside_composite(made: _Made) -> bool:
+    scope = _COMPOSITE.match(made.name)
+    return scope is not None and bool(made.readers) and all(one.name.startswith(scope[0]) for one in made.readers)
 
 
 def _is_absorbed(made: _Made, trace: _Trace) -> bool:
