@@ -554,8 +554,25 @@ def functions_of_their_own(model: Any) -> dict[Any, str]:
     return {
         layer: "_jit_compiled_convolution_op"
         for layer in layers
-        if is_keras_2(layer) and getattr(layer, "groups", 1) > 1
+        if is_keras_2(layer) and getattr(layer, "groups", 1) > 1 and hasattr(layer, "_jit_compiled_convolution_op")
     }
+
+
+def unfuse(model: Any) -> Callable[[], None]:
+    """Makes BatchNormalization of Keras 2 multiply and add, as Keras 3 does, instead of one operation for all of it.
+
+    Returns:
+        what puts that back.
+    """
+    fused = [layer for layer in batch_norms(model) if is_keras_2(model) and getattr(layer, "fused", False)]
+    for layer in fused:
+        layer.fused = False
+
+    def undo() -> None:
+        for layer in fused:
+            layer.fused = True
+
+    return undo
 
 
 # --- export ----------------------------------------------------------------------------------------------------------
