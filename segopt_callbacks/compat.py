@@ -373,6 +373,12 @@ def before_first_step(model: Any, hook: Callable[[Any], Any], on_interrupt: Call
     model.train_function = first_step
 
 
+HOOKS_OF_CALLBACKS = (
+    *("on_epoch_begin", "on_epoch_end", "on_train_batch_begin", "on_train_batch_end"),
+    *("on_test_begin", "on_test_end", "on_test_batch_begin", "on_test_batch_end"),
+)
+
+
 def running_callbacks(model: Any) -> Any:
     """The `CallbackList` that calls us now: the one of the running `fit`, or of the user's own loop over `model`.
 

@@ -213,8 +213,16 @@ class Lifecycle:
         """Makes the model compute as its integer file will, from the next trace of its functions on."""
         self._is_simulated = True
         self.on_release(simulation.attach())
+        for owner, name in [(self._callbacks, name) for name in compat.HOOKS_OF_CALLBACKS] + [(self.model, "evaluate")]:
+            if owner is not None:
+                self.on_release(compat.around_method(owner, name, self._guarded))
         self.on_release(lambda: compat.drop_inference_functions(self.model))
         compat.drop_inference_functions(self.model)
+
+    def _guarded(self, method: Callable[..., Any], *arguments: Any, **options: Any) -> Any:
+        """What else runs in a fit beside its steps; the model must not stay simulated when it raises."""
+        with self.released_on_error():
+            return method(*arguments, **options)
 
     def trace_anew(self) -> None:
         """Makes the next step, and the next evaluation, anew: they hold settings of when they were traced."""

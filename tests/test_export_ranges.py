@@ -77,9 +77,10 @@ def test_ranges_that_are_missing_come_from_data_and_are_named(tmp_path):
     entry = int8(model, tmp_path, ranges=wide, evaluation_data=FLOAT_DATA)
     assert entry["ranges"] == {"learned": 2, "calibrated": [name], "method": "min_max"}
     assert all(has_scale(tmp_path / "int8.tflite", pair) for pair in wide.values())
-    assert f"2 learned in training, 1 calibrated on representative data (min_max): {name}." in (
-        tmp_path / "report.md"
-    ).read_text()
+    assert (
+        f"2 learned in training, 1 calibrated on representative data (min_max): {name}."
+        in (tmp_path / "report.md").read_text()
+    )
     with pytest.raises(ExportError, match=f"without a learned range must see data; pass .* no range of {name}"):
         int8(model, tmp_path, ranges=wide)
 
