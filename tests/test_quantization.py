@@ -63,15 +63,11 @@ def test_evaluation_in_the_fit_is_that_of_the_rounded_model(bits):
 
 
 def test_filters_choose_which_kernels_are_rounded():
-    losses = {}
-    for filters in (None, "last", lambda variable: False):
-        model = dense()
-        try:
-            training = QuantizationAwareTrainingCallback(filters, num_bits=4)
-            losses[str(filters)] = model.fit(X, Y, verbose=0, callbacks=[training]).history["loss"][0]
-        except ValueError as error:
-            assert "filters" in str(error)
-    assert len(set(losses.values())) == 2
+    losses = []
+    for filters in (None, "last", "last|dense"):
+        training = QuantizationAwareTrainingCallback(filters, num_bits=4)
+        losses += dense().fit(X, Y, verbose=0, callbacks=[training]).history["loss"]
+    assert losses[0] == losses[2] != losses[1]
 
 
 def test_rounding_begins_at_its_step():
@@ -177,8 +173,8 @@ def test_an_error_leaves_the_model_as_it_was(where):
     model = compiled(Segmenter())
 
     def batches():
-        for start in range(0, 16, 8):
-            yield IMAGES[start : start + 8], LABELS[start : start + 8]
+        for batch in range(2):
+            yield IMAGES[8 * batch : 8 * batch + 8], LABELS[8 * batch : 8 * batch + 8]
         raise RuntimeError("the disk is gone")
 
     class Fail(keras.callbacks.Callback):
