@@ -4,6 +4,7 @@ import os
 import pathlib
 import signal
 import time
+from unittest import mock
 
 from segopt_callbacks.export import litert, onnx_graph, onnx_int8
 from segopt_callbacks.export.formats import TARGETS
@@ -19,6 +20,12 @@ def write_damaged(name, change, source, path):
     """Lets the real converter write the file, then damages it before anybody opens it."""
     TARGETS[name].write(source, path)
     path.write_bytes(CHANGES[change](path.read_bytes()))
+
+
+def write_unshared(name, source, path):
+    """With the scales that the converter chooses, and the integers that these give."""
+    with mock.patch.object(litert, "share_scales", lambda content, kernels: content):
+        TARGETS[name].write(source, path)
 
 
 def write_nothing_and_raise(source, path):
