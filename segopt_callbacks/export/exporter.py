@@ -107,6 +107,7 @@ def export_model(
         for name in names:
             job.write(name)
             check()
+        job.warn()
         verification = job.verify(metrics)
         check()
         report = job.deliver(names, verification, export_dir)
@@ -202,6 +203,11 @@ class _Job:
         self.entries[name] |= {"notes": notes} if notes else {}
         self._say(f"{name}: written and opened in {seconds:.1f} s")
 
+    def warn(self) -> None:
+        """Tells of what does not fail; the report does, too."""
+        for sentence in self.feed.oddities:
+            self._say(f"WARNING: {sentence}")
+
     def verify(self, metrics: Mapping[str, Any] | None) -> Verification:
         """Runs all files that could be opened."""
         start = time.monotonic()
@@ -248,6 +254,7 @@ class _Job:
             "formats": {name: self.entries[name] for name in names},
             "baselines": {},
             "verification": {"examples": verification.examples, "data": self.feed.name},
+            **({"warnings": self.feed.oddities} if self.feed.oddities else {}),
         }
 
     def _open(self, target: Target, path: Path, source: Source) -> Runner:

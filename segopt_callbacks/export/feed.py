@@ -11,6 +11,7 @@ import tensorflow as tf
 from segopt_callbacks import compat
 from segopt_callbacks.export import data, signature
 from segopt_callbacks.export.errors import FormatError
+from segopt_callbacks.export.lint import Seen, lint
 
 
 class Feed:
@@ -24,6 +25,7 @@ class Feed:
     Attributes:
         specs: structure of `tf.TensorSpec`, what the model is fed.
         name: what the files are run on, for people.
+        oddities: what is odd about the representative data that the user passed, once they have been read; see `lint`.
 
     Raises:
         ValueError: if neither data nor model tell the sizes of the input.
@@ -32,6 +34,7 @@ class Feed:
     def __init__(self, model: Any, evaluation_data: Any, representative_dataset: Any) -> None:
         self._evaluation_data = evaluation_data
         self._representative_dataset = representative_dataset
+        self.oddities: list[str] = []
         example = None
         # What `fit` takes is what the model is fed; representative data may have been cast for the converter.
         if evaluation_data is not None:
@@ -59,12 +62,14 @@ class Feed:
             examples = data.evaluation_examples(self._evaluation_data)
         else:
             examples = data.representative_examples(self._representative_dataset, self.specs)
-        count = 0
+        seen = Seen()
         for example in examples:
-            count += 1
+            seen.add(data.leaves(example))
             yield cast_inputs(example, self.specs)
-        if not count:
+        if not seen.count:
             raise FormatError("there is no example in `representative_dataset` or `evaluation_data`; pass at least one")
+        if self._representative_dataset is not None:
+            self.oddities = lint(seen, self._evaluation_data, self.specs)
 
     def batches(self) -> Iterator[tuple[Any, Any, Any]]:
         """Yields `(x, y, sample_weight)` to run files on; without evaluation data `y` is `None`."""

@@ -97,6 +97,8 @@ def markdown(report: Mapping[str, Any]) -> str:
     """The report as a page: the table, what failed, and the audit of weights and activations."""
     head, *body = _rows(report)
     lines = ["# Export report", "", _verified_on(report), "", *_markdown_table(head, body), "", EXPLANATION, ""]
+    if report.get("warnings"):
+        lines += ["## Warnings", "", *(f"- {warning}" for warning in report["warnings"]), ""]
     failures = _failures(report)
     if failures:
         lines += ["## Failed", "", *(f"- `{name}`: {why}" for name, why in failures), ""]
