@@ -6,7 +6,7 @@ import signal
 import time
 from unittest import mock
 
-from segopt_callbacks.export import litert, onnx_graph, onnx_int8
+from segopt_callbacks.export import litert, onnx_graph, onnx_int8, openvino
 from segopt_callbacks.export.formats import TARGETS
 
 CHANGES = {
@@ -51,6 +51,16 @@ def load_and_die_later(path, source, threads):
         return run(inputs)
 
     return run_once
+
+
+def write_openvino_in_float(source, path):
+    """What is left if NNCF quantizes nothing."""
+    openvino.save(openvino.converted(source), source, path)
+
+
+def write_openvino_cut_off(source, path):
+    openvino.write(source, path)
+    (path / "model.bin").write_bytes((path / "model.bin").read_bytes()[:100])
 
 
 def write_with_a_float_convolution(source, path):
