@@ -462,6 +462,11 @@ def function_inputs(call: tf.Operation) -> list[tf.Tensor]:
     return list(call.graph._get_function(call.get_attr("f").name).graph.inputs)
 
 
+def function_kinds(call: tf.Operation) -> set[str]:
+    """Types of the operations inside the function that the operation `call` calls."""
+    return {one.type for one in call.graph._get_function(call.get_attr("f").name).graph.get_operations()}
+
+
 # --- operations ------------------------------------------------------------------------------------------------------
 
 _watched = threading.local()

@@ -241,7 +241,7 @@ def _sites(trace: _Trace, outputs: set[str]) -> Sites:
     for name, made in floats.items():
         if made.kind in _SAME_RANGE or _is_inside_composite(made):
             continue
-        if made.kind not in _RANGED and not _COMPOSITE.match(name):
+        if not _has_integer_form(made):
             unknown.append(f"{name} ({made.kind})")
         if name in outputs or not _is_absorbed(made, trace):
             ranged.append(name)
@@ -249,6 +249,13 @@ def _sites(trace: _Trace, outputs: set[str]) -> Sites:
                 fixed[name] = _FIXED[made.kind]
     constants = [pair for pair in trace.operands if not (pair[0] in floats and _is_absorbed(floats[pair[0]], trace))]
     return Sites(tuple(ranged), fixed, trace.kernels, frozenset(constants), tuple(unknown))
+
+
+def _has_integer_form(made: _Made) -> bool:
+    if made.kind in _CALLS:  # a function of its own, into which nobody looks, is known if it is a convolution
+        kinds = compat.function_kinds(made.output.op) & _RANGED
+        return bool(kinds) and kinds <= KERNELS.keys()
+    return made.kind in _RANGED or _COMPOSITE.match(made.name) is not None
 
 
 def _is_inside_composite(made: _Made) -> bool:

@@ -10,7 +10,7 @@ from segopt_callbacks.export.errors import FormatError
 from segopt_callbacks.observing import observe
 from segopt_callbacks.simulation import Simulation, as_ranges
 from segopt_callbacks.sites import find_sites
-from tests.quantized_layers import FLOAT, LAYERS, SHAPE, Twice, smooth
+from tests.quantized_layers import FLOAT, LAYERS, SHAPE, Raw, Twice, smooth
 
 
 def made(make):
@@ -74,6 +74,11 @@ def test_what_has_no_integer_kernel_is_named(name, tmp_path):
     except FormatError:
         return
     assert flatbuffer.float_operations(path)
+
+
+def test_a_function_of_its_own_is_named_for_nobody_looks_into_it():
+    model, spec, _ = made(lambda: Raw(tf.function(lambda hidden, inputs: tf.nn.relu(hidden) + inputs)))
+    assert [one.partition("(")[2] for one in find_sites(model, spec).unknown] == ["PartitionedCall)"]
 
 
 def test_a_layer_called_twice_has_a_range_for_each_place():
