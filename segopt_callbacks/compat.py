@@ -374,6 +374,12 @@ def before_first_step(model: Any, hook: Callable[[Any], Any], on_interrupt: Call
     model.train_function = first_step
 
 
+HOOKS_OF_CALLBACKS = (
+    *("on_epoch_begin", "on_epoch_end", "on_train_batch_begin", "on_train_batch_end"),
+    *("on_test_begin", "on_test_end", "on_test_batch_begin", "on_test_batch_end"),
+)
+
+
 def running_callbacks(model: Any) -> Any:
     """The `CallbackList` that calls us now: the one of the running `fit`, or of the user's own loop over `model`.
 
@@ -455,6 +461,11 @@ def inference_graph(model: Any, inputs: Any) -> tuple[tf.Graph, list[tf.Tensor],
 def function_inputs(call: tf.Operation) -> list[tf.Tensor]:
     """The inputs of the function that the operation `call` calls, as tensors inside it."""
     return list(call.graph._get_function(call.get_attr("f").name).graph.inputs)
+
+
+def function_kinds(call: tf.Operation) -> set[str]:
+    """Types of the operations inside the function that the operation `call` calls."""
+    return {one.type for one in call.graph._get_function(call.get_attr("f").name).graph.get_operations()}
 
 
 # --- operations ------------------------------------------------------------------------------------------------------
@@ -574,8 +585,25 @@ def functions_of_their_own(model: Any) -> dict[Any, str]:
     return {
         layer: "_jit_compiled_convolution_op"
         for layer in layers
-        if is_keras_2(layer) and getattr(layer, "groups", 1) > 1
+        if is_keras_2(layer) and getattr(layer, "groups", 1) > 1 and hasattr(layer, "_jit_compiled_convolution_op")
     }
+
+
+def unfuse(model: Any) -> Callable[[], None]:
+    """Makes BatchNormalization of Keras 2 multiply and add, as Keras 3 does, instead of one operation for all of it.
+
+    Returns:
+        what puts that back.
+    """
+    fused = [layer for layer in batch_norms(model) if is_keras_2(model) and getattr(layer, "fused", False)]
+    for layer in fused:
+        layer.fused = False
+
+    def undo() -> None:
+        for layer in fused:
+            layer.fused = True
+
+    return undo
 
 
 # --- export ----------------------------------------------------------------------------------------------------------

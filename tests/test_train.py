@@ -142,6 +142,25 @@ def test_litert_kernels_are_pruned_to_the_weight_and_clustered_by_channel(name, 
         assert max(np.unique(channel).size for channel in kernel) <= 16, kernel.shape
 
 
+def test_pruned_clustered_and_trained_against_rounding(small_data, tmp_path):
+    flag_file = ROOT / "flags" / "pcqat.flags"
+    done = command(
+        *SMALL,
+        f"--flagfile={flag_file}",
+        "--distribution=uniform",
+        f"--data_dir={small_data}",
+        f"--output_dir={tmp_path}",
+    )
+    assert done.returncode == 0, done.stderr + done.stdout
+    assert done.stderr == ""
+    entry = json.loads((tmp_path / "export" / "report.json").read_text())["formats"]["int8"]
+    assert entry["ranges"]["learned"] > 15
+    assert entry["ranges"]["calibrated"] == []
+    for kernel in kernels_in_litert(tmp_path / "export" / "int8.tflite"):
+        assert np.count_nonzero(kernel == 0) >= round(0.8 * kernel.size), kernel.shape
+        assert max(np.unique(channel).size for channel in kernel) <= 16, kernel.shape
+
+
 DUBAI = ROOT.parent / "shared" / "data" / "dubai"
 
 

@@ -144,7 +144,7 @@ def make_model(values: Any, folder: Any, *, steps: int) -> Any:
 
 
 def make_compression(values: Any, *, steps: int) -> list[Any]:
-    """The callbacks that prune and cluster."""
+    """The callbacks that prune, cluster and train against rounding."""
     from train_unet.training import compression_callbacks
 
     return compression_callbacks(
@@ -161,6 +161,9 @@ def make_compression(values: Any, *, steps: int) -> list[Any]:
         cluster_begin=values.cluster_begin,
         cluster_per_channel=values.cluster_per_channel,
         filters=values.filters,
+        quantize=values.quantize,
+        quantize_begin=values.quantize_begin,
+        num_bits=int(values.num_bits),
     )
 
 

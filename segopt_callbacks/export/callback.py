@@ -9,6 +9,7 @@ from typing import Any
 from segopt_callbacks import compat
 from segopt_callbacks.export.errors import ExportError
 from segopt_callbacks.export.exporter import FORMATS, export_model, validate
+from segopt_callbacks.export.formats import validate_formats
 from segopt_callbacks.lifecycle import CompressionCallback, Stage
 
 
@@ -28,6 +29,9 @@ class ExportQuantizedCallback(CompressionCallback):
         metadata: what every file is to tell about itself: `classes`, `palette`, anything that JSON can hold.
         input_signature: structure of `tf.TensorSpec`, where sizes or dtypes are not those of the data; `None` sizes
             stay open.
+        calibration: how `int8` finds ranges of activations: `"min_max"`, `"percentile"`, `"entropy"` or `"mse"`. Ranges
+            that a `QuantizationAwareTrainingCallback` of the same fit has learned are taken from it; no data are needed
+            for them.
         on_failure: `"raise"` or `"warn"`, after every other format has been delivered.
         time_limit: seconds that writing a file may take, and running it on one batch.
         latency: whether to time one inference of every file.
@@ -35,7 +39,8 @@ class ExportQuantizedCallback(CompressionCallback):
 
     Raises:
         ValueError: for an unknown format, one that is not available, an integer format without any data, or another
-            argument outside its range.
+            argument outside its range; when training begins, for `int8` without data where no
+            `QuantizationAwareTrainingCallback` learns its ranges.
         RuntimeError: when training begins, under a strategy of several workers.
 
     Example:
@@ -63,6 +68,7 @@ class ExportQuantizedCallback(CompressionCallback):
         metrics: Mapping[str, Any] | None = None,
         metadata: Mapping[str, Any] | None = None,
         input_signature: Any = None,
+        calibration: str = "min_max",
         on_failure: str = "raise",
         time_limit: float = 600.0,
         latency: bool = True,
@@ -76,9 +82,11 @@ class ExportQuantizedCallback(CompressionCallback):
             metrics=metrics,
             metadata=metadata,
             input_signature=input_signature,
+            calibration=calibration,
             on_failure=on_failure,
             time_limit=time_limit,
             latency=latency,
+            may_learn=True,
         )
         self.export_dir = export_dir
         self.representative_dataset = representative_dataset
@@ -86,6 +94,7 @@ class ExportQuantizedCallback(CompressionCallback):
         self.metrics = metrics
         self.metadata = metadata
         self.input_signature = input_signature
+        self.calibration = calibration
         self.on_failure = on_failure
         self.time_limit = time_limit
         self.latency = latency
@@ -102,6 +111,11 @@ class ExportQuantizedCallback(CompressionCallback):
             )
         super().on_train_begin(logs)
 
+    def prepare(self) -> None:
+        """Makes sure that ranges can be found."""
+        has_data = self.representative_dataset is not None or self.evaluation_data is not None
+        validate_formats(self.formats, has_data=has_data, has_ranges=self.lifecycle.learns_ranges)
+
     def finish(self, logs: Any = None) -> None:
         """Exports the finished model."""
         try:
@@ -114,6 +128,8 @@ class ExportQuantizedCallback(CompressionCallback):
                 metrics=self.metrics,
                 metadata=self.metadata,
                 input_signature=self.input_signature,
+                ranges=self.lifecycle.ranges or None,
+                calibration=self.calibration,
                 on_failure=self.on_failure,
                 time_limit=self.time_limit,
                 latency=self.latency,

@@ -7,14 +7,14 @@ import os
 import time
 import warnings
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from segopt_callbacks import compat
-from segopt_callbacks.export import audit, data, signature, worker
+from segopt_callbacks.export import audit, data, ranged, signature, worker
 from segopt_callbacks.export.errors import ExportError, FormatError, damage_is_named
 from segopt_callbacks.export.feed import Feed
 from segopt_callbacks.export.files import publish, workspace
@@ -27,7 +27,7 @@ from segopt_callbacks.export.metrics import validate_metrics
 from segopt_callbacks.export.pictures import drawn
 from segopt_callbacks.export.processes import Process, TensorFlowProcess
 from segopt_callbacks.export.quiet import quiet
-from segopt_callbacks.export.report import REPORTS, table, weighed, write_report
+from segopt_callbacks.export.report import REPORTS, table, told_of_ranges, weighed, write_report
 from segopt_callbacks.export.sidecars import sidecar_name, write_sidecars
 from segopt_callbacks.export.source import ANY_BATCH, ONE, Source
 from segopt_callbacks.export.target import Runner, Target
@@ -46,6 +46,8 @@ def export_model(
     metrics: Mapping[str, Any] | None = None,
     metadata: Mapping[str, Any] | None = None,
     input_signature: Any = None,
+    ranges: ranged.Ranges | None = None,
+    calibration: str = "min_max",
     on_failure: str = "raise",
     time_limit: float = 600.0,
     latency: bool = True,
@@ -76,6 +78,10 @@ def export_model(
         input_signature: sizes and dtypes of the inputs, where they are not those of the data: a structure of
             `tf.TensorSpec`, batch first (1 or `None`). Sizes of `None` stay open in every file; a format that cannot
             leave them open fails.
+        ranges: `ranges` of the `QuantizationAwareTrainingCallback` that trained the model, for `int8`; ranges of
+            tensors that it lacks are found from the representative data. Other formats find theirs by themselves.
+        calibration: how `int8` finds ranges that were not learned: `"min_max"` (everything that the representative data
+            show), `"percentile"`, `"entropy"` or `"mse"`, see `calibration`.
         on_failure: `"raise"` or `"warn"`, after every other format has been delivered.
         time_limit: seconds that writing a file may take, and running it on one batch.
         latency: whether to time one inference of every file, on one thread and on all; about 10 seconds of runs.
@@ -103,6 +109,8 @@ def export_model(
         metrics=metrics,
         metadata=metadata,
         input_signature=input_signature,
+        ranges=ranges,
+        calibration=calibration,
         on_failure=on_failure,
         time_limit=time_limit,
         latency=latency,
@@ -111,10 +119,12 @@ def export_model(
     export_dir = Path(export_dir).absolute()
     feed = Feed(model, evaluation_data, representative_dataset, input_signature)
     with remembered_interrupts() as check, workspace(export_dir) as folder, contextlib.ExitStack() as open_processes:
-        job = _Job(model, folder, feed, time_limit, bool(verbose), open_processes, validate_metadata(metadata))
+        wanted = ranged.validate_ranges(ranges, calibration)
+        job = _Job(model, folder, feed, wanted, time_limit, bool(verbose), open_processes, validate_metadata(metadata))
         for name in names:
             job.write(name)
             check()
+        job.warn()
         verification = job.verify(metrics)
         check()
         if latency:
@@ -139,11 +149,16 @@ def validate(
     metrics: Any,
     metadata: Any,
     input_signature: Any,
+    ranges: Any = None,
+    calibration: str = "min_max",
     on_failure: str,
     time_limit: float,
     latency: bool,
+    may_learn: bool = False,
 ) -> tuple[str, ...]:
     """Checks the arguments of an export, before any training is spent on it.
+
+    Args of `export_model`, and `may_learn`: whether ranges may yet come from training.
 
     Returns:
         the names of the formats.
@@ -162,7 +177,9 @@ def validate(
         raise ValueError(f"`time_limit` must be a number of seconds above 0. Received: time_limit={time_limit!r}.")
     if not isinstance(latency, bool):
         raise ValueError(f"`latency` must be True or False. Received: latency={latency!r}.")
-    return validate_formats(formats, has_data=representative_dataset is not None or evaluation_data is not None)
+    wanted = ranged.validate_ranges(ranges, calibration)
+    has_data = representative_dataset is not None or evaluation_data is not None
+    return validate_formats(formats, has_data=has_data, has_ranges=may_learn or bool(wanted.ranges))
 
 
 @dataclass
@@ -172,6 +189,7 @@ class _Job:
     model: Any
     folder: Path
     feed: Feed
+    wanted: ranged.Wanted
     time_limit: float
     verbose: bool
     open_processes: contextlib.ExitStack
@@ -183,7 +201,8 @@ class _Job:
     causes: dict[str, str] = field(default_factory=dict)
     entries: dict[str, dict[str, Any]] = field(default_factory=dict)
     weights: dict[str, np.ndarray] = field(default_factory=dict)
-    _sources: dict[bool, Source | FormatError] = field(default_factory=dict)
+    ranges: dict[str, Any] = field(default_factory=dict)
+    _sources: dict[str, Source | FormatError] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self._tensorflow = self.open_processes.enter_context(TensorFlowProcess())
@@ -212,8 +231,16 @@ class _Job:
         seconds = time.monotonic() - start
         self.entries[name] = {"seconds": round(seconds, 3), **audit.totals(rows), "weights": rows}
         self.entries[name] |= {"activations": activations} if activations else {}
+        if target.takes_ranges and self.ranges:
+            self.entries[name]["ranges"] = self.ranges
+            notes = {**notes, "ranges": told_of_ranges(self.ranges)}
         self.entries[name] |= {"notes": notes} if notes else {}
         self._say(f"{name}: written and opened in {seconds:.1f} s")
+
+    def warn(self) -> None:
+        """Tells of what does not fail; the report does, too."""
+        for sentence in self.feed.oddities:
+            self._say(f"WARNING: {sentence}")
 
     def verify(self, metrics: Mapping[str, Any] | None) -> Verification:
         """Runs all files that could be opened."""
@@ -274,6 +301,7 @@ class _Job:
             "verification": {"examples": verification.examples, "data": self.feed.name},
             "latency": self.latencies.settings,
             "metadata": self.metadata,
+            **({"warnings": self.feed.oddities} if self.feed.oddities else {}),
         }
 
     def _open(self, name: str, path: Path, source: Source) -> Runner:
@@ -290,25 +318,32 @@ class _Job:
 
     def _source(self, target: Target) -> Source:
         """The inference function as files, made when the first format needs it."""
-        if target.any_batch not in self._sources:
+        is_rounded = target.takes_ranges and not self.wanted.is_converters
+        kind = "rounded" if is_rounded else ANY_BATCH if target.any_batch else ONE
+        if kind not in self._sources:
             try:
                 with quiet():
-                    self._sources[target.any_batch] = self._save(target.any_batch)
+                    self._sources[kind] = self._save_rounded() if is_rounded else self._save(target.any_batch)
             except FormatError as error:
-                self._sources[target.any_batch] = error
-        source = self._sources[target.any_batch]
+                self._sources[kind] = error
+        source = self._sources[kind]
         if isinstance(source, FormatError):
             raise source
-        if target.is_integer:
+        if target.is_integer and self.feed.has_data:
             source.save_examples(self.feed.representative())
         return source
 
+    def _save_rounded(self) -> Source:
+        self.weights = _finite(signature.freeze(self.model, self.feed.specs))
+        examples = self.feed.representative if self.feed.has_data else None
+        source, self.ranges = ranged.save_rounded(
+            self.model, self.feed.specs, self.wanted, examples, self.folder / "rounded"
+        )
+        return replace(source, metadata=self.metadata)
+
     def _save(self, any_batch: bool) -> Source:
         frozen = signature.freeze(self.model, self.feed.specs, batch_size=None if any_batch else self.feed.batch_size)
-        self.weights = {path: variable.numpy() for path, variable in frozen.weights.items()}
-        spoiled = signature.nonfinite_weights(frozen)
-        if spoiled:
-            raise FormatError(f"weights hold NaN or infinity: {', '.join(spoiled)}; train to finite weights first")
+        self.weights = _finite(frozen)
         folder = self.folder / "source"
         signature.save(frozen, folder / (ANY_BATCH if any_batch else ONE))
         return Source(folder, frozen.inputs, frozen.outputs, self.metadata)
@@ -321,6 +356,14 @@ class _Job:
     def _say(self, line: str) -> None:
         if self.verbose:
             print(f"export: {line}", flush=True)
+
+
+def _finite(frozen: signature.Frozen) -> dict[str, np.ndarray]:
+    """The weights by path."""
+    spoiled = signature.nonfinite_weights(frozen)
+    if spoiled:
+        raise FormatError(f"weights hold NaN or infinity: {', '.join(spoiled)}; train to finite weights first")
+    return {path: variable.numpy() for path, variable in frozen.weights.items()}
 
 
 def _beyond_tolerance(outcome: Verification) -> dict[str, str]:

@@ -11,6 +11,7 @@ import tensorflow as tf
 from segopt_callbacks import compat
 from segopt_callbacks.export import data, input_signature, signature
 from segopt_callbacks.export.errors import FormatError
+from segopt_callbacks.export.lint import Seen, lint
 
 
 class Feed:
@@ -27,6 +28,7 @@ class Feed:
         batch_size: that of files; `None` for any.
         has_open_sizes: whether files are to take other sizes than those of the data.
         name: what the files are run on, for people.
+        oddities: what is odd about the representative data that the user passed, once they have been read; see `lint`.
 
     Raises:
         ValueError: if neither data nor model tell the sizes of the input, or not those of the signature.
@@ -35,6 +37,7 @@ class Feed:
     def __init__(self, model: Any, evaluation_data: Any, representative_dataset: Any, given: Any = None) -> None:
         self._evaluation_data = evaluation_data
         self._representative_dataset = representative_dataset
+        self.oddities: list[str] = []
         example = None
         # What `fit` takes is what the model is fed; representative data may have been cast for the converter.
         if evaluation_data is not None:
@@ -53,6 +56,11 @@ class Feed:
         else:
             self.specs = input_signature.fitted(given, example)
 
+    @property
+    def has_data(self) -> bool:
+        """Whether there is any data of the user's."""
+        return self._evaluation_data is not None or self._representative_dataset is not None
+
     def representative(self) -> Iterator[list[np.ndarray]]:
         """Yields the inputs of one example after the other, batch size 1, in the dtypes of `specs`.
 
@@ -63,12 +71,14 @@ class Feed:
             examples = data.evaluation_examples(self._evaluation_data)
         else:
             examples = data.representative_examples(self._representative_dataset, self.specs)
-        count = 0
+        seen = Seen()
         for example in examples:
-            count += 1
+            seen.add(data.leaves(example))
             yield cast_inputs(example, self.specs)
-        if not count:
+        if not seen.count:
             raise FormatError("there is no example in `representative_dataset` or `evaluation_data`; pass at least one")
+        if self._representative_dataset is not None:
+            self.oddities = lint(seen, self._evaluation_data, self.specs)
 
     def batches(self) -> Iterator[tuple[Any, Any, Any]]:
         """Yields `(x, y, sample_weight)` to run files on; without evaluation data `y` is `None`."""

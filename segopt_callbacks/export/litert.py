@@ -81,6 +81,7 @@ def target(name: str) -> Target:
         bytes_per_weight=settings.bytes_per_weight,
         is_integer=settings.is_integer,
         open_sizes=True,
+        takes_ranges=settings.activations == "int8",
         notes=encoding.read_notes,
     )
 
@@ -144,10 +145,12 @@ def _converter(settings: Settings, source: Source, edge: str | None) -> Any:
         converter.optimizations = [tf.lite.Optimize.DEFAULT]
     converter.target_spec.supported_types = [tf.as_dtype(name) for name in settings.types]
     if settings.activations is not None:
-        converter.representative_dataset = lambda: (
-            dict(zip(source.input_names, example, strict=True)) for example in source.examples()
-        )
-        converter.target_spec.supported_ops = [getattr(tf.lite.OpsSet, name) for name in _KERNELS[settings.activations]]
+        if not source.has_ranges:  # the converter insists on examples for a set of integer kernels alone
+            converter.representative_dataset = lambda: (
+                dict(zip(source.input_names, example, strict=True)) for example in source.examples()
+            )
+            kernels = _KERNELS[settings.activations]
+            converter.target_spec.supported_ops = [getattr(tf.lite.OpsSet, name) for name in kernels]
         converter.inference_input_type = converter.inference_output_type = tf.as_dtype(edge)
     return converter
 

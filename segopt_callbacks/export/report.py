@@ -100,6 +100,8 @@ def markdown(report: Mapping[str, Any]) -> str:
     lines = ["# Export report", "", _verified_on(report), "", *_markdown_table(head, body), "", EXPLANATION, ""]
     about = report.get("latency", {}).get("about")
     lines += [about, ""] if about else []
+    if report.get("warnings"):
+        lines += ["## Warnings", "", *(f"- {warning}" for warning in report["warnings"]), ""]
     failures = _failures(report)
     if failures:
         lines += ["## Failed", "", *(f"- `{name}`: {why}" for name, why in failures), ""]
@@ -110,7 +112,23 @@ def markdown(report: Mapping[str, Any]) -> str:
             dtypes = Counter(activation["dtype"] for activation in entry["activations"])
             counts = ", ".join(f"{count} {dtype}" for dtype, count in dtypes.most_common())
             lines += [f"Activations, inputs and outputs: {counts}.", ""]
+        if entry.get("ranges"):
+            lines += [f"Ranges of activations: {told_of_ranges(entry['ranges'])}.", ""]
     return "\n".join(lines)
+
+
+def told_of_ranges(ranges: Mapping[str, Any]) -> str:
+    """Where the ranges of a file's activations come from.
+
+    >>> told_of_ranges({"learned": 2, "calibrated": ["add"], "method": "min_max"})
+    '2 learned in training, 1 calibrated on representative data (min_max): add'
+    >>> told_of_ranges({"learned": 2, "calibrated": []})
+    '2 learned in training'
+    """
+    parts = [f"{ranges['learned']} learned in training"] if ranges["learned"] else []
+    if names := ranges["calibrated"]:
+        parts.append(f"{len(names)} calibrated on representative data ({ranges['method']}): {', '.join(names)}")
+    return ", ".join(parts)
 
 
 def _rows(report: Mapping[str, Any], *, with_intervals: bool) -> list[list[str]]:

@@ -40,6 +40,7 @@ class Target:
             that rounds weights, whose differences are reported instead.
         is_integer: whether it needs representative data.
         is_timed: whether what `load` opens is what users deploy, so that its latency means something.
+        takes_ranges: whether it can be made from a source that holds the ranges instead, see `ranged`.
         notes: `(path)`, what else the report should tell of a written file, ready for JSON; called where the report is
             made, behind `load`.
         requires: modules that must be installed, beside those that this library needs itself.
@@ -59,6 +60,7 @@ class Target:
     tolerance: float | None = None
     is_integer: bool = False
     is_timed: bool = True
+    takes_ranges: bool = False
     notes: Callable[[Path], dict[str, Any]] | None = None
     requires: tuple[str, ...] = ()
     extra: str | None = None
