@@ -156,7 +156,7 @@ def test_float_images_go_in_as_they_are(tmp_path):
 
 @pytest.mark.parametrize(
     ("make", "x", "inputs"),
-    [(by_name, {"left": LEFT, "right": RIGHT}, {"left", "right"}), (by_place, (LEFT, RIGHT), {"input_0", "input_1"})],
+    [(by_name, {"left": LEFT, "right": RIGHT}, {"left", "right"}), (by_place, (LEFT, RIGHT), {"b_left", "a_right"})],
     ids=["by_name", "by_place"],
 )
 def test_inputs_and_outputs_do_not_change_places(make, x, inputs, tmp_path):
@@ -165,7 +165,7 @@ def test_inputs_and_outputs_do_not_change_places(make, x, inputs, tmp_path):
     report = export_model(model, tmp_path, FORMATS, evaluation_data=data, verbose=0)
     assert report["formats"]["openvino_int8"]["largest_difference"] < 0.05
     assert {port.any_name for port in opened(tmp_path).inputs} == inputs
-    values = {"left": LEFT, "right": RIGHT, "input_0": LEFT, "input_1": RIGHT}
+    values = {"left": LEFT, "right": RIGHT, "b_left": LEFT, "a_right": RIGHT}
     found = run(tmp_path, *(values[port.any_name] for port in opened(tmp_path).inputs))
     expected = model(x)
     named = expected if isinstance(expected, dict) else {f"output_{i}": one for i, one in enumerate(expected)}
