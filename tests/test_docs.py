@@ -12,6 +12,7 @@ import pytest
 
 import segopt_callbacks
 from segopt_callbacks.export.formats import TARGETS
+from tests.latency_targets import UNTIMED
 
 ROOT = pathlib.Path(__file__).parent.parent
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
@@ -30,9 +31,7 @@ def python_blocks(page):
 )
 def test_the_blocks_of_a_page_run_one_after_another(page, tmp_path):
     script = tmp_path / "page.py"
-    # Timing files is not what pages are about, and takes 20 seconds more.
-    untimed = "import segopt_callbacks.export.latency\nsegopt_callbacks.export.latency.BUDGET = 0.0"
-    script.write_text("\n".join([untimed, *python_blocks(page)]))
+    script.write_text("\n".join([UNTIMED, *python_blocks(page)]))
     result = subprocess.run(
         [sys.executable, str(script)], cwd=tmp_path, capture_output=True, text=True, timeout=600, env={**os.environ}
     )

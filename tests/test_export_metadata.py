@@ -20,6 +20,7 @@ from segopt_callbacks.export.metadata import KEY, embed, validate_metadata
 from segopt_callbacks.export.source import Port, Source
 from tests import export_targets
 from tests.export_models import CLASSES, DATA, Refused, built
+from tests.latency_targets import UNTIMED
 from tests.test_docs import python_blocks
 
 PAGE = pathlib.Path(__file__).parent.parent / "docs" / "predict.md"
@@ -33,7 +34,7 @@ USER = {
 def run_block(block, folder):
     """A program of the page, in a process of its own."""
     result = subprocess.run(
-        [sys.executable, "-c", block],
+        [sys.executable, "-c", UNTIMED + block],
         cwd=folder,
         capture_output=True,
         text=True,

@@ -90,6 +90,9 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--metadata", help="a JSON file of what the files are to tell: classes, palette, scaling ...")
     parser.add_argument("--time_limit", type=float, default=600.0, help="seconds for writing a file; default: 600")
+    parser.add_argument(
+        "--no_latency", action="store_true", help="do not time the files, which takes 10 seconds or more"
+    )
     return parser
 
 
@@ -117,6 +120,7 @@ def _export(arguments: argparse.Namespace) -> None:
         **({} if data is None else _data(data, arguments.scale)),
         metadata=metadata,
         time_limit=arguments.time_limit,
+        latency=not arguments.no_latency,
     )
 
 
