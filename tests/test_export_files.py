@@ -6,7 +6,8 @@ import pathlib
 import pytest
 
 from segopt_callbacks.export import files
-from segopt_callbacks.export.files import publish, workspace
+from segopt_callbacks.export.files import publish
+from segopt_callbacks.export.workspace import workspace
 
 pytestmark = pytest.mark.either_keras
 OURS = {"saved_model", "a.tflite", "b.tflite", "report.json"}
@@ -88,6 +89,7 @@ def test_the_working_directory_stays(tmp_path, monkeypatch):
 
 
 def test_an_earlier_folder_is_back_if_the_new_one_does_not_arrive(tmp_path, monkeypatch):
+    monkeypatch.setattr(files, "_exchange", lambda one, other: False)
     final = fill(tmp_path / "export", saved_model={"pb": "old"}, notes="mine")
     new = fill(tmp_path / "new", saved_model={"pb": "new"})
     replace = os.replace

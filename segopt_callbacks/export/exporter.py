@@ -16,7 +16,7 @@ import numpy as np
 from segopt_callbacks.export import audit, data, signature, worker
 from segopt_callbacks.export.errors import ExportError, FormatError
 from segopt_callbacks.export.feed import Feed
-from segopt_callbacks.export.files import publish, workspace
+from segopt_callbacks.export.files import publish
 from segopt_callbacks.export.formats import TARGETS, validate_formats
 from segopt_callbacks.export.interrupts import remembered_interrupts
 from segopt_callbacks.export.metrics import validate_metrics
@@ -26,6 +26,7 @@ from segopt_callbacks.export.report import REPORTS, table, write_report
 from segopt_callbacks.export.source import ANY_BATCH, ONE, Source
 from segopt_callbacks.export.target import Runner, Target
 from segopt_callbacks.export.verify import MODEL, Verification, verify
+from segopt_callbacks.export.workspace import disk_errors_explained, workspace
 from segopt_callbacks.sizes import file_bytes, gzip_bytes
 
 FORMATS = ("saved_model", "float32", "int8")
@@ -73,6 +74,7 @@ def export_model(
     Raises:
         ValueError: for an argument outside its range, or a model whose input is not known.
         ExportError: if a format failed and `on_failure` is `"raise"`.
+        OSError: if `export_dir` cannot be written; what was there is kept.
 
     Example:
         >>> import tempfile
@@ -91,7 +93,7 @@ def export_model(
         time_limit=time_limit,
     )
     signature.require_built(model)
-    export_dir = Path(export_dir).absolute()
+    export_dir = Path(export_dir).resolve()
     feed = Feed(model, evaluation_data, representative_dataset)
     with remembered_interrupts() as check, workspace(export_dir) as folder, contextlib.ExitStack() as open_processes:
         job = _Job(model, folder, feed, time_limit, bool(verbose), open_processes)
@@ -100,7 +102,8 @@ def export_model(
             check()
         verification = job.verify(metrics)
         check()
-        report = job.deliver(names, verification, export_dir)
+        with disk_errors_explained():
+            report = job.deliver(names, verification, export_dir)
     if verbose:
         print(f"\n{table(report)}\n", flush=True)
     if job.causes:
