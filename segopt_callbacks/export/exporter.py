@@ -167,7 +167,8 @@ class _Job:
         self._say(f"{name}: writing {target.file_name}")
         try:
             source = self._source(target)
-            self._tensorflow.call(target.write, source, path, doing="writing it", time_limit=self.time_limit)
+            arguments = worker.write_file, target.write, source, path
+            self._tensorflow.call(*arguments, doing="writing it", time_limit=self.time_limit)
             audit.require_size(path, self.weights, target.bytes_per_weight)
             self.runners[name] = self._open(target, path, source)
             _require_integers(target, path)

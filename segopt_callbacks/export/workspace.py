@@ -91,7 +91,10 @@ def _begin(export_dir: Path) -> tuple[Path, int | None]:
 
 
 def _make(place: Path, export_dir: Path) -> tuple[Path, int | None]:
-    place.mkdir(parents=True, exist_ok=True)
+    try:
+        place.mkdir(parents=True, exist_ok=True)
+    except FileExistsError as error:
+        raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR)) from error
     _require_movable(place, export_dir)
     for one in {place, export_dir}:
         _sweep(one, export_dir)
