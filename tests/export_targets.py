@@ -66,3 +66,20 @@ def end(code):
 
 def exists(path):
     return pathlib.Path(path).exists()
+
+
+def load_and_die_of_sparse(path, source, threads):
+    if path.suffix == ".sparse":
+        os.kill(os.getpid(), signal.SIGSEGV)
+    return litert.load(path, source, threads)
+
+
+def load_sparse_wrongly(path, source, threads):
+    run, error = litert.load(path, source, threads), 0.01 if path.suffix == ".sparse" else 0
+    return lambda inputs: [answer + error for answer in run(inputs)]
+
+
+def refuse_sparse(path, source, threads):
+    if path.suffix == ".sparse":
+        path.write_bytes(CHANGES["no_header"](path.read_bytes()))
+    return litert.load(path, source, threads)

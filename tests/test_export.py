@@ -33,7 +33,7 @@ from tests.export_models import CLASSES, DATA, IMAGES, Refused, Segmenter, Wavy,
 
 ALL = tuple(TARGETS)
 NAMES = {target.file_name for target in TARGETS.values()}
-REPORTS = {"report.json", "report.md"}
+REPORTS = {"report.json", "report.md", "report.html"}
 
 
 def names(folder):
@@ -87,10 +87,10 @@ def test_every_format_is_delivered_and_agrees(tmp_path, make):
     report = export_model(model, tmp_path, ALL, evaluation_data=(images, DATA[1]), metrics=metrics, verbose=0)
     assert names(tmp_path) == NAMES | REPORTS
     assert json.loads((tmp_path / "report.json").read_text()) == report
-    for entry in report["formats"].values():
+    for name, entry in report["formats"].items():
         assert entry["status"] == "ok"
-        assert entry["largest_difference"] <= 0.1 * np.abs(expected).max()
-        assert entry["equal_argmax"] >= 0.9
+        assert entry["largest_difference"] <= (0.3 if name == "int4" else 0.1) * np.abs(expected).max()
+        assert entry["equal_argmax"] >= (0.8 if name == "int4" else 0.9)
         assert entry["metrics"]["accuracy"] == pytest.approx(report["model"]["metrics"]["accuracy"], abs=0.05)
     assert all(np.array_equal(one, other) for one, other in zip(before, state(model), strict=True))
 

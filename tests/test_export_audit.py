@@ -4,7 +4,6 @@ import numpy as np
 import pytest
 import scipy.stats
 import tensorflow as tf
-from ai_edge_litert.interpreter import Interpreter
 
 from segopt_callbacks import cluster_model, compat, export_model
 from segopt_callbacks.export import audit, flatbuffer
@@ -12,6 +11,7 @@ from segopt_callbacks.export.errors import FormatError
 from segopt_callbacks.masks import magnitude_mask
 from segopt_callbacks.weights import select_weights
 from tests.export_models import DATA, built
+from tests.litert_cases import constants
 
 FORMATS = ("saved_model", "float32", "int8")
 
@@ -27,19 +27,6 @@ def compressed(tmp_path_factory):
     cluster_model(model, 16)
     zeros = {path: int((compat.read(weight) == 0).sum()) for path, weight in select_weights(model).items()}
     return folder, export_model(model, folder, FORMATS, evaluation_data=DATA, verbose=0), zeros
-
-
-def constants(path):
-    """Name -> values and scales of every constant, by the interpreter."""
-    interpreter = Interpreter(model_path=str(path))
-    interpreter.allocate_tensors()
-    found = {}
-    for detail in interpreter.get_tensor_details():
-        try:
-            found[detail["name"]] = interpreter.get_tensor(detail["index"]), detail["quantization_parameters"]
-        except ValueError:
-            continue
-    return found
 
 
 @pytest.mark.parametrize("name", FORMATS)
@@ -108,10 +95,12 @@ def test_zero_is_the_zero_point():
 def test_a_file_without_its_weights_is_too_small(tmp_path):
     path = tmp_path / "small.tflite"
     path.write_bytes(bytes(5000))
-    weights = {"kernel": np.zeros((100, 100), np.float32), "bias": np.zeros(10**6, np.float32)}
+    weights = {"kernel": np.ones((100, 100), np.float32), "bias": np.ones(10**6, np.float32)}
     audit.require_size(path, weights, 1)
     with pytest.raises(FormatError, match="far too small for its parameters: 5000 bytes, and 40000 bytes of weights"):
         audit.require_size(path, weights, 4)
+    weights["kernel"][:75] = 0  # which sparse files leave out
+    audit.require_size(path, weights, 4)
 
 
 def test_a_stored_weight_finds_its_name_through_transposition_and_scaling():

@@ -177,7 +177,7 @@ def test_files_that_may_not_become_large_enough(tmp_path):
         if size != "1000000":
             assert "File too large" in one["error"]
             assert "raise the limit on the size of files (`ulimit -f`), or choose another `export_dir`" in one["error"]
-            reports = ("report.json", "report.md")  # they tell of the failure
+            reports = ("report.json", "report.md", "report.html")  # they tell of the failure
             kept = {path: digest for path, digest in one["now"].items() if path not in reports}
             assert kept == {path: digest for path, digest in one["old"].items() if path not in reports}
             assert len(kept) >= 4

@@ -4,7 +4,8 @@ import tensorflow as tf
 from ai_edge_litert.interpreter import Interpreter
 
 from segopt_callbacks.export import schema
-from segopt_callbacks.export.flatbuffer import float_operations, take_raw_integers
+from segopt_callbacks.export.flatbuffer import float_operations
+from segopt_callbacks.export.raw_inputs import take_raw_integers
 from segopt_callbacks.export.signature import freeze, input_specs
 from tests.export_models import IMAGES, Wavy, built
 

@@ -6,11 +6,15 @@ from ai_edge_litert.interpreter import Interpreter
 
 from segopt_callbacks import export_model
 from segopt_callbacks.compat import keras
-from tests.export_models import DATA, IMAGES, LABELS, answers, built, functional
+from segopt_callbacks.export import ExportError, schema
+from tests import litert_cases
+from tests.export_models import DATA, IMAGES, LABELS, Wavy, answers, built, functional
+from tests.litert_cases import CASES
 
-LITERT = ("float32", "float16", "dynamic_int8", "int8")
+LITERT = ("float32", "float16", "dynamic_int8", "int8", "int16x8")
+INTEGERS = {"int8": np.int8, "int16x8": np.int16}  # of activations
 # Largest difference of a logit, as a fraction of the largest logit.
-TOLERANCE = {"float32": 1e-5, "float16": 5e-3, "dynamic_int8": 0.1, "int8": 0.1}
+TOLERANCE = {"float32": 1e-5, "float16": 5e-3, "dynamic_int8": 0.1, "int8": 0.1, "int16x8": 0.02}
 
 
 @pytest.fixture(scope="module")
@@ -40,8 +44,8 @@ def test_it_takes_raw_uint8_images_and_agrees(exported, name):
     assert given["dtype"] is np.uint8
     assert list(given["shape"]) == [1, 16, 16, 3]
     scale, zero_point = taken["quantization"]
-    if name == "int8":
-        assert taken["dtype"] is np.int8
+    if name in INTEGERS:
+        assert taken["dtype"] is INTEGERS[name]
         outputs = (outputs.astype("float32") - zero_point) * scale
     else:
         assert taken["dtype"] is np.float32
@@ -58,7 +62,7 @@ def test_each_stores_what_its_name_says(exported):
     dtypes = {name: {row["dtype"] for row in entry["weights"]} for name, entry in report["formats"].items()}
     assert dtypes["float32"] == {"float32"}
     assert dtypes["float16"] == {"float16"}
-    assert dtypes["int8"] == {"int8"}
+    assert dtypes["int8"] == dtypes["int16x8"] == {"int8"}
 
 
 def test_dynamic_int8_stores_kernels_of_1024_elements_or_more_as_int8(tmp_path):
@@ -78,13 +82,54 @@ def test_inputs_and_outputs_have_plain_names(exported):
         assert signature == {"inputs": ["input"], "outputs": ["output"]}
 
 
-def test_float_images_go_into_int8_by_scale_and_zero_point(tmp_path):
+@pytest.mark.parametrize("name", INTEGERS)
+def test_float_images_go_into_integer_files_by_scale_and_zero_point(tmp_path, name):
     images = np.random.default_rng(0).normal(size=(10, 16, 16, 3)).astype("float32")
     model = built(functional, images)
-    report = export_model(model, tmp_path, ["int8"], evaluation_data=(images, LABELS), verbose=0)
-    (given,) = Interpreter(model_path=str(tmp_path / "int8.tflite")).get_input_details()
-    assert given["dtype"] is np.int8
-    assert report["formats"]["int8"]["largest_difference"] <= 0.1 * np.abs(answers(model, images)).max()
+    report = export_model(model, tmp_path, [name], evaluation_data=(images, LABELS), verbose=0)
+    (given,) = Interpreter(model_path=str(tmp_path / f"{name}.tflite")).get_input_details()
+    assert given["dtype"] is INTEGERS[name]
+    difference = report["formats"][name]["largest_difference"]
+    assert difference <= TOLERANCE[name] * np.abs(answers(model, images)).max()
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_every_kind_of_model_as_int16x8(tmp_path, case):
+    """The rounding that is left is that of 8-bit weights: activations of 16 bits are 100 times finer than int8's."""
+    make, x, inputs = CASES[case]
+    model = make()
+    report = export_model(model, tmp_path, ["int8", "int16x8"], evaluation_data=(x, np.zeros(len(IMAGES))), verbose=0)
+    entry = report["formats"]["int16x8"]
+    assert {one["dtype"] for one in entry["activations"]} <= {"int16", "uint8", "int8"}
+    assert {row["dtype"] for row in entry["weights"]} == {"int8"}
+    (signature,) = Interpreter(str(tmp_path / "int16x8.tflite")).get_signature_list().values()
+    given = Interpreter(str(tmp_path / "int16x8.tflite")).get_signature_runner().get_input_details()
+    for name, value in inputs.items():
+        assert np.dtype(given[name]["dtype"]) == (np.uint8 if value.dtype == np.uint8 else np.int16)
+    expected = litert_cases.expected(model, x)
+    assert signature == {"inputs": sorted(inputs), "outputs": sorted(expected)}
+    for name, answer in litert_cases.run(tmp_path / "int16x8.tflite", inputs).items():
+        assert np.abs(answer - expected[name]).max() <= TOLERANCE["int16x8"] * np.abs(expected[name]).max()
+    assert entry["mean_difference"] < report["formats"]["int8"]["mean_difference"]
+
+
+def test_raw_images_come_into_int16x8_without_a_loss(exported):
+    """uint8 -> int8 -> int16: the first int16 tensor holds the very numbers of the image, times a scale."""
+    folder, _, _ = exported
+    path = folder / "int16x8.tflite"
+    model, at_work = schema.unpack(path.read_bytes()), litert_cases.tensors_at_work(path, {"input": IMAGES})
+    graph = model.subgraphs[0]
+    first, second = [one for one in graph.operators if schema.operator_name(model, one) == "QUANTIZE"][:2]
+    assert list(first.inputs) == list(graph.inputs)
+    np.testing.assert_array_equal(at_work[first.outputs[0]].astype(int) + 128, IMAGES[:1])
+    assert list(second.inputs) == list(first.outputs)
+    (scale,) = graph.tensors[second.outputs[0]].quantization.scale
+    np.testing.assert_allclose(at_work[second.outputs[0]] * scale, IMAGES[:1], atol=scale)
+
+
+def test_a_float_operation_inside_int16x8_is_named(tmp_path):
+    with pytest.raises(ExportError, match="int16x8: .*SIN"):
+        export_model(built(Wavy), tmp_path, ["int16x8"], evaluation_data=DATA, verbose=0)
 
 
 def test_a_mixed_precision_model_converts_to_int8_and_stays_mixed(tmp_path):

@@ -51,7 +51,7 @@ def test_the_files_are_complete_and_machine_readable(tmp_path):
     write_report(tmp_path, REPORT)
     assert json.loads((tmp_path / "report.json").read_text()) == REPORT
     assert (tmp_path / "report.md").read_text() == markdown(REPORT)
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["report.json", "report.md"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["report.html", "report.json", "report.md"]
 
 
 def test_the_page_has_every_weight_and_every_failure():
@@ -66,7 +66,8 @@ def test_a_baseline_is_a_row_of_its_own(tmp_path):
     report = add_baseline(tmp_path, "dense float", {"miou": 0.7555})
     assert table(report).splitlines()[1].startswith("dense float  0.7555")
     assert json.loads((tmp_path / "report.json").read_text()) == report
-    assert "0.7555" in (tmp_path / "report.md").read_text()
+    for name in ("report.md", "report.html"):
+        assert "0.7555" in (tmp_path / name).read_text()
     assert add_baseline(tmp_path, "dense float", {"miou": 0.7})["baselines"]["dense float"]["metrics"] == {"miou": 0.7}
 
 

@@ -183,7 +183,7 @@ def test_a_plain_fit_afterwards(outcome):
     """It trains every weight: neither the constraint nor the compiled step prunes on."""
     for make, compile_args in ((Segmenter, {}), (functional, {}), (functional, JIT)):
         model = compiled(make(), **compile_args)
-        fit(model, PruningScheduleCallback(0.8))
+        fit(model, PruningScheduleCallback(0.5))
         fit(model)
         values = kernels(model)
         assert all(count < 0.1 * values[path].size for path, count in zeros(model).items())

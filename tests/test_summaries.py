@@ -134,8 +134,9 @@ def test_only_what_the_others_selected_is_shown(tmp_path):
     fit(model, PruningScheduleCallback(0.5, r"segmenter\w*/conv2d\w*/kernel$"), CompressionSummaries(tmp_path))
     log = written(tmp_path)
     assert {tag.partition("/")[2] for tag in log} - {"overall"} == {tag[5:] for tag in log if tag.startswith("mask/")}
-    assert len(log) == 6
-    assert log["sparsity/overall"][-1][1] == np.mean(read(model.head.kernel) == 0) == 0.5
+    assert len(log) == 1 + 5 * 2
+    for layer in (model.decoder, model.head):
+        assert log["sparsity/overall"][-1][1] == np.mean(read(layer.kernel) == 0) == 0.5
 
 
 class Interrupting(keras.callbacks.Callback):

@@ -22,6 +22,7 @@ def weight_row(
     values: np.ndarray,
     *,
     channel_axis: int,
+    dtype: str | None = None,
     zero_point: Any = 0,
     scales: Any = (),
     weight: str | None = None,
@@ -32,6 +33,7 @@ def weight_row(
         name: the tensor's name in the file.
         values: as stored (integer codes where quantized), rank 2 or more.
         channel_axis: the axis of output channels.
+        dtype: what is stored, where that is not the dtype of `values`: NumPy has no `"int4"`.
         zero_point: the code that means 0.
         scales: of quantized values, one or one for each channel.
         weight: the path of the model's own weight, where known.
@@ -54,17 +56,17 @@ def weight_row(
         "name": name,
         "weight": weight,
         "shape": list(values.shape),
-        "dtype": values.dtype.name,
+        "dtype": dtype or values.dtype.name,
         "elements": int(values.size),
         "zeros": int((values == zero_point).sum()),
         "distinct": counts.size,
         "max_distinct_per_channel": int(per_channel.max()),
-        "entropy_bytes": entropy_bytes(counts, values.itemsize),
+        "entropy_bytes": entropy_bytes(counts, 0.5 if dtype == "int4" else values.itemsize),
         "scales": int(np.size(scales)),
     }
 
 
-def entropy_bytes(counts: np.ndarray, itemsize: int) -> int:
+def entropy_bytes(counts: np.ndarray, itemsize: float) -> int:
     """The bytes that an ideal entropy coder needs for a weight: `sum(-n log2(n / N)) / 8`, and each value once.
 
     (Shannon 1948.) Never more than the weight takes as it is.
@@ -102,7 +104,7 @@ def totals(rows: list[dict[str, Any]]) -> dict[str, Any]:
 
 
 def require_size(path: Path, weights: Mapping[str, np.ndarray], bytes_per_weight: float) -> None:
-    """Raises if a file or folder is too small for the weights it is made of.
+    """Raises if a file or folder is too small for the weights it is made of; zeros may be left out of it.
 
     Args:
         path: the file or folder.
@@ -113,7 +115,7 @@ def require_size(path: Path, weights: Mapping[str, np.ndarray], bytes_per_weight
         FormatError: if it is smaller than half of its weights.
     """
     kernels = [value for value in weights.values() if value.ndim >= 2]
-    needed = sum(value.size for value in kernels) * bytes_per_weight
+    needed = sum(int(np.count_nonzero(value)) for value in kernels) * bytes_per_weight
     size = file_bytes(path)
     if needed > LEAST_BYTES and size < SMALLEST_SHARE * needed:
         raise FormatError(

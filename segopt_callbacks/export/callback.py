@@ -21,8 +21,8 @@ class ExportQuantizedCallback(CompressionCallback):
     """Exports the model when training ends, after pruning and clustering, wherever it stands in the list.
 
     Every file is opened, audited, run on the evaluation data and compared with the model in memory; see
-    `export_model`. The report is in `report` afterwards, and in `report.json` and `report.md`. Where no format can be
-    delivered, the trained weights are saved elsewhere, and the error says where.
+    `export_model`. The report is in `report` afterwards, and in `report.json`, `report.md` and `report.html`. Where no
+    format can be delivered, the trained weights are saved elsewhere, and the error says where.
 
     Args:
         export_dir: the folder for all files.

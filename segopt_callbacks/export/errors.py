@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 
 REMEDIES = {  # of what a disk answers
     errno.ENOSPC: "free space on that disk, or choose another `export_dir`",
@@ -39,6 +40,27 @@ class ExportError(RuntimeError):
         entries = report.get("formats", {})
         self.delivered = [name for name, entry in entries.items() if entry["status"] == "ok"]
         super().__init__(f"Export failed for {formats}: " + "; ".join(f"{name}: {why}" for name, why in causes.items()))
+
+
+@contextlib.contextmanager
+def damage_is_named(doing: str) -> Iterator[None]:
+    """Turns whatever a reader raises on a damaged file into a `FormatError`.
+
+    Args:
+        doing: what is done, for the error: "DOING raised KeyError: ...".
+
+    Example:
+        >>> with damage_is_named("auditing it"):
+        ...     {}["conv"]
+        Traceback (most recent call last):
+        segopt_callbacks.export.errors.FormatError: auditing it raised KeyError: 'conv'; the file is damaged
+    """
+    try:
+        yield
+    except FormatError:
+        raise
+    except Exception as error:  # readers are made for sound files; generated code raises anything on others
+        raise FormatError(f"{doing} raised {type(error).__name__}: {first_line(error)}; the file is damaged") from error
 
 
 def first_line(error: BaseException) -> str:

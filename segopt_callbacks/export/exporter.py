@@ -14,20 +14,20 @@ from typing import Any
 import numpy as np
 
 from segopt_callbacks.export import audit, data, signature, worker
-from segopt_callbacks.export.errors import ExportError, FormatError
+from segopt_callbacks.export.errors import ExportError, FormatError, damage_is_named
 from segopt_callbacks.export.feed import Feed
 from segopt_callbacks.export.files import publish
 from segopt_callbacks.export.formats import TARGETS, validate_formats
 from segopt_callbacks.export.interrupts import remembered_interrupts
 from segopt_callbacks.export.metrics import validate_metrics
+from segopt_callbacks.export.pictures import drawn
 from segopt_callbacks.export.processes import Process, TensorFlowProcess
 from segopt_callbacks.export.quiet import quiet
-from segopt_callbacks.export.report import REPORTS, table, write_report
+from segopt_callbacks.export.report import REPORTS, table, weighed, write_report
 from segopt_callbacks.export.source import ANY_BATCH, ONE, Source
 from segopt_callbacks.export.target import Runner, Target
 from segopt_callbacks.export.verify import MODEL, Verification, verify
 from segopt_callbacks.export.workspace import disk_errors_explained, workspace
-from segopt_callbacks.sizes import file_bytes, gzip_bytes
 
 FORMATS = ("saved_model", "float32", "int8")
 
@@ -47,9 +47,9 @@ def export_model(
     """Exports a built model; runs every file on the same data as the model and compares them.
 
     The model is not changed. Files are written and run in processes of their own, so that what crashes there fails
-    one format. They appear under their final names, with `report.json` and `report.md`, all together once they have
-    passed every check; earlier ones are kept until then, and those of formats that fail. Without any data, files are
-    run on one example of noise.
+    one format. They appear under their final names, with `report.json`, `report.md` and `report.html`, all together
+    once they have passed every check; earlier ones are kept until then, and those of formats that fail. Without any
+    data, files are run on one example of noise.
 
     Inputs have the dtype of `evaluation_data` (else of `representative_dataset`, else by the model's own account,
     which is float32 for a subclassed model of Keras 3): raw uint8 images go into every file, `int8` too. Float inputs
@@ -171,18 +171,18 @@ class _Job:
             self._tensorflow.call(*arguments, doing="writing it", time_limit=self.time_limit)
             audit.require_size(path, self.weights, target.bytes_per_weight)
             self.runners[name] = self._open(target, path, source)
-            _require_integers(target, path)
-            rows = target.read_weights(path, self.weights)
-            notes = target.notes(path) if target.notes else None
+            with damage_is_named("auditing it"):
+                _require_integers(target, path)
+                rows = target.read_weights(path, self.weights)
+                activations = target.read_activations(path) if target.read_activations else []
+                notes = target.notes(path) if target.notes else {}
         except FormatError as error:
             self._fail(name, str(error))
             return
         seconds = time.monotonic() - start
         self.entries[name] = {"seconds": round(seconds, 3), **audit.totals(rows), "weights": rows}
-        if target.read_activations:
-            self.entries[name]["activations"] = target.read_activations(path)
-        if notes:
-            self.entries[name]["notes"] = notes
+        self.entries[name] |= {"activations": activations} if activations else {}
+        self.entries[name] |= {"notes": notes} if notes else {}
         self._say(f"{name}: written and opened in {seconds:.1f} s")
 
     def verify(self, metrics: Mapping[str, Any] | None) -> Verification:
@@ -204,14 +204,17 @@ class _Job:
         new.mkdir()
         for name in self.runners:
             path = (self.folder / TARGETS[name].file_name).rename(new / TARGETS[name].file_name)
-            sizes = {"bytes": file_bytes(path), "gzip_bytes": gzip_bytes(path)}
-            results = verification.results[name]
-            self.entries[name] = {"status": "ok", "file": path.name, **sizes, **results} | self.entries[name]
+            entry = {"status": "ok", "file": path.name, **weighed(path), **verification.results[name]}
+            self.entries[name] = entry | self.entries[name]
         for name, cause in self.causes.items():
             kept = (export_dir / TARGETS[name].file_name).exists()
             self.entries[name] = {"status": "failed", "error": cause, "earlier_file_kept": kept}
+        for name, worst in verification.disagreements.items():
+            about = {"example": worst.example, "equal_argmax": worst.equal_argmax, "classes": worst.classes}
+            self.entries[name]["worst_example"] = about
         report = self._report(names, verification)
-        write_report(new, report)
+        palette = report.get("metadata", {}).get("palette")
+        write_report(new, report, drawn(verification.disagreements, palette))
         publish(new, export_dir, {*REPORTS, *(target.file_name for target in TARGETS.values())})
         return report
 

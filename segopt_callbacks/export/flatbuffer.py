@@ -1,4 +1,4 @@
-"""Reads a `.tflite` file itself, without an interpreter, and takes the cast off its integer inputs."""
+"""Reads what a `.tflite` file holds, without an interpreter: weights, activations, what computes in float."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import numpy as np
 
 from segopt_callbacks.export import schema
 from segopt_callbacks.export.audit import match_weights, weight_row
-from segopt_callbacks.export.errors import FormatError
+from segopt_callbacks.export.errors import FormatError, damage_is_named
 from segopt_callbacks.export.rounding import merge_rounded
 
 # Operators that multiply by weights -> the axis of output channels in LiteRT's layout.
@@ -24,7 +24,6 @@ WEIGHT_OPERATORS = {
     "CONV_3D_TRANSPOSE": 3,
     "BATCH_MATMUL": -1,
 }
-DTYPES = {"FLOAT32": "float32", "FLOAT16": "float16", "INT8": "int8", "UINT8": "uint8", "INT16": "int16"}
 
 
 @dataclass(frozen=True)
@@ -33,13 +32,17 @@ class StoredWeight:
 
     Attributes:
         name: of the tensor in the file.
-        values: as stored.
+        operator: what multiplies by it, such as `CONV_2D`; empty where nothing tells.
+        dtype: of what is stored, such as `int4`.
+        values: dense, integer codes where quantized.
         channel_axis: the axis of output channels.
         scales: of quantized values.
         zero_point: the code that means 0.
     """
 
     name: str
+    operator: str
+    dtype: str
     values: np.ndarray
     channel_axis: int
     scales: np.ndarray
@@ -52,34 +55,54 @@ class StoredWeight:
         return first.reshape(first.shape[0], -1).astype(np.float32) - self.zero_point
 
 
-def stored_weights(path: Path) -> list[StoredWeight]:
+def stored_weights(path: Path | bytes) -> list[StoredWeight]:
     """The weights of a file: constants of rank 2 or more that feed an operator of `WEIGHT_OPERATORS`.
 
-    float16 weights, and int8 weights of operators that compute in float, pass a DEQUANTIZE on their way.
+    float16 weights, and int8 weights of operators that compute in float, pass a DEQUANTIZE on their way, sparse ones a
+    DENSIFY.
+
+    Args:
+        path: the file, or its content.
     """
-    model = schema.unpack(path.read_bytes())
-    weights = (_stored(model, tensor, axis) for tensor, axis in _weight_tensors(model))
+    model = schema.unpack(path) if isinstance(path, bytes) else schema.read(path)
+    weights = (_stored(model, tensor, operator) for tensor, operator in weight_tensors(model))
     return [weight for weight in weights if weight is not None]
 
 
-def _weight_tensors(model: Any) -> list[tuple[Any, int]]:
-    """The tensors, one for each buffer, with the axis of their output channels."""
-    found: dict[int, tuple[Any, int]] = {}
+def weight_tensors(model: Any) -> list[tuple[Any, str]]:
+    """The tensors of `stored_weights`, one for each buffer, each with the name of an operator that it feeds."""
+    found: dict[int, tuple[Any, str]] = {}
     for graph in model.subgraphs:
-        dequantized = {
-            op.outputs[0]: op.inputs[0] for op in graph.operators if schema.operator_name(model, op) == "DEQUANTIZE"
-        }
-        for operator in graph.operators:
-            name = schema.operator_name(model, operator)
-            for index in operator.inputs if name in WEIGHT_OPERATORS else []:
-                source = dequantized.get(index, index)
-                tensor = graph.tensors[source] if source >= 0 else None
-                if tensor is None or tensor.shape is None or len(tensor.shape) < 2:
-                    continue
-                found.setdefault(tensor.buffer, (tensor, WEIGHT_OPERATORS[name]))
+        for index, operator in kernels(model, graph).items():
+            found.setdefault(graph.tensors[index].buffer, (graph.tensors[index], operator))
     return list(found.values())
 
 
+def kernels(model: Any, graph: Any) -> dict[int, str]:
+    """Index of each weight in one graph -> the operator that it feeds."""
+    origins = constant_origins(model, graph)
+    found: dict[int, str] = {}
+    for operator in graph.operators:
+        name = schema.operator_name(model, operator)
+        for index in operator.inputs if name in WEIGHT_OPERATORS else []:
+            source = origins.get(index, index)
+            if source >= 0 and _is_weight(model, graph.tensors[source]):
+                found.setdefault(source, name)
+    return found
+
+
+def constant_origins(model: Any, graph: Any) -> dict[int, int]:
+    """Tensors that are a constant in another form (DEQUANTIZE, DENSIFY) -> that constant."""
+    origins: dict[int, int] = {}
+    for operator in graph.operators:
+        if schema.operator_name(model, operator) in ("DEQUANTIZE", "DENSIFY"):
+            source = origins.get(operator.inputs[0], operator.inputs[0])
+            if schema.constant(model, graph.tensors[source]) is not None:
+                origins[operator.outputs[0]] = source
+    return origins
+
+
+@damage_is_named("auditing it")
 def read_weights(path: Path, weights: Mapping[str, np.ndarray]) -> list[dict[str, Any]]:
     """The rows of a file's weight audit, see `audit.weight_row`.
 
@@ -108,6 +131,7 @@ def weight_rows(stored: Sequence[StoredWeight], weights: Mapping[str, np.ndarray
             one.name,
             one.values,
             channel_axis=one.channel_axis,
+            dtype=one.dtype,
             zero_point=one.zero_point,
             scales=one.scales,
             weight=name,
@@ -116,13 +140,14 @@ def weight_rows(stored: Sequence[StoredWeight], weights: Mapping[str, np.ndarray
     ]
 
 
+@damage_is_named("auditing it")
 def read_activations(path: Path) -> list[dict[str, Any]]:
     """What is computed between the constants of a file, inputs and outputs included.
 
     Returns:
         `name`, `shape` and `dtype` of each tensor that is no constant, in the file's order.
     """
-    model = schema.unpack(path.read_bytes())
+    model = schema.read(path)
     return [
         {
             "name": schema.tensor_name(tensor),
@@ -130,17 +155,17 @@ def read_activations(path: Path) -> list[dict[str, Any]]:
             "dtype": schema.type_name(tensor).lower(),
         }
         for graph in model.subgraphs
-        for tensor in graph.tensors
-        if schema.constant(model, tensor) is None
+        for tensor in _computed(model, graph)
     ]
 
 
+@damage_is_named("auditing it")
 def float_operations(path: Path) -> list[str]:
     """Operations that compute in float32, as `OPERATOR (name of its output)`.
 
     Quantizing a declared input and dequantizing a declared output is no computation.
     """
-    model = schema.unpack(path.read_bytes())
+    model = schema.read(path)
     computing: list[str] = []
     converting: list[str] = []
     for graph in model.subgraphs:
@@ -169,8 +194,8 @@ def merge_rounded_weights(content: bytes) -> bytes:
     """
     model = schema.unpack(content)
     is_changed = False
-    for tensor, axis in _weight_tensors(model):
-        stored = _stored(model, tensor, axis)
+    for tensor, operator in weight_tensors(model):
+        stored = _stored(model, tensor, operator)
         if stored is None or stored.values.dtype != np.float32:
             continue
         merged = merge_rounded(stored.values)
@@ -178,33 +203,6 @@ def merge_rounded_weights(content: bytes) -> bytes:
             model.buffers[tensor.buffer].data = merged.view(np.uint8).ravel()
             is_changed = True
     return schema.pack(model) if is_changed else content
-
-
-def take_raw_integers(content: bytes) -> bytes:
-    """Lets the first quantization of a full-integer file read raw integer inputs.
-
-    A model that is fed uint8 casts them to float, and the converter keeps that cast in float32. Raw integers *are*
-    quantized, by scale 1 and zero point 0: QUANTIZE converts from that by itself.
-
-    Args:
-        content: a `.tflite` file.
-
-    Returns:
-        the file without such casts; the very same bytes where there are none.
-    """
-    model = schema.unpack(content)
-    graph = model.subgraphs[0]
-    removed = [cast for cast in graph.operators if _is_removable(model, graph, cast)]
-    for cast in removed:
-        raw, as_float = cast.inputs[0], cast.outputs[0]
-        graph.tensors[raw].quantization = schema.unit_quantization()
-        for operator in graph.operators:
-            operator.inputs = [raw if index == as_float else index for index in operator.inputs]
-    if not removed:
-        return content
-    graph.operators = [operator for operator in graph.operators if not any(operator is cast for cast in removed)]
-    _drop_tensors(model, graph, {cast.outputs[0] for cast in removed})
-    return schema.pack(model)
 
 
 def _overflows(values: np.ndarray) -> bool:
@@ -215,50 +213,33 @@ def _overflows(values: np.ndarray) -> bool:
     return not bool((np.abs(values) < limit).all())
 
 
-def _is_removable(model: Any, graph: Any, cast: Any) -> bool:
-    if (
-        schema.operator_name(model, cast) != "CAST"
-        or cast.inputs[0] not in graph.inputs
-        or cast.outputs[0] in graph.outputs
-    ):
-        return False
-    if schema.type_name(graph.tensors[cast.inputs[0]]) not in ("UINT8", "INT8"):
-        return False
-    users = [
-        schema.operator_name(model, operator) for operator in graph.operators if cast.outputs[0] in operator.inputs
-    ]
-    others = [
-        one for one in graph.operators if cast.inputs[0] in one.inputs and schema.operator_name(model, one) != "CAST"
-    ]
-    return bool(users) and set(users) == {"QUANTIZE"} and not others
+def _is_weight(model: Any, tensor: Any) -> bool:
+    return tensor.shape is not None and len(tensor.shape) >= 2 and schema.constant(model, tensor) is not None
 
 
-def _drop_tensors(model: Any, graph: Any, dropped: set[int]) -> None:
-    kept = [index for index in range(len(graph.tensors)) if index not in dropped]
-    moved = {-1: -1} | {old: new for new, old in enumerate(kept)}
-    graph.tensors = [graph.tensors[index] for index in kept]
-    graph.inputs = [moved[index] for index in graph.inputs]
-    graph.outputs = [moved[index] for index in graph.outputs]
-    for operator in graph.operators:
-        for name in ("inputs", "outputs", "intermediates"):
-            indices = getattr(operator, name)
-            setattr(operator, name, None if indices is None else [moved[index] for index in indices])
-    for signature in model.signatureDefs or []:
-        for one in [*signature.inputs, *signature.outputs] if signature.subgraphIndex == 0 else []:
-            one.tensorIndex = moved[one.tensorIndex]
+def _computed(model: Any, graph: Any) -> list[Any]:
+    """The tensors of a graph that are no constant, in no form."""
+    origins = constant_origins(model, graph)
+    return [
+        tensor
+        for index, tensor in enumerate(graph.tensors)
+        if index not in origins and schema.constant(model, tensor) is None
+    ]
 
 
 def _is_float_activation(model: Any, tensor: Any) -> bool:
     return schema.type_name(tensor) in ("FLOAT32", "FLOAT16", "FLOAT64") and schema.constant(model, tensor) is None
 
 
-def _stored(model: Any, tensor: Any, axis: int) -> StoredWeight | None:
-    dtype, content = DTYPES.get(schema.type_name(tensor)), schema.constant(model, tensor)
-    if dtype is None or content is None:
+def _stored(model: Any, tensor: Any, operator: str) -> StoredWeight | None:
+    values = schema.values(model, tensor)
+    if values is None:
         return None
-    values = content.view(dtype).reshape(tensor.shape)
     quantization = tensor.quantization
     has_scales = quantization is not None and quantization.scale is not None
     scales = np.asarray(quantization.scale if has_scales else [], np.float32)
     zero_points = np.asarray(quantization.zeroPoint if has_scales else [0])
-    return StoredWeight(schema.tensor_name(tensor), values, axis, scales, int(zero_points[0]))
+    dtype = schema.type_name(tensor).lower()
+    axis = WEIGHT_OPERATORS[operator]
+    name = schema.tensor_name(tensor)
+    return StoredWeight(name, operator, dtype, values, axis, scales, int(zero_points[0]))

@@ -6,7 +6,7 @@ import importlib.util
 from collections.abc import Sequence
 from typing import Any
 
-from segopt_callbacks.export import litert, onnx, onnx_int8, saved_model, tensorrt
+from segopt_callbacks.export import ai_edge, litert, onnx, onnx_int8, saved_model, tensorrt
 from segopt_callbacks.export.target import Target
 
 TARGETS: dict[str, Target] = {
@@ -15,11 +15,14 @@ TARGETS: dict[str, Target] = {
     "float16": litert.target("float16"),
     "dynamic_int8": litert.target("dynamic_int8"),
     "int8": litert.target("int8"),
+    "int16x8": litert.target("int16x8"),
+    "weight_only_int8": ai_edge.target("weight_only_int8"),
+    "int4": ai_edge.target("int4"),
     "onnx": onnx.TARGET,
     "onnx_int8": onnx_int8.TARGET,
     "tensorrt": tensorrt.TARGET,
 }
-PLANNED = ("int16x8", "weight_only_int8", "int4", "openvino_int8", "tvm")
+PLANNED = ("openvino_int8", "tvm")
 
 
 def validate_formats(formats: Sequence[str], *, has_data: bool) -> tuple[str, ...]:

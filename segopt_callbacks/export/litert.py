@@ -1,8 +1,13 @@
-"""LiteRT files (`.tflite`): float32, float16, dynamic-range int8 and full-integer int8."""
+"""LiteRT files (`.tflite`) by TensorFlow's converter: float32, float16, dynamic int8, full-integer int8 and 16x8.
+
+`int16x8` (activations of 16 bits, weights of 8) loses nothing but what 8-bit weights lose. LiteRT has plain reference
+kernels for it on CPUs, on which a U-Net is 25 times slower than in float32: it is for accelerators that have it.
+"""
 
 from __future__ import annotations
 
 import functools
+import re
 import warnings
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,10 +15,19 @@ from typing import Any
 
 import numpy as np
 
-from segopt_callbacks.export import flatbuffer
+from segopt_callbacks.export import encoding, flatbuffer
 from segopt_callbacks.export.errors import FormatError, first_line
+from segopt_callbacks.export.raw_inputs import take_raw_integers
 from segopt_callbacks.export.source import Source
 from segopt_callbacks.export.target import FLOAT_TOLERANCE, Runner, Target
+
+_KERNELS = {  # dtype of activations -> the sets that the converter may choose from
+    "int8": ("TFLITE_BUILTINS_INT8",),
+    # The cast of raw images has no int16 kernel, and the first set alone refuses it. It is taken off afterwards, and
+    # the audit names whatever else computes in float.
+    "int16": ("EXPERIMENTAL_TFLITE_BUILTINS_ACTIVATIONS_INT16_WEIGHTS_INT8", "TFLITE_BUILTINS"),
+}
+_FLOAT_EDGE = re.compile(r"Unsupported (in|out)put type \w+ for (in|out)put tensor .* of type FLOAT32")
 
 
 @dataclass(frozen=True)
@@ -23,21 +37,27 @@ class Settings:
     Attributes:
         optimize: whether weights are stored in fewer bits.
         types: dtypes of stored weights, empty for the converter's default (int8).
-        is_integer: whether activations are int8 too; inputs and outputs then are integers.
+        activations: the integers that activations are, inputs and outputs too; `None` for float.
         bytes_per_weight: what a weight takes in the file.
     """
 
     optimize: bool
     types: tuple[str, ...] = ()
-    is_integer: bool = False
+    activations: str | None = None
     bytes_per_weight: int = 1
+
+    @property
+    def is_integer(self) -> bool:
+        """Whether nothing may compute in float."""
+        return self.activations is not None
 
 
 SETTINGS = {
     "float32": Settings(optimize=False, bytes_per_weight=4),
     "float16": Settings(optimize=True, types=("float16",), bytes_per_weight=2),
     "dynamic_int8": Settings(optimize=True),
-    "int8": Settings(optimize=True, is_integer=True),
+    "int8": Settings(optimize=True, activations="int8"),
+    "int16x8": Settings(optimize=True, activations="int16"),
 }
 
 
@@ -59,14 +79,15 @@ def target(name: str) -> Target:
         tolerance=None if settings.optimize else FLOAT_TOLERANCE,
         bytes_per_weight=settings.bytes_per_weight,
         is_integer=settings.is_integer,
+        notes=encoding.read_notes,
     )
 
 
 def write(settings: Settings, source: Source, path: Path) -> None:
-    """Converts and writes the file.
+    """Converts and writes the file, sparse where that is smaller, see `encoding`.
 
-    A full-integer file takes uint8 or int8 where the model was fed them, raw values; else int8, by its scale and
-    zero point. Its float outputs are int8, by theirs.
+    A full-integer file takes uint8 or int8 where the model was fed them, raw values; else integers of the dtype of its
+    activations, by their scale and zero point. Its float outputs are such integers, by theirs.
 
     Args:
         settings: a row of `SETTINGS`.
@@ -76,6 +97,41 @@ def write(settings: Settings, source: Source, path: Path) -> None:
     Raises:
         FormatError: if the converter refuses.
     """
+    content = convert(settings, source) if settings.optimize else float_content(source)
+    encoding.write_smallest(content, source, path, load)
+
+
+def float_content(source: Source) -> bytes:
+    """The content of the float32 file, dense; converted once for all formats of an export that begin with it.
+
+    Raises:
+        FormatError: if the converter refuses.
+    """
+    path = source.folder / "float32.tflite"
+    if not path.exists():
+        unfinished = path.with_name(f".{path.name}.unfinished")  # this process may be killed while it writes
+        unfinished.write_bytes(convert(SETTINGS["float32"], source))
+        unfinished.replace(path)
+    return path.read_bytes()
+
+
+def convert(settings: Settings, source: Source) -> bytes:
+    """The content of the file, dense; arguments and errors are those of `write`."""
+    with warnings.catch_warnings():
+        # The converter's own calibrator runs TensorFlow's interpreter; nothing of ours does.
+        warnings.filterwarnings("ignore", r"\s*Warning: tf.lite.Interpreter is deprecated")
+        try:
+            content = _converter(settings, source, settings.activations).convert()
+        except Exception as error:  # whatever it is, the converter has refused
+            if not _FLOAT_EDGE.search(str(error)):
+                raise FormatError(f"the converter refuses the model: {first_line(error)}") from error
+            # What computes in float there the converter does not say; the audit of a file with float outputs does.
+            content = _converter(settings, source, "float32").convert()
+    return take_raw_integers(content) if settings.is_integer else flatbuffer.merge_rounded_weights(content)
+
+
+def _converter(settings: Settings, source: Source, edge: str | None) -> Any:
+    """TensorFlow's converter, ready for one conversion; `edge` is the dtype of what were float inputs and outputs."""
     import tensorflow as tf
 
     function, module = source.function()
@@ -83,24 +139,13 @@ def write(settings: Settings, source: Source, path: Path) -> None:
     if settings.optimize:
         converter.optimizations = [tf.lite.Optimize.DEFAULT]
     converter.target_spec.supported_types = [tf.as_dtype(name) for name in settings.types]
-    if settings.is_integer:
+    if settings.activations is not None:
         converter.representative_dataset = lambda: (
             dict(zip(source.input_names, example, strict=True)) for example in source.examples()
         )
-        converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS_INT8]
-        converter.inference_input_type = tf.int8  # of float inputs; integers stay what they are
-        converter.inference_output_type = tf.int8
-    try:
-        with warnings.catch_warnings():
-            # The converter's own calibrator runs TensorFlow's interpreter; nothing of ours does.
-            warnings.filterwarnings("ignore", r"\s*Warning: tf.lite.Interpreter is deprecated")
-            content = converter.convert()
-    except Exception as error:  # whatever it is, the converter has refused
-        raise FormatError(f"the converter refuses the model: {first_line(error)}") from error
-    content = (
-        flatbuffer.take_raw_integers(content) if settings.is_integer else flatbuffer.merge_rounded_weights(content)
-    )
-    path.write_bytes(content)
+        converter.target_spec.supported_ops = [getattr(tf.lite.OpsSet, name) for name in _KERNELS[settings.activations]]
+        converter.inference_input_type = converter.inference_output_type = tf.as_dtype(edge)
+    return converter
 
 
 def load(path: Path, source: Source, threads: int | None) -> Runner:

@@ -149,7 +149,9 @@ def _weight(graph: OnnxGraph, node: Any, index: int) -> OnnxWeight | None:
     if values is None or values.ndim < 2:
         return None
     order = _order(node, index, values.ndim)
-    return OnnxWeight(name, values, order[0], *_quantization(graph, name), order, node, index)
+    return OnnxWeight(
+        name, node.op_type, str(values.dtype), values, order[0], *_quantization(graph, name), order, node, index
+    )
 
 
 def _quantization(graph: OnnxGraph, name: str) -> tuple[np.ndarray, int]:
@@ -168,7 +170,7 @@ def _other_constants(graph: OnnxGraph, known: set[str]) -> list[StoredWeight]:
         values = graph.constant(name)
         if name not in known and values is not None and values.ndim >= 2 and values.size >= LEAST_ELEMENTS:
             scales, zero_point = _quantization(graph, name)
-            others.append(StoredWeight(name, values, values.ndim - 1, scales, zero_point))
+            others.append(StoredWeight(name, "", str(values.dtype), values, values.ndim - 1, scales, zero_point))
     return others
 
 

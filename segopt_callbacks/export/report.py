@@ -1,4 +1,4 @@
-"""The report of an export: a table for people, `report.json` for programs, `report.md` for both."""
+"""The report of an export: a table for people, `report.json` for programs, `report.md` for both, a page with plots."""
 
 from __future__ import annotations
 
@@ -6,38 +6,33 @@ import json
 import os
 from collections import Counter
 from collections.abc import Mapping
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-JSON_NAME, MARKDOWN_NAME = REPORTS = ("report.json", "report.md")
-FIGURES = (  # key in an entry, heading, format
-    ("bytes", "bytes", "{:,}"),
-    ("gzip_bytes", "gzip bytes", "{:,}"),
-    ("entropy_bytes", "entropy bound", "{:,}"),
-    ("largest_difference", "largest diff.", "{:.2e}"),
-    ("equal_argmax", "equal argmax", "{:.4f}"),
-    ("zeros", "zeros", "{:.4f}"),
-    ("max_distinct_per_channel", "distinct/channel", "{}"),
-)
-EXPLANATION = (
-    "`bytes` is the whole file or folder, `gzip bytes` the same through `gzip -9` (file by file), `entropy bound` "
-    "what an ideal coder would need for its weights: which value stands where, and each value once. Differences are "
-    "between the file's outputs and those of the model in memory, on the same data; `equal argmax` is the fraction of "
-    "pixels (or examples) of equal class. `zeros` is a fraction over all weights of rank 2 or more, as stored in the "
-    "file, and `distinct/channel` the largest number of distinct stored values in one output channel."
-)
+from segopt_callbacks.pages.figures import EXPLANATION, FIGURES, cell
+from segopt_callbacks.pages.files import write_whole
+from segopt_callbacks.pages.gallery import kept_pictures
+from segopt_callbacks.pages.page import page
+from segopt_callbacks.sizes import CorruptFileError, file_bytes, gzip_bytes, read_ledger
+
+JSON_NAME, MARKDOWN_NAME, HTML_NAME = REPORTS = ("report.json", "report.md", "report.html")
 
 
-def write_report(export_dir: str | os.PathLike[str], report: Mapping[str, Any]) -> None:
-    """Writes `report.json` and `report.md`, each complete or not at all.
+def write_report(
+    export_dir: str | os.PathLike[str], report: Mapping[str, Any], pictures: Mapping[str, str] | None = None
+) -> None:
+    """Writes `report.json`, `report.md` and `report.html`, each complete or not at all.
 
     Args:
         export_dir: an existing folder.
         report: as `export_model` returns it.
+        pictures: of disagreement, see `pages.page`.
     """
     folder = Path(export_dir)
-    _replace(folder / JSON_NAME, json.dumps(report, indent=2, allow_nan=False) + "\n")
-    _replace(folder / MARKDOWN_NAME, markdown(report))
+    write_whole(folder / JSON_NAME, json.dumps(report, indent=2, allow_nan=False) + "\n")
+    write_whole(folder / MARKDOWN_NAME, markdown(report))
+    write_whole(folder / HTML_NAME, page(report, pictures))
 
 
 def add_baseline(export_dir: str | os.PathLike[str], name: str, metrics: Mapping[str, float]) -> dict[str, Any]:
@@ -62,8 +57,22 @@ def add_baseline(export_dir: str | os.PathLike[str], name: str, metrics: Mapping
     if name in report["formats"] or name == "model":
         raise ValueError(f"`name` must not be that of a format or the model; choose another. Received: {name!r}.")
     report["baselines"][name] = {"metrics": {key: float(value) for key, value in metrics.items()}}
-    write_report(export_dir, report)
+    write_report(export_dir, report, kept_pictures(path.with_name(HTML_NAME)))
     return report
+
+
+def weighed(path: Path) -> dict[str, Any]:
+    """`bytes`, `gzip_bytes` and, for the formats that `segopt-sizes` reads, `ledger`: what those bytes are.
+
+    Args:
+        path: a delivered file or folder.
+    """
+    try:
+        ledger = asdict(read_ledger(path))
+    except (CorruptFileError, OSError):
+        return {"bytes": file_bytes(path), "gzip_bytes": gzip_bytes(path)}
+    del ledger["path"]  # of the workspace
+    return {"bytes": ledger["whole_bytes"], "gzip_bytes": ledger["gzip_bytes"], "ledger": ledger}
 
 
 def table(report: Mapping[str, Any]) -> str:
@@ -114,13 +123,9 @@ def _rows(report: Mapping[str, Any]) -> list[list[str]]:
     )
     rows = [["", *metrics, *(heading for _, heading, _ in FIGURES)]]
     for name, entry in entries.items():
-        values = [_cell(entry.get("metrics", {}).get(metric), "{:.4f}") for metric in metrics]
-        rows.append([name, *values, *(_cell(entry.get(key), pattern) for key, _, pattern in FIGURES)])
+        values = [cell(entry.get("metrics", {}).get(metric), "{:.4f}") for metric in metrics]
+        rows.append([name, *values, *(cell(entry.get(key), pattern) for key, _, pattern in FIGURES)])
     return rows
-
-
-def _cell(value: Any, pattern: str) -> str:
-    return "-" if value is None or isinstance(value, list | dict) else pattern.format(value)
 
 
 def _failures(report: Mapping[str, Any]) -> list[tuple[str, str]]:
@@ -153,12 +158,3 @@ def _weight_table(weights: list[dict[str, Any]]) -> list[str]:
 def _markdown_table(head: list[str], body: list[list[str]]) -> list[str]:
     rule = ["---", *("---:" for _ in head[1:])]
     return [f"| {' | '.join(row)} |" for row in [head, rule, *body]]
-
-
-def _replace(path: Path, text: str) -> None:
-    unfinished = path.with_name(f".{path.name}.unfinished")
-    try:
-        unfinished.write_text(text, encoding="utf-8")
-        os.replace(unfinished, path)
-    finally:
-        unfinished.unlink(missing_ok=True)

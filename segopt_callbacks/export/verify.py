@@ -10,6 +10,7 @@ import numpy as np
 import tensorflow as tf
 
 from segopt_callbacks import compat
+from segopt_callbacks.export.disagreement import Disagreement, worse
 from segopt_callbacks.export.errors import FormatError
 from segopt_callbacks.export.feed import Feed, cast_inputs
 from segopt_callbacks.export.metrics import MetricStates
@@ -89,11 +90,13 @@ class Verification:
         examples: how many were run.
         results: file -> differences and `metrics`; `MODEL` has metrics only.
         causes: file -> why it failed.
+        disagreements: file -> the example on which its classes differ most from the model's, where any do.
     """
 
     examples: int = 0
     results: dict[str, dict[str, Any]] = field(default_factory=dict)
     causes: dict[str, str] = field(default_factory=dict)
+    disagreements: dict[str, Disagreement] = field(default_factory=dict)
 
 
 def verify(
@@ -128,16 +131,20 @@ def verify(
                 raise FormatError("the model in memory answers NaN itself; train it to finite weights first")
             states.update(MODEL, y, answers, sample_weight)
             inputs = cast_inputs(x, feed.specs)
+            start = outcome.examples
             outcome.examples += len(inputs[0])
             for name in list(running):
                 try:
                     flat = running[name](inputs)
                     for one, other in zip(expected, flat, strict=True):
                         agreements[name].add(one, other)
+                    worst = worse(outcome.disagreements.get(name), start, inputs, expected, flat)
                 except (RuntimeError, ValueError, tf.errors.OpError) as error:  # FormatError is a RuntimeError
                     outcome.causes[name] = str(error) if isinstance(error, FormatError) else f"it does not run: {error}"
                     del running[name]
                     continue
+                if worst is not None:
+                    outcome.disagreements[name] = worst
                 states.update(name, y, tf.nest.pack_sequence_as(answers, flat), sample_weight)
         if not outcome.examples:
             raise FormatError("there is no example to run it on; pass `evaluation_data` that is not empty")

@@ -15,9 +15,10 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 
-from segopt_callbacks.sizes.count import file_bytes, gzip_bytes
+from segopt_callbacks.sizes.count import file_bytes, gzip_bytes, walk
+from segopt_callbacks.sizes.flatbuffer import read_tflite
 from segopt_callbacks.sizes.protobuf import read_checkpoint, read_onnx, read_saved_model_pb
-from segopt_callbacks.sizes.readers import CorruptFileError, StoredTensor, read_hdf5, read_keras, read_tflite
+from segopt_callbacks.sizes.readers import CorruptFileError, StoredTensor, read_hdf5, read_keras
 from segopt_callbacks.sizes.text import Ledger, compare, printable, table, why
 
 # By the end of a file's name.
@@ -38,9 +39,9 @@ def find_models(path: str | os.PathLike[str]) -> list[Path]:
         _format_of(path)
         return [path]
     is_saved_model = (path / "saved_model.pb").exists()
-    graphs = [path] if is_saved_model else [graph.parent for graph in path.rglob("saved_model.pb")]
-    inside = {file for graph in graphs for file in graph.rglob("*")}
-    files = (file for file in path.rglob("*") if file.suffix.lower() in FORMATS and file.is_file())
+    graphs = [path] if is_saved_model else [found.parent for found in walk(path) if found.name == "saved_model.pb"]
+    inside = {file for graph in graphs for file in walk(graph)}
+    files = (file for file in walk(path) if file.suffix.lower() in FORMATS and file.is_file())
     models = sorted({*graphs, *(file for file in files if file not in inside)})
     if not models:
         raise CorruptFileError(f"it holds no model: neither a saved_model.pb nor a file in {', '.join(FORMATS)}")

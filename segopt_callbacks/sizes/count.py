@@ -6,10 +6,29 @@ import os
 import shutil
 import subprocess
 import zlib
+from collections.abc import Iterator
 from pathlib import Path
 from typing import IO
 
 _CHUNK = 1 << 20  # bytes read at a time, so that memory stays bounded
+
+
+def walk(folder: str | os.PathLike[str]) -> Iterator[Path]:
+    """Everything below a folder, however deep: files, folders, links. Links to folders are not followed.
+
+    Folders that may not be read are left out, as `Path.rglob` does, which recurses and so fails at great depth.
+    """
+    waiting = [os.fspath(folder)]
+    while waiting:
+        try:
+            with os.scandir(waiting.pop()) as entries:
+                found = list(entries)
+        except PermissionError:
+            continue
+        for entry in found:
+            yield Path(entry.path)
+            if entry.is_dir(follow_symlinks=False):
+                waiting.append(entry.path)
 
 
 def files_of(path: str | os.PathLike[str]) -> list[Path]:
@@ -20,7 +39,7 @@ def files_of(path: str | os.PathLike[str]) -> list[Path]:
     """
     path = Path(path)
     if path.is_dir():
-        return sorted(file for file in path.rglob("*") if file.is_file())
+        return sorted(file for file in walk(path) if file.is_file())
     path.stat()  # raises, with the name, where nothing is
     return [path]
 

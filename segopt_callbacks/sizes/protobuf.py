@@ -3,12 +3,23 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Container, Iterator
 from pathlib import Path
 
-from segopt_callbacks.sizes.readers import SMALL, CorruptFileError, StoredTensor, digest, is_optimizer, mapped
+from segopt_callbacks.sizes.readers import (
+    SMALL,
+    CorruptFileError,
+    StoredTensor,
+    collected,
+    digest,
+    is_optimizer,
+    mapped,
+)
 
 _MOST_NESTED = 32  # graphs in graphs in an ONNX file
+_LONGEST_NAME = 200  # characters that an error shows
+_LONGEST_KEY = 1 << 16  # bytes of a variable's name; each entry of the index may repeat the one before it
 
 # The numbers that each format gives to its dtypes.
 _TENSORFLOW = {1: "float32", 2: "float64", 3: "int32", 4: "uint8", 5: "int16", 6: "int8", 7: "string", 9: "int64"}
@@ -68,9 +79,12 @@ def _number(data: memoryview, field: int) -> int:
 
 
 def _proto_tensor(data: memoryview, dtype_field: int, dtypes: dict[int, str], values: Container[int]) -> StoredTensor:
-    payload = [value for number, value in _fields(data) if number in values]
-    content = digest(payload[0]) if len(payload) == 1 else None
-    return StoredTensor(sum(map(len, payload)), dtypes.get(_number(data, dtype_field), "other"), content=content)
+    size, parts, last = 0, 0, data[:0]
+    for number, value in _fields(data):
+        if number in values:
+            size, parts, last = size + len(value), parts + 1, value
+    content = digest(last) if parts == 1 else None
+    return StoredTensor(size, dtypes.get(_number(data, dtype_field), "other"), content=content)
 
 
 def read_saved_model_pb(path: Path) -> tuple[list[StoredTensor], int]:
@@ -79,19 +93,23 @@ def read_saved_model_pb(path: Path) -> tuple[list[StoredTensor], int]:
     Raises:
         CorruptFileError: if the file is not such a graph.
     """
-    tensors, variables, data = [], 0, mapped(path)
-    graphs = list(_children(data, 2, 2))  # SavedModel.meta_graphs.graph_def
-    if not graphs:
+    counts: Counter[str] = Counter()
+    tensors = collected(_constants(mapped(path), counts))
+    if not counts["graphs"]:
         raise CorruptFileError("it holds no graph, so it is no SavedModel")
-    for graph in graphs:
+    return tensors, counts["variables"]
+
+
+def _constants(data: memoryview, counts: Counter[str]) -> Iterator[StoredTensor]:
+    for graph in _children(data, 2, 2):  # SavedModel.meta_graphs.graph_def
+        counts["graphs"] += 1
         for way in ((1,), (2, 1, 3)):  # GraphDef.node and GraphDef.library.function.node_def
             for node in _children(graph, *way):
                 operation = next(_children(node, 2), b"")
-                variables += operation == b"VarHandleOp"
+                counts["variables"] += operation == b"VarHandleOp"
                 if operation == b"Const":
-                    constants = _children(node, 5, 2, 8)  # attr: a map entry's value, then its tensor
-                    tensors += [_proto_tensor(one, 1, _TENSORFLOW, range(4, 18)) for one in constants]
-    return tensors, variables
+                    for constant in _children(node, 5, 2, 8):  # attr: a map entry's value, then its tensor
+                        yield _proto_tensor(constant, 1, _TENSORFLOW, range(4, 18))
 
 
 def read_onnx(path: Path) -> tuple[list[StoredTensor], list[Path]]:
@@ -100,20 +118,29 @@ def read_onnx(path: Path) -> tuple[list[StoredTensor], list[Path]]:
     Raises:
         CorruptFileError: if the file is not an ONNX model, or a file beside it is missing.
     """
-    tensors: list[StoredTensor] = []
     beside: dict[Path, None] = {}
-    graphs = list(_children(mapped(path), 7))
-    if not graphs:
+    counts: Counter[str] = Counter()
+    tensors = collected(_initializers(path, beside, counts))
+    if not counts["graphs"]:
         raise CorruptFileError("it holds no graph, so it is no ONNX model")
-    for tensor in (tensor for graph in graphs for tensor in _onnx_tensors(graph, 0)):
-        for entry in _children(tensor, 13):  # external_data
-            if next(_children(entry, 1), b"") == b"location":
-                name = bytes(next(_children(entry, 2), memoryview(b""))).decode(errors="replace")
-                if name != Path(name).name or not (path.parent / name).is_file():
-                    raise CorruptFileError(f"its weights are in {name!r}, which is not beside it")
-                beside[path.parent / name] = None
-        tensors.append(_proto_tensor(tensor, 2, _ONNX, {4, 5, 6, 7, 9, 10, 11}))
     return tensors + [StoredTensor(file.stat().st_size, "external") for file in beside], list(beside)
+
+
+def _initializers(path: Path, beside: dict[Path, None], counts: Counter[str]) -> Iterator[StoredTensor]:
+    for graph in _children(mapped(path), 7):
+        counts["graphs"] += 1
+        for tensor in _onnx_tensors(graph, 0):
+            for entry in _children(tensor, 13):  # external_data
+                if next(_children(entry, 1), b"") == b"location":
+                    name = bytes(next(_children(entry, 2), memoryview(b""))).decode(errors="replace")
+                    if name != Path(name).name or not (path.parent / name).is_file():
+                        raise CorruptFileError(f"its weights are in {_brief(name)!r}, which is not beside it")
+                    beside[path.parent / name] = None
+            yield _proto_tensor(tensor, 2, _ONNX, {4, 5, 6, 7, 9, 10, 11})
+
+
+def _brief(name: str) -> str:
+    return name if len(name) <= _LONGEST_NAME else f"{name[:_LONGEST_NAME]}..."
 
 
 def _onnx_tensors(graph: memoryview, depth: int) -> Iterator[memoryview]:
@@ -143,7 +170,10 @@ def read_checkpoint(prefix: Path) -> list[StoredTensor]:
     Raises:
         CorruptFileError: if the index is broken, or the shards hold less than it claims.
     """
-    tensors = []
+    return collected(_variables(prefix))
+
+
+def _variables(prefix: Path) -> Iterator[StoredTensor]:
     shards = {
         int(match[1]): file.stat().st_size
         for file in prefix.parent.glob(f"{prefix.name}.data-*")
@@ -161,8 +191,7 @@ def read_checkpoint(prefix: Path) -> list[StoredTensor]:
         checksum = next((bytes(crc) for number, crc in _fields(value) if number == 6), b"")
         content = (checksum, size, dtype) if size >= SMALL else None
         if dtype != "string":  # the object graph, which says what belongs where
-            tensors.append(StoredTensor(size, dtype, is_optimizer(key.decode(errors="replace")), content))
-    return tensors
+            yield StoredTensor(size, dtype, is_optimizer(key.decode(errors="replace")), content)
 
 
 def _table(data: memoryview) -> Iterator[tuple[bytes, memoryview]]:
@@ -171,13 +200,22 @@ def _table(data: memoryview) -> Iterator[tuple[bytes, memoryview]]:
         raise CorruptFileError("variables.index is no checkpoint index, or cut off")
     footer = data[-48:]
     position = _varint(footer, _varint(footer, 0)[1])[1]  # behind the handle of the meta index
+    left = len(data)  # blocks are read once each, so all of them together are no larger than the file
     for _, handle in _block(data, footer[position:]):
+        left -= _handle(handle)[1]
+        if left < 0:
+            raise CorruptFileError("variables.index has blocks that overlap")
         yield from _block(data, handle)
 
 
-def _block(data: memoryview, handle: memoryview) -> Iterator[tuple[bytes, memoryview]]:
+def _handle(handle: memoryview) -> tuple[int, int]:
+    """Where a block begins, and its bytes."""
     offset, position = _varint(handle, 0)
-    size, _ = _varint(handle, position)
+    return offset, _varint(handle, position)[0]
+
+
+def _block(data: memoryview, handle: memoryview) -> Iterator[tuple[bytes, memoryview]]:
+    offset, size = _handle(handle)
     if offset + size >= len(data) or size < 4 or data[offset + size] != 0:
         raise CorruptFileError("variables.index has a block that is cut off or compressed")
     block = data[offset : offset + size]
@@ -187,7 +225,7 @@ def _block(data: memoryview, handle: memoryview) -> Iterator[tuple[bytes, memory
         shared, position = _varint(block, position)
         fresh, position = _varint(block, position)
         length, position = _varint(block, position)
-        if shared > len(key) or position + fresh + length > size:
+        if shared > len(key) or position + fresh + length > size or shared + fresh > _LONGEST_KEY:
             raise CorruptFileError("variables.index has an entry that is cut off")
         key = key[:shared] + bytes(block[position : position + fresh])
         yield key, block[position + fresh : position + fresh + length]

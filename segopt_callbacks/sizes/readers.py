@@ -1,11 +1,14 @@
-"""What is inside a `.tflite`, `.h5` or `.keras`: its tensors, read from the bytes themselves, without TensorFlow.
+"""What is inside a `.h5` or `.keras`: its tensors, read without TensorFlow; and what every reader needs.
 
 Every reader maps the file instead of loading it, and believes no length before comparing it with the bytes there are.
 """
 
 from __future__ import annotations
 
+import errno
 import hashlib
+import itertools
+import lzma
 import mmap
 import re
 import shutil
@@ -13,23 +16,33 @@ import struct
 import tempfile
 import zipfile
 import zlib
-from collections.abc import Hashable, Iterator
+from collections.abc import Hashable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 SMALL = 1024  # bytes; equal tensors below it are shapes, biases and the like, not a weight stored twice
+_MOST_TENSORS = 1_000_000  # a large language model has a thousand; each takes memory here
 _HIGHEST_RATIO = 100  # of a zip member; beyond that it is a bomb, for Keras does not compress at all
+_DAMAGED_ZIP = (
+    zipfile.BadZipFile,
+    zlib.error,
+    lzma.LZMAError,
+    struct.error,
+    EOFError,
+    NotImplementedError,
+    OverflowError,
+    RuntimeError,
+    ValueError,
+)
 _OPTIMIZER = re.compile(r"(^|/)[._]*optimizer(_weights|_slot)?(/|$)", re.IGNORECASE)
-_TFLITE = {0: "float32", 1: "float16", 2: "int32", 3: "uint8", 4: "int64", 5: "string", 6: "bool", 7: "int16"}
-_TFLITE |= {9: "int8", 10: "float64", 12: "uint64", 15: "uint32", 16: "uint16", 17: "int4", 18: "bfloat16"}
 
 
 class CorruptFileError(ValueError):
     """A file is not what its name says, or is cut off."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class StoredTensor:
     """One tensor in a file.
 
@@ -44,6 +57,18 @@ class StoredTensor:
     dtype: str
     is_optimizer: bool = False
     content: Hashable = None
+
+
+def collected(tensors: Iterable[StoredTensor]) -> list[StoredTensor]:
+    """The tensors as a list that fits into memory.
+
+    Raises:
+        CorruptFileError: if they are more than any model has.
+    """
+    found = list(itertools.islice(tensors, _MOST_TENSORS + 1))
+    if len(found) > _MOST_TENSORS:
+        raise CorruptFileError(f"it claims more than {_MOST_TENSORS:,} tensors")
+    return found
 
 
 def mapped(path: Path) -> memoryview:
@@ -70,79 +95,6 @@ def is_optimizer(path: str) -> bool:
     (True, True, False)
     """
     return bool(_OPTIMIZER.search(path))
-
-
-# --- .tflite: a flatbuffer of tables, each of which finds its fields through a table of offsets ----------------------
-
-
-class _FlatBuffer:
-    def __init__(self, data: memoryview) -> None:
-        self.data = data
-
-    def number(self, layout: str, position: int) -> int:
-        """The number at a position, `layout` as in `struct`."""
-        if not 0 <= position <= len(self.data) - struct.calcsize(layout):
-            raise CorruptFileError("it points outside of itself, so it is cut off or damaged")
-        return struct.unpack_from(layout, self.data, position)[0]
-
-    def follow(self, position: int) -> int:
-        """Where the offset at a position leads."""
-        return position + self.number("<I", position)
-
-    def field(self, table: int, index: int) -> int:
-        """Where the field of a table is, 0 if it has its default."""
-        offsets = table - self.number("<i", table)
-        slot = 4 + 2 * index
-        offset = self.number("<H", offsets + slot) if slot < self.number("<H", offsets) else 0
-        return table + offset if offset else 0
-
-    def scalar(self, table: int, index: int, layout: str) -> int:
-        """A field that is a number, 0 by default."""
-        position = self.field(table, index)
-        return self.number(layout, position) if position else 0
-
-    def vector(self, table: int, index: int, width: int) -> tuple[int, int]:
-        """Start and length of a field that is a vector of elements of `width` bytes."""
-        position = self.field(table, index)
-        if not position:
-            return 0, 0
-        start = self.follow(position)
-        length = self.number("<I", start)
-        if start + 4 + length * width > len(self.data):
-            raise CorruptFileError(f"it claims {length * width:,} bytes where {len(self.data) - start - 4:,} are left")
-        return start + 4, length
-
-    def tables(self, table: int, index: int) -> Iterator[int]:
-        """Where each table of a field is that is a vector of tables."""
-        start, length = self.vector(table, index, 4)
-        return (self.follow(start + 4 * position) for position in range(length))
-
-
-def read_tflite(path: Path) -> list[StoredTensor]:
-    """The constant tensors of a LiteRT file.
-
-    Raises:
-        CorruptFileError: if the file is no LiteRT model, or damaged.
-    """
-    data = mapped(path)
-    if bytes(data[4:8]) != b"TFL3":
-        raise CorruptFileError("it does not begin like a LiteRT model (TFL3)")
-    flat = _FlatBuffer(data)
-    model = flat.follow(0)
-    dtypes = {}  # number of a buffer -> dtype; buffers that no tensor uses hold metadata
-    for subgraph in flat.tables(model, 2):
-        for tensor in flat.tables(subgraph, 0):
-            dtypes[flat.scalar(tensor, 2, "<I")] = _TFLITE.get(flat.scalar(tensor, 1, "<b"), "other")
-    tensors = []
-    for number, buffer in enumerate(flat.tables(model, 4)):
-        start, length = flat.vector(buffer, 0, 1)
-        if not length and flat.scalar(buffer, 1, "<Q") > 1:  # files above 2 GB keep their buffers behind the flatbuffer
-            start, length = flat.scalar(buffer, 1, "<Q"), flat.scalar(buffer, 2, "<Q")
-            if start + length > len(data):
-                raise CorruptFileError(f"it claims {length:,} bytes where {max(len(data) - start, 0):,} are left")
-        if length and number in dtypes:
-            tensors.append(StoredTensor(length, dtypes[number], content=digest(data[start : start + length])))
-    return tensors
 
 
 # --- .h5 and .keras --------------------------------------------------------------------------------------------------
@@ -197,8 +149,12 @@ def read_keras(path: Path) -> list[StoredTensor]:
                     tensors += read_hdf5(_extracted(archive, member, Path(folder) / "weights.h5"))
     except CorruptFileError:
         raise
-    except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError, ValueError) as error:
+    except _DAMAGED_ZIP as error:
         raise CorruptFileError(f"the zip file is damaged ({error})") from error
+    except OSError as error:
+        if error.errno != errno.EINVAL:  # such as a full disk
+            raise
+        raise CorruptFileError("the zip file is damaged (a part of it lies before its beginning)") from error
     return tensors
 
 

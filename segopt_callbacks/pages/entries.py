@@ -1,0 +1,115 @@
+"""What pages show of an export: its rows, and what is known of each."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from segopt_callbacks.sizes import Ledger
+
+
+@dataclass(frozen=True, slots=True)
+class Weight:
+    """One weight as stored.
+
+    Attributes:
+        name: of the model's own weight, else of the tensor in the file.
+        shape: as stored.
+        dtype: such as `"int8"`.
+        elements: how many.
+        zeros: a count.
+        distinct: stored values.
+    """
+
+    name: str
+    shape: tuple[int, ...]
+    dtype: str
+    elements: int
+    zeros: int
+    distinct: int
+
+
+@dataclass(frozen=True)
+class Latency:
+    """Milliseconds of one inference: the median, and the interval around it where it is known."""
+
+    median: float
+    low: float | None = None
+    high: float | None = None
+
+
+@dataclass(frozen=True)
+class Worst:
+    """The example on which a file's classes differ most from the model's.
+
+    Attributes:
+        example: its number in the data, from 0.
+        equal_argmax: fraction of its pixels of equal class.
+        classes: how many there are.
+    """
+
+    example: int
+    equal_argmax: float
+    classes: int
+
+
+@dataclass(frozen=True)
+class Row:
+    """A baseline, the model in memory, or a format.
+
+    Attributes:
+        name: as the report calls it.
+        kind: `"baseline"`, `"model"` or `"format"`.
+        file: its name under the export folder, empty where there is none.
+        error: why it failed, empty if it did not.
+        warnings: what else is to be known of it.
+        notes: what its format tells of itself, name -> text.
+        metrics: name -> value.
+        figures: key of `FIGURES` -> value.
+        latency: key of `LATENCIES` -> milliseconds.
+        weights: as stored.
+        ledger: what its bytes are.
+        worst: where it differs most.
+    """
+
+    name: str
+    kind: str
+    file: str = ""
+    error: str = ""
+    warnings: tuple[str, ...] = ()
+    notes: Mapping[str, str] = field(default_factory=dict)
+    metrics: Mapping[str, float] = field(default_factory=dict)
+    figures: Mapping[str, float] = field(default_factory=dict)
+    latency: Mapping[str, Latency] = field(default_factory=dict)
+    weights: tuple[Weight, ...] = ()
+    ledger: Ledger | None = None
+    worst: Worst | None = None
+
+
+@dataclass(frozen=True)
+class Report:
+    """One export.
+
+    Attributes:
+        model: its name.
+        parameters: how many it has, where that is known.
+        examples: on which every file was run.
+        data: what they are.
+        rows: baselines, the model, formats, in this order.
+        warnings: about the export as a whole.
+        palette: `[red, green, blue]` of each class, empty if not known.
+        classes: their names, empty if not known.
+    """
+
+    model: str
+    parameters: int | None
+    examples: int
+    data: str
+    rows: tuple[Row, ...]
+    warnings: tuple[str, ...] = ()
+    palette: tuple[tuple[int, ...], ...] = ()
+    classes: tuple[str, ...] = ()
+
+    def of_kind(self, kind: str) -> tuple[Row, ...]:
+        """The rows of one kind."""
+        return tuple(row for row in self.rows if row.kind == kind)

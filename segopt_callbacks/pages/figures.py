@@ -1,0 +1,35 @@
+"""The columns of a report."""
+
+from __future__ import annotations
+
+from typing import Any
+
+FIGURES = (  # key in an entry, heading, format
+    ("bytes", "bytes", "{:,}"),
+    ("gzip_bytes", "gzip bytes", "{:,}"),
+    ("entropy_bytes", "entropy bound", "{:,}"),
+    ("largest_difference", "largest diff.", "{:.2e}"),
+    ("equal_argmax", "equal argmax", "{:.4f}"),
+    ("zeros", "zeros", "{:.4f}"),
+    ("max_distinct_per_channel", "distinct/channel", "{}"),
+)
+LATENCIES = (  # key in `latency_ms`, heading
+    ("one_thread", "ms, 1 thread"),
+    ("all_threads", "ms, all threads"),
+)
+EXPLANATION = (
+    "`bytes` is the whole file or folder, `gzip bytes` the same through `gzip -9` (file by file), `entropy bound` "
+    "what an ideal coder would need for its weights: which value stands where, and each value once. Differences are "
+    "between the file's outputs and those of the model in memory, on the same data; `equal argmax` is the fraction of "
+    "pixels (or examples) of equal class. `zeros` is a fraction over all weights of rank 2 or more, as stored in the "
+    "file, and `distinct/channel` the largest number of distinct stored values in one output channel."
+)
+
+
+def cell(value: Any, pattern: str) -> str:
+    """A figure as text, `-` where there is none.
+
+    >>> cell(1234, "{:,}"), cell(None, "{:,}")
+    ('1,234', '-')
+    """
+    return "-" if value is None or isinstance(value, list | dict) else pattern.format(value)

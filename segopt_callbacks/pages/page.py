@@ -1,0 +1,87 @@
+"""`report.html`: one export on one page that needs nothing else."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from segopt_callbacks.pages import reading, tables
+from segopt_callbacks.pages.charts import charts
+from segopt_callbacks.pages.entries import Report, Row
+from segopt_callbacks.pages.figures import EXPLANATION
+from segopt_callbacks.pages.gallery import gallery
+from segopt_callbacks.pages.markup import Markup, document, element, joined, section
+from segopt_callbacks.pages.strips import strips
+from segopt_callbacks.pages.style import STYLE
+
+
+def page(report: Mapping[str, Any], pictures: Mapping[str, str] | None = None) -> str:
+    """The page of one report.
+
+    Args:
+        report: as `export_model` returns it.
+        pictures: of disagreement, as `pictures.drawn` makes them: `input/EXAMPLE`, `model/EXAMPLE`, `file/FORMAT` and
+            `difference/FORMAT` -> a PNG as `data:` address.
+
+    Raises:
+        CorruptFileError: if the report is not as it should be.
+    """
+    parsed = reading.parse(report)
+    rows = parsed.rows
+    sections = [
+        _header(parsed),
+        problems(parsed.of_kind("format"), _warnings(parsed)),
+        section("Results", tables.figures_table(rows), element("p", *_code(EXPLANATION), class_="muted")),
+        section("Size, latency and accuracy", charts(rows, [0] * len(rows), [row.name for row in rows])),
+        section("All metrics", tables.metrics_table(rows)),
+        section("Weights", strips([row for row in rows if row.kind != "baseline"]), _weights(rows)),
+        section("Where files disagree with the model", gallery(parsed, pictures or {})),
+        section("What the bytes are", tables.ledger_table(rows)),
+        section("What formats tell of themselves", _notes(rows)),
+    ]
+    return document(f"Export of {parsed.model}", STYLE, *(joined(one, Markup("\n")) for one in sections if one))
+
+
+def problems(formats: Sequence[Row], warnings: Sequence[str]) -> Markup:
+    """What failed and what is to be known, in boxes that nobody overlooks; empty if all is well."""
+    failed = [element("li", element("b", row.name), f": {row.error}") for row in formats if row.error]
+    warned = [element("li", warning) for warning in warnings]
+    warned += [element("li", element("b", row.name), f": {warning}") for row in formats for warning in row.warnings]
+    boxes = []
+    for items, heading, css in (
+        (failed, f"Failed: {len(failed)} of {len(formats)} formats", "problems"),
+        (warned, "Warnings", "problems warnings"),
+    ):
+        if items:
+            boxes.append(element("section", element("h2", heading), element("ul", *items), class_=css))
+    return joined(*boxes)
+
+
+def _warnings(report: Report) -> list[str]:
+    noise = "no data was passed, so the files were run on one example of noise: figures of agreement say little"
+    return [*report.warnings, *([noise] if report.data == "noise" else [])]
+
+
+def _header(report: Report) -> Markup:
+    size = f", {report.parameters:,} parameters" if report.parameters is not None else ""
+    told = f"{size}. Every file was run on {report.examples:,} examples ({report.data})."
+    return element("header", element("h1", "Export report"), element("p", "Model ", element("b", report.model), told))
+
+
+def _code(paragraph: str) -> list[Markup | str]:
+    # Odd parts stand between backquotes.
+    return [element("code", part) if number % 2 else part for number, part in enumerate(paragraph.split("`"))]
+
+
+def _weights(rows: Sequence[Row]) -> Markup | None:
+    tables_of = [joined(element("h3", row.name), tables.weights_table(row)) for row in rows if row.weights]
+    return element("details", element("summary", "Every weight in numbers"), *tables_of) if tables_of else None
+
+
+def _notes(rows: Sequence[Row]) -> Markup | None:
+    items = [
+        element("li", element("b", row.name), f": {'; '.join(f'{key}: {note}' for key, note in row.notes.items())}")
+        for row in rows
+        if row.notes
+    ]
+    return element("ul", *items) if items else None
