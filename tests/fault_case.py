@@ -18,6 +18,7 @@ import resource
 import signal
 import socket
 import sys
+import tempfile
 import time
 import zlib
 from multiprocessing.connection import Connection
@@ -168,7 +169,8 @@ def kills(folder, number, seed):
         seen[-1]["report"] = json.loads((export_dir / "report.json").read_text())
         old = now
     _, last = exported(export_dir, "last")
-    return {"seconds": seconds, "kills": seen, "debris": debris(export_dir), "last": last}
+    temporary = os.listdir(tempfile.gettempdir())
+    return {"kills": seen, "debris": debris(export_dir), "last": last, "temporary": temporary}
 
 
 def two(folder):

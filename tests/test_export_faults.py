@@ -27,7 +27,9 @@ once = pytest.mark.either_keras
 
 def fault_case(folder, *arguments):
     command = [sys.executable, "-W", "ignore", "-m", "tests.fault_case", arguments[0], str(folder), *arguments[1:]]
-    environment = {**os.environ, "CUDA_VISIBLE_DEVICES": "-1"}
+    temporary = folder / "temporary"
+    temporary.mkdir()
+    environment = {**os.environ, "CUDA_VISIBLE_DEVICES": "-1", "TMPDIR": str(temporary)}
     result = subprocess.run(
         command, capture_output=True, text=True, timeout=500, env=environment, cwd=pathlib.Path(__file__).parent.parent
     )
@@ -75,6 +77,7 @@ def test_an_export_that_is_killed_at_any_moment_leaves_the_earlier_one_or_itself
     assert sum(bool(one["debris"]) for one in result["kills"]) > 10
     assert sum(one["now"] == one["old"] for one in result["kills"]) > 10
     assert result["debris"] == []
+    assert result["temporary"] == [], "converters work in the folder of the export"
     assert set(result["last"]) == set(result["kills"][0]["old"])
 
 
