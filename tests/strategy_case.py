@@ -2,6 +2,7 @@
 
 `python -m tests.strategy_case mirrored POLICY`: MirroredStrategy on two virtual CPUs.
 `python -m tests.strategy_case methods`, `fine_tuning`: likewise, with other callbacks.
+`python -m tests.strategy_case exports`: likewise, exported into every format.
 `python -m tests.strategy_case worker INDEX PORT,PORT FOLDER`: one process of MultiWorkerMirroredStrategy.
 """
 
@@ -26,6 +27,7 @@ from segopt_callbacks import (
     compat,
 )
 from segopt_callbacks.compat import keras
+from tests import conformance_cases
 from tests.conformance import IMAGES, LABELS, Segmenter, Watch, compiled, fit, kernels
 
 
@@ -138,6 +140,17 @@ def fine_tuning():
     return {"steps": watched.seen, "expected": [round(0.8 * value.size) for value in kernels(model).values()]}
 
 
+def exports():
+    """The model of every format's page, trained, and exported inside the scope, where variables are mirrored ones."""
+    strategy = two_replicas()
+    with strategy.scope():
+        model, images = conformance_cases.subclassed()
+        model.compile("sgd", keras.losses.SparseCategoricalCrossentropy(from_logits=True))
+    model.fit(images, np.zeros(images.shape[:3]), batch_size=4, verbose=0)
+    with strategy.scope():
+        return conformance_cases.exported(model, images)
+
+
 def worker(index, ports, folder):
     workers = [f"127.0.0.1:{port}" for port in ports.split(",")]
     task = {"type": "worker", "index": int(index)}
@@ -159,7 +172,13 @@ def worker(index, ports, folder):
 def main(mode, *arguments):
     print(
         json.dumps(
-            {"mirrored": mirrored, "methods": methods, "fine_tuning": fine_tuning, "worker": worker}[mode](*arguments)
+            {
+                "mirrored": mirrored,
+                "methods": methods,
+                "fine_tuning": fine_tuning,
+                "exports": exports,
+                "worker": worker,
+            }[mode](*arguments)
         ),
         flush=True,
     )

@@ -1,5 +1,6 @@
 """Exports that are killed, meet a full or locked disk, or bring nothing: what was there is there, or all of the new."""
 
+import dataclasses
 import errno
 import json
 import os
@@ -18,6 +19,7 @@ from segopt_callbacks.export import ExportError, rescue
 from segopt_callbacks.export.errors import FormatError
 from segopt_callbacks.export.formats import TARGETS
 from segopt_callbacks.export.workspace import require_writable, workspace
+from tests import export_targets
 from tests.conformance import compiled
 from tests.export_models import DATA, Segmenter, built
 from tests.fault_case import FILES, debris, tree
@@ -297,6 +299,20 @@ def test_little_room_is_warned_of_before_training(tmp_path, monkeypatch):
     assert watched_fit.batches == 0
     monkeypatch.setattr(shutil, "disk_usage", lambda path: usage._replace(free=needed))
     rescue.warn_if_tight(model, [TARGETS[name] for name in export.formats], tmp_path)
+
+
+# --- one format for itself -------------------------------------------------------------------------------------------
+
+
+@once
+def test_a_converter_that_crashes_later_does_not_close_the_saved_model(tmp_path, monkeypatch):
+    """TensorFlow runs the saved model in the process in which converters work."""
+    target = dataclasses.replace(TARGETS["float16"], write=export_targets.write_and_die)
+    monkeypatch.setitem(TARGETS, "float16", target)
+    with pytest.raises(ExportError, match="float16: its process was killed by SIGSEGV while writing it") as caught:
+        export_model(built(), tmp_path, ["saved_model", "float16"], evaluation_data=DATA, verbose=0)
+    assert list(caught.value.causes) == ["float16"]
+    assert (tmp_path / "saved_model" / "saved_model.pb").is_file()
 
 
 # --- weights are kept ------------------------------------------------------------------------------------------------

@@ -105,6 +105,17 @@ def test_an_earlier_folder_is_back_if_the_new_one_does_not_arrive(tmp_path, monk
     assert tree(final) == {"saved_model/pb": "old", "notes": "mine"}
 
 
+@pytest.mark.parametrize("is_folder_there", [True, False])
+def test_what_a_killed_export_had_put_aside_is_put_back(tmp_path, is_folder_there):
+    if is_folder_there:
+        fill(tmp_path / "export", notes="mine")
+    left = fill(tmp_path / ".export.unfinished-abcdefgh", export={"saved_model.earlier": {"pb": "old"}})
+    with workspace(tmp_path / "export"):
+        assert not left.exists()
+    there = {"export/saved_model/pb": "old", "export/notes": "mine"} if is_folder_there else {}
+    assert tree(tmp_path) == there
+
+
 def publish_often(folder, name):
     for number in range(50):
         new = fill(folder / f"{name}-{number}", **{f"{name}.tflite": f"{number}", "report.json": f"{name} {number}"})

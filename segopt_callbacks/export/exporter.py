@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from segopt_callbacks import compat
 from segopt_callbacks.export import audit, data, signature, worker
 from segopt_callbacks.export.errors import ExportError, FormatError, damage_is_named
 from segopt_callbacks.export.feed import Feed
@@ -49,7 +50,7 @@ def export_model(
     The model is not changed. Files are written and run in processes of their own, so that what crashes there fails
     one format. They appear under their final names, with `report.json`, `report.md` and `report.html`, all together
     once they have passed every check; earlier ones are kept until then, and those of formats that fail. Without any
-    data, files are run on one example of noise.
+    data, files are run on one example of noise. What tfmot has wrapped to prune or cluster it is exported unwrapped.
 
     Inputs have the dtype of `evaluation_data` (else of `representative_dataset`, else by the model's own account,
     which is float32 for a subclassed model of Keras 3): raw uint8 images go into every file, `int8` too. Float inputs
@@ -159,6 +160,7 @@ class _Job:
 
     def __post_init__(self) -> None:
         self._tensorflow = self.open_processes.enter_context(TensorFlowProcess())
+        self._unwrapped = compat.without_wrappers(self.model)
 
     def write(self, name: str) -> None:
         """Writes one format in another process, audits it, and opens it in a process of its own."""
@@ -189,7 +191,7 @@ class _Job:
         """Runs all files that could be opened."""
         start = time.monotonic()
         try:
-            outcome = verify(self.model, self.feed, self.runners, metrics=metrics)
+            outcome = verify(self._unwrapped, self.feed, self.runners, metrics=metrics)
         except FormatError as error:
             outcome = Verification(causes=dict.fromkeys(self.runners, str(error)), results={MODEL: {"metrics": {}}})
         outcome.causes |= _beyond_tolerance(outcome)
@@ -224,7 +226,7 @@ class _Job:
             for path, value in self.weights.items()
             if value.ndim >= 2
         ]
-        parameters = sum(int(np.prod(one.shape)) for one in self.model.weights)
+        parameters = sum(int(np.prod(one.shape)) for one in self._unwrapped.weights)
         model = {"name": self.model.name, "parameters": parameters, **verification.results[MODEL], **audit.totals(rows)}
         return {
             "model": model | {"weights": rows},
@@ -235,9 +237,20 @@ class _Job:
 
     def _open(self, target: Target, path: Path, source: Source) -> Runner:
         process = self._tensorflow if target.uses_tensorflow else self.open_processes.enter_context(Process())
-        arguments = target.load, path, source, None
-        process.call(worker.open_file, *arguments, doing="opening it", time_limit=self.time_limit)
-        return lambda inputs: process.call(worker.run, inputs, doing="running it", time_limit=self.time_limit)
+        opened_in: list[int] = []
+
+        def open_once() -> None:
+            if opened_in != [process.number]:  # another format's converter may have killed the process since
+                arguments = target.load, path, source, None
+                process.call(worker.open_file, *arguments, doing="opening it", time_limit=self.time_limit)
+                opened_in[:] = [process.number]
+
+        def run(inputs: list[np.ndarray]) -> list[np.ndarray]:
+            open_once()
+            return process.call(worker.run, inputs, doing="running it", time_limit=self.time_limit)
+
+        open_once()
+        return run
 
     def _source(self, target: Target) -> Source:
         """The inference function as files, made when the first format needs it."""
@@ -255,7 +268,7 @@ class _Job:
         return source
 
     def _save(self, any_batch: bool) -> Source:
-        frozen = signature.freeze(self.model, self.feed.specs, batch_size=None if any_batch else 1)
+        frozen = signature.freeze(self._unwrapped, self.feed.specs, batch_size=None if any_batch else 1)
         self.weights = {path: variable.numpy() for path, variable in frozen.weights.items()}
         spoiled = signature.nonfinite_weights(frozen)
         if spoiled:

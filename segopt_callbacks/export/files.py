@@ -104,5 +104,5 @@ def restore_earlier(unfinished: Path, final: Path) -> None:
     """
     for aside in unfinished.glob(f"*/*{_EARLIER}"):
         place = final / aside.name.removesuffix(_EARLIER)
-        if not os.path.lexists(place):
+        if final.is_dir() and not os.path.lexists(place):
             os.replace(aside, place)
