@@ -507,6 +507,25 @@ def around_call(layer: Any, wrapper: Callable[..., Any]) -> Callable[[], None]:
     return around_method(layer, "call", wrapper)
 
 
+def freeze_statistics(layer: Any, is_frozen: Callable[[], bool]) -> Callable[[], None]:
+    """Lets a BatchNormalization compute with its moving statistics in training too, and keep them.
+
+    Args:
+        layer: the layer.
+        is_frozen: asked whenever it is traced.
+
+    Returns:
+        what puts the layer's `call` back.
+    """
+
+    def normalize(call: Callable[..., Any], inputs: Any, *arguments: Any, **options: Any) -> Any:
+        if not is_frozen():
+            return call(inputs, *arguments, **options)
+        return call(inputs, **options | {"training": False})
+
+    return around_call(layer, normalize)
+
+
 def around_method(owner: Any, name: str, wrapper: Callable[..., Any]) -> Callable[[], None]:
     """Runs `wrapper(method, *arguments, **options)` in place of a method of one layer or model.
 

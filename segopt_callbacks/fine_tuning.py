@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import warnings
 from typing import Any
 
@@ -23,9 +24,10 @@ class ClusterScheduleCallback(ClusteringCallback):
     there are never more values than asked for, and zeros stay zeros. Pruning may go on meanwhile: weights are clustered
     anew whenever other ones are pruned.
 
-    Where a BatchNormalization is folded into its kernel (see `cluster_model`), its `gamma` follows its moving variance
-    from `begin_step` on, so that its scale stays as it was: the centroids and the offset train instead. Where it has no
-    gamma, and under several replicas, the kernel is clustered once more at the end.
+    Where a BatchNormalization is folded into its kernel (see `cluster_model`), it computes with its moving statistics
+    from `begin_step` on, in training as in inference, so that its scale stays as it was: the centroids and the offset
+    train. The step is traced anew for that. In a step that cannot be (a loop of your own), its `gamma` follows its
+    moving variance instead.
 
     Steps count from the beginning of the fit. A resumed fit takes the clusters from the weights; with `reassign_every`
     the sums behind the assignment begin anew.
@@ -109,6 +111,10 @@ class ClusterScheduleCallback(ClusteringCallback):
                 layers = {path: fold.layer for path, fold in self.clustered.folds.items()}
                 self._held = {path: HeldScale(one) for path, one in layers.items() if one.gamma is not None}
         self.lifecycle.attach(self.stage, [(self._weights[path], one) for path, one in self._projections.items()])
+        for fold in self.clustered.folds.values():
+            self.lifecycle.on_release(
+                compat.freeze_statistics(fold.layer, functools.partial(getattr, fold, "is_frozen"))
+            )
         gammas = {path: self.clustered.folds[path].layer.gamma for path in self._held}
         self.lifecycle.attach(self.stage, [(gammas[path], one) for path, one in self._held.items()])
         if self.reassign_every is not None:
@@ -119,7 +125,8 @@ class ClusterScheduleCallback(ClusteringCallback):
             self._check_step()
         with self.lifecycle.released_on_error():
             step = self.lifecycle.step_after(batch)
-            self._begin_if_due(step)
+            if self._begin_if_due(step) and self.clustered.folds:
+                self.lifecycle.trace_anew()
             if self.reassign_every and self._begun_at is not None and step - self._last_assigned >= self.reassign_every:
                 self._reassign(step)
 
@@ -149,17 +156,21 @@ class ClusterScheduleCallback(ClusteringCallback):
         """The step since which weights are clustered; `None` until then."""
         return self._begun_at
 
-    def _begin_if_due(self, step: int) -> None:
+    def _begin_if_due(self, step: int) -> bool:
+        """Clusters when it is time; returns whether that was now."""
         if self._begun_at is not None or step < self.begin_step:
-            return
+            return False
         self._begun_at, self._last_assigned = step, step
         for path in self._weights:
             self.clustered.absorb_scale(path)
             self._share(path)
             fold = self.clustered.folds.get(path)
+            if fold is not None:
+                fold.is_frozen = fold.scale is not None
             if path in self._held and fold is not None and fold.scale is not None:
                 self._held[path].hold(fold.scale)
         self.tell()
+        return True
 
     def _reassign(self, step: int) -> None:
         self._last_assigned = step

@@ -34,6 +34,7 @@ class Fold:
         bias: variable `(channels,)` between the two, or `None`.
         layer: the BatchNormalization.
         scale: of every channel, once `absorb` was called.
+        is_frozen: whether training computes with the layer's moving statistics, and keeps them.
     """
 
     kernel: Any
@@ -41,6 +42,7 @@ class Fold:
     bias: Any | None
     layer: Any
     scale: float | None = None
+    is_frozen: bool = False
 
     def scales(self) -> np.ndarray:
         """What the layer multiplies each channel by at inference: `(channels,)`, float64."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from typing import Any
 
 from segopt_callbacks.batch_norm import reestimate_batch_norm, require_batch_norms
@@ -13,7 +14,8 @@ class ReestimateBatchNormCallback(CompressionCallback):
 
     Pruning and clustering shift what reaches a BatchNormalization, whose moving statistics are those of before. Runs
     behind both, and before anything is saved or exported, wherever it stands in the list. A BatchNormalization whose
-    scale was folded into its kernel keeps that scale: its moving mean is refreshed.
+    scale was folded into its kernel keeps that scale: its moving mean is refreshed. One that was folded by
+    `ClusterScheduleCallback` has trained with its statistics, and keeps them.
 
     Args:
         data: a `tf.data.Dataset` as `fit` takes it, another iterable of batches, or arrays of inputs.
@@ -48,7 +50,16 @@ class ReestimateBatchNormCallback(CompressionCallback):
 
     def finish(self, logs: Any = None) -> None:
         """Refreshes the statistics."""
+        folds = [fold for folds in self.lifecycle.folds.values() for fold in folds]
+        frozen = {id(fold.layer) for fold in folds if fold.is_frozen}
+        if all(id(layer) in frozen for layer in require_batch_norms(self.model)):
+            warnings.warn(
+                "There are no statistics to refresh: every BatchNormalization is folded, and has trained with those "
+                "that it has since its kernel was clustered; leave ReestimateBatchNormCallback out, or pass "
+                "fold_batch_norm=False to ClusterScheduleCallback.",
+                stacklevel=2,
+            )
+            return
         reestimate_batch_norm(self.model, self.data, batches=self.batches)
-        for folds in self.lifecycle.folds.values():
-            for fold in folds:
-                fold.hold(self.model)
+        for fold in folds:
+            fold.hold(self.model)

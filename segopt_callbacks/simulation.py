@@ -71,7 +71,9 @@ class Simulation:
             compat.around_call(self.model, self._call),
             compat.around_method(self.model, "train_step", self._train),
         ]
-        undos += [compat.around_call(layer, self._normalize) for layer in compat.batch_norms(self.model)]
+        undos += [
+            compat.freeze_statistics(layer, lambda: self.freezes_statistics) for layer in compat.batch_norms(self.model)
+        ]
         own = compat.functions_of_their_own(self.model)
         undos += [compat.around_method(layer, name, self._convolve) for layer, name in own.items()]
 
@@ -100,12 +102,6 @@ class Simulation:
         finally:
             self._thread.rounding = None
         return tf.nest.map_structure(rounding.rounded, answers)
-
-    def _normalize(self, call: Callable[..., Any], *arguments: Any, **options: Any) -> Any:
-        if self.freezes_statistics:
-            options["training"] = False
-            arguments = arguments[:1]
-        return call(*arguments, **options)
 
     def _convolve(self, convolve: Callable[..., Any], inputs: Any, kernel: Any) -> Any:
         """A grouped convolution of Keras 2 is a function that was traced before: only its arguments can be rounded."""

@@ -4,8 +4,9 @@ import os
 import pathlib
 import signal
 import time
+from unittest import mock
 
-from segopt_callbacks.export import litert, onnx_graph, onnx_int8
+from segopt_callbacks.export import litert, onnx_graph, onnx_int8, openvino
 from segopt_callbacks.export.formats import TARGETS
 
 CHANGES = {
@@ -19,6 +20,12 @@ def write_damaged(name, change, source, path):
     """Lets the real converter write the file, then damages it before anybody opens it."""
     TARGETS[name].write(source, path)
     path.write_bytes(CHANGES[change](path.read_bytes()))
+
+
+def write_unshared(name, source, path):
+    """With the scales that the converter chooses, and the integers that these give."""
+    with mock.patch.object(litert, "share_scales", lambda content, kernels: content):
+        TARGETS[name].write(source, path)
 
 
 def write_nothing_and_raise(source, path):
@@ -44,6 +51,16 @@ def load_and_die_later(path, source, threads):
         return run(inputs)
 
     return run_once
+
+
+def write_openvino_in_float(source, path):
+    """What is left if NNCF quantizes nothing."""
+    openvino.save(openvino.converted(source), source, path)
+
+
+def write_openvino_cut_off(source, path):
+    openvino.write(source, path)
+    (path / "model.bin").write_bytes((path / "model.bin").read_bytes()[:100])
 
 
 def write_with_a_float_convolution(source, path):

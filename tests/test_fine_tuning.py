@@ -8,12 +8,25 @@ from segopt_callbacks import (
     ClusterScheduleCallback,
     PolynomialDecay,
     PruningScheduleCallback,
+    ReestimateBatchNormCallback,
     compat,
 )
 from segopt_callbacks.compat import keras
 from segopt_callbacks.projections import Clustered
 from tests import conformance
-from tests.conformance import SITUATIONS, Bypassing, Segmenter, Watch, built, compiled, fit, functional, kernels, zeros
+from tests.conformance import (
+    IMAGES,
+    SITUATIONS,
+    Bypassing,
+    Segmenter,
+    Watch,
+    built,
+    compiled,
+    fit,
+    functional,
+    kernels,
+    zeros,
+)
 
 BEGIN, LAST = 3, 8
 
@@ -161,6 +174,31 @@ def test_reassigned_by_what_the_weights_would_be():
     assert {np.unique(compat.read(kernel)).size} <= {2, 3, 4}
     again = [values for path, values in shares if values is not None and np.unique(values).size > 4]
     assert again, "new assignments saw clustered weights only"
+
+
+@pytest.mark.parametrize("fold_batch_norm", [True, False])
+@pytest.mark.parametrize("jit_compile", [True, False])
+def test_a_folded_normalisation_trains_as_it_infers(fold_batch_norm, jit_compile):
+    model = compiled(Segmenter(), jit_compile=jit_compile)
+    moving = Watch(lambda one: compat.read_statistic(one.encoder.normalize.moving_variance).copy())
+    offsets = Watch(lambda one: compat.read(one.encoder.normalize.beta).copy())
+    fit(model, moving, offsets, ClusterScheduleCallback(6, begin_step=BEGIN, fold_batch_norm=fold_batch_norm))
+    changes = [not np.array_equal(*pair) for pair in zip(moving.seen, moving.seen[1:], strict=False)]
+    frozen = LAST - BEGIN - 1 if fold_batch_norm else 0  # `moving` looks before the kernel is clustered at that step
+    assert changes == [True] * (LAST - 1 - frozen) + [False] * frozen
+    assert not np.array_equal(offsets.seen[-1], offsets.seen[-2])
+    assert "call" not in vars(model.encoder.normalize)
+    before = moving.seen[-1]
+    fit(model, moving)
+    assert not np.array_equal(moving.seen[-1], before)
+
+
+def test_statistics_that_were_trained_with_are_not_refreshed():
+    model = compiled(Segmenter())
+    values = Watch(lambda one: compat.read_statistic(one.encoder.normalize.moving_mean).copy())
+    with pytest.warns(UserWarning, match="no statistics to refresh"):
+        fit(model, values, ClusterScheduleCallback(6, begin_step=BEGIN), ReestimateBatchNormCallback(IMAGES))
+    np.testing.assert_array_equal(compat.read_statistic(model.encoder.normalize.moving_mean), values.seen[-1])
 
 
 @pytest.mark.parametrize("per_channel", [True, -1, 2])

@@ -151,7 +151,7 @@ def test_clustered_while_it_trains_the_file_has_as_few_values_too(tmp_path):
     assert max(distinct_in_file(tmp_path / "float32.tflite").values()) <= 6
 
 
-def test_a_scale_without_gamma_is_clustered_once_more_at_the_end(tmp_path):
+def test_a_scale_without_gamma_stays_too(tmp_path):
     model = compiled(every_kind())
     model.compile(optimizer="adam", loss="mse")
     callback = ClusterScheduleCallback(6, begin_step=1)

@@ -31,6 +31,7 @@ from pathlib import Path
 
 from segopt_callbacks.export import encoding, flatbuffer, litert, schema
 from segopt_callbacks.export.errors import FormatError, first_line
+from segopt_callbacks.export.shared_scales import share_scales
 from segopt_callbacks.export.source import Source
 from segopt_callbacks.export.target import Target
 
@@ -91,7 +92,7 @@ def write(recipe: Recipe, source: Source, path: Path) -> None:
     Raises:
         FormatError: if the converter or the quantizer refuses, or leaves a weight in another dtype.
     """
-    content = quantize(litert.float_content(source), recipe)
+    content = share_scales(quantize(litert.float_content(source), recipe), source.kernels())
     require_dtypes(content, recipe)
     encoding.write_smallest(content, source, path, litert.load)
 

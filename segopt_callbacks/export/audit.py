@@ -158,13 +158,13 @@ def match_weights(stored: list[np.ndarray], weights: Mapping[str, np.ndarray]) -
 def _likeness(channels: np.ndarray, weight: np.ndarray) -> float:
     ours = _unit(channels.astype(np.float32))
     best = 0.0
-    for layout in _layouts(weight):
+    for layout in layouts(weight):
         if layout.shape == channels.shape:
             best = max(best, float(np.abs((ours * _unit(layout)).sum(axis=1)).mean()))
     return best
 
 
-def _layouts(weight: np.ndarray) -> list[np.ndarray]:
+def layouts(weight: np.ndarray) -> list[np.ndarray]:
     """The ways in which converters lay out a Keras kernel, each as `(channels, elements)`."""
     last_first = np.moveaxis(weight, -1, 0)
     layouts = [last_first.reshape(weight.shape[-1], -1)]  # convolutions, dense

@@ -6,7 +6,7 @@ import importlib.util
 from collections.abc import Sequence
 from typing import Any
 
-from segopt_callbacks.export import ai_edge, litert, onnx, onnx_int8, saved_model, tensorrt
+from segopt_callbacks.export import ai_edge, litert, onnx, onnx_int8, openvino, saved_model, tensorrt, tvm
 from segopt_callbacks.export.target import Target
 
 TARGETS: dict[str, Target] = {
@@ -21,8 +21,9 @@ TARGETS: dict[str, Target] = {
     "onnx": onnx.TARGET,
     "onnx_int8": onnx_int8.TARGET,
     "tensorrt": tensorrt.TARGET,
+    "openvino_int8": openvino.TARGET,
+    "tvm": tvm.TARGET,
 }
-PLANNED = ("openvino_int8", "tvm")
 
 
 def validate_formats(formats: Sequence[str], *, has_data: bool) -> tuple[str, ...]:
@@ -36,8 +37,8 @@ def validate_formats(formats: Sequence[str], *, has_data: bool) -> tuple[str, ..
         the names as a tuple.
 
     Raises:
-        ValueError: for a name that is unknown, not available in this version, repeated or missing, for a format whose
-            packages are not installed, and for an integer format without data.
+        ValueError: for a name that is unknown, repeated or missing, for a format whose packages are not installed, and
+            for an integer format without data.
 
     Example:
         >>> validate_formats(["float32", "float16"], has_data=False)
@@ -48,11 +49,6 @@ def validate_formats(formats: Sequence[str], *, has_data: bool) -> tuple[str, ..
     if not names or len(set(names)) != len(names):
         raise ValueError(f"`formats` must name at least one format, each once. Received: {names}. Known: {known}.")
     for name in names:
-        if name in PLANNED:
-            raise ValueError(
-                f"`formats` must be available; {name!r} is not available in this version, leave it out. "
-                f"Available: {known}."
-            )
         if name not in TARGETS:
             raise ValueError(f"`formats` must be known; correct it. Received: {name!r}. Known: {known}.")
         _require_installed(name, TARGETS[name])

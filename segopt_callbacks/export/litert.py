@@ -18,6 +18,7 @@ import numpy as np
 from segopt_callbacks.export import encoding, flatbuffer
 from segopt_callbacks.export.errors import FormatError, first_line
 from segopt_callbacks.export.raw_inputs import take_raw_integers
+from segopt_callbacks.export.shared_scales import share_scales
 from segopt_callbacks.export.source import Source
 from segopt_callbacks.export.target import FLOAT_TOLERANCE, Runner, Target
 
@@ -127,6 +128,8 @@ def convert(settings: Settings, source: Source) -> bytes:
                 raise FormatError(f"the converter refuses the model: {first_line(error)}") from error
             # What computes in float there the converter does not say; the audit of a file with float outputs does.
             content = _converter(settings, source, "float32").convert()
+    if settings.bytes_per_weight == 1:
+        content = share_scales(content, source.kernels())
     return take_raw_integers(content) if settings.is_integer else flatbuffer.merge_rounded_weights(content)
 
 

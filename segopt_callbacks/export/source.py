@@ -66,6 +66,11 @@ class Source:
         module = _loaded(self.folder / ONE)
         return module.signatures["serving_default"], module
 
+    def kernels(self) -> list[np.ndarray]:
+        """The float32 variables of rank 2 or more, as Keras has them."""
+        variables = self.function()[0].variables
+        return [one.numpy() for one in variables if len(one.shape) >= 2 and one.dtype.name == "float32"]
+
     def save_examples(self, examples: Iterable[list[np.ndarray]]) -> None:
         """Keeps representative inputs of batch size 1, for `examples`; once, and all or none.
 
