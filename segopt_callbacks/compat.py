@@ -713,6 +713,8 @@ def converter_errors() -> tuple[type[Exception], ...]:
 
 # --- tfmot -----------------------------------------------------------------------------------------------------------
 
+_TFMOT_WRAPPERS = ("PruneLowMagnitude", "ClusterWeights", "ClusterWeightsMHA")
+
 
 @contextlib.contextmanager
 def importing_tfmot() -> Iterator[None]:
@@ -724,6 +726,41 @@ def importing_tfmot() -> Iterator[None]:
         os.environ.pop("TF_USE_LEGACY_KERAS", None)
         if before is not None:
             os.environ["TF_USE_LEGACY_KERAS"] = before
+
+
+def without_wrappers(model: Any) -> Any:
+    """The model without the layers that tfmot wraps around others to prune or cluster them, by tfmot's own functions.
+
+    Layers that are not wrapped, and their weights, are shared with the model, which stays as it is.
+
+    Returns:
+        the model itself where nothing is wrapped.
+
+    Raises:
+        ValueError: if tfmot cannot unwrap it.
+    """
+    layers = all_layers(model)
+    wrapped = [layer.name for layer in layers if type(layer).__name__ in _TFMOT_WRAPPERS]
+    if not wrapped:
+        return model
+    with importing_tfmot():
+        from tensorflow_model_optimization.python.core.clustering.keras.cluster import strip_clustering
+        from tensorflow_model_optimization.python.core.sparsity.keras.prune import strip_pruning
+    # Shared layers are called once more, which each of them remembers.
+    calls = [(nodes, list(nodes)) for layer in layers for nodes in (layer._inbound_nodes, layer._outbound_nodes)]
+    values = [(variable, read(variable).copy()) for variable in model.variables]  # tfmot assigns clusters anew
+    try:
+        return strip_clustering(strip_pruning(model))
+    except (ValueError, NotImplementedError, TypeError) as error:
+        raise ValueError(
+            "A model with layers that tfmot has wrapped must be functional or sequential, for tfmot to unwrap them; "
+            f"put the layers themselves in their place first. Received: {model.name!r} with {', '.join(wrapped)}."
+        ) from error
+    finally:
+        for nodes, before in calls:
+            nodes[:] = before
+        for variable, value in values:
+            assign(variable, value)
 
 
 def tfmot_centroids(name: str) -> Callable[[np.ndarray, int, bool], np.ndarray]:

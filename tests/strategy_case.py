@@ -2,6 +2,7 @@
 
 `python -m tests.strategy_case mirrored POLICY`: MirroredStrategy on two virtual CPUs.
 `python -m tests.strategy_case methods`, `fine_tuning`, `quantization`: likewise, with other callbacks.
+`python -m tests.strategy_case exports`: likewise, exported into every format.
 `python -m tests.strategy_case worker INDEX PORT,PORT FOLDER`: one process of MultiWorkerMirroredStrategy.
 """
 
@@ -28,6 +29,7 @@ from segopt_callbacks import (
     compat,
 )
 from segopt_callbacks.compat import keras
+from tests import conformance_cases
 from tests.conformance import IMAGES, LABELS, Segmenter, Watch, compiled, fit, kernels
 
 
@@ -165,6 +167,17 @@ def quantization():
     }
 
 
+def exports():
+    """The model of every format's page, trained, and exported inside the scope, where variables are mirrored ones."""
+    strategy = two_replicas()
+    with strategy.scope():
+        model, images = conformance_cases.subclassed()
+        model.compile("sgd", keras.losses.SparseCategoricalCrossentropy(from_logits=True))
+    model.fit(images, np.zeros(images.shape[:3]), batch_size=4, verbose=0)
+    with strategy.scope():
+        return conformance_cases.exported(model, images)
+
+
 def worker(index, ports, folder):
     workers = [f"127.0.0.1:{port}" for port in ports.split(",")]
     task = {"type": "worker", "index": int(index)}
@@ -189,6 +202,7 @@ def main(mode, *arguments):
         "methods": methods,
         "fine_tuning": fine_tuning,
         "quantization": quantization,
+        "exports": exports,
         "worker": worker,
     }
     print(json.dumps(modes[mode](*arguments)), flush=True)

@@ -6,7 +6,8 @@ import pathlib
 import pytest
 
 from segopt_callbacks.export import files
-from segopt_callbacks.export.files import publish, workspace
+from segopt_callbacks.export.files import publish
+from segopt_callbacks.export.workspace import workspace
 
 pytestmark = pytest.mark.either_keras
 OURS = {"saved_model", "a.tflite", "b.tflite", "report.json"}
@@ -88,6 +89,7 @@ def test_the_working_directory_stays(tmp_path, monkeypatch):
 
 
 def test_an_earlier_folder_is_back_if_the_new_one_does_not_arrive(tmp_path, monkeypatch):
+    monkeypatch.setattr(files, "_exchange", lambda one, other: False)
     final = fill(tmp_path / "export", saved_model={"pb": "old"}, notes="mine")
     new = fill(tmp_path / "new", saved_model={"pb": "new"})
     replace = os.replace
@@ -101,6 +103,17 @@ def test_an_earlier_folder_is_back_if_the_new_one_does_not_arrive(tmp_path, monk
     with pytest.raises(OSError, match="No space left"):
         publish(new, final, OURS)
     assert tree(final) == {"saved_model/pb": "old", "notes": "mine"}
+
+
+@pytest.mark.parametrize("is_folder_there", [True, False])
+def test_what_a_killed_export_had_put_aside_is_put_back(tmp_path, is_folder_there):
+    if is_folder_there:
+        fill(tmp_path / "export", notes="mine")
+    left = fill(tmp_path / ".export.unfinished-abcdefgh", export={"saved_model.earlier": {"pb": "old"}})
+    with workspace(tmp_path / "export"):
+        assert not left.exists()
+    there = {"export/saved_model/pb": "old", "export/notes": "mine"} if is_folder_there else {}
+    assert tree(tmp_path) == there
 
 
 def publish_often(folder, name):

@@ -132,11 +132,14 @@ def require_dtypes(content: bytes, recipe: Recipe) -> None:
         recipe: what it was quantized by.
 
     Raises:
-        FormatError: naming the weights that have not.
+        FormatError: naming the weights that have not, or if there are none.
     """
+    stored = flatbuffer.stored_weights(content)
+    if not stored:
+        raise FormatError("ai-edge-quantizer finds no weights to quantize in it; leave this format out")
     wrong = [
         f"{one.name} ({one.operator}, {one.dtype})"
-        for one in flatbuffer.stored_weights(content)
+        for one in stored
         if one.operator not in recipe or one.dtype != f"int{recipe[one.operator].bits}"
     ]
     if wrong:

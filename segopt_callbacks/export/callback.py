@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import os
+import warnings
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from segopt_callbacks import compat
+from segopt_callbacks.export import rescue
 from segopt_callbacks.export.errors import ExportError
 from segopt_callbacks.export.exporter import FORMATS, export_model, validate
-from segopt_callbacks.export.formats import validate_formats
+from segopt_callbacks.export.formats import TARGETS, validate_formats
+from segopt_callbacks.export.workspace import require_writable
 from segopt_callbacks.lifecycle import CompressionCallback, Stage
 
 
@@ -17,7 +21,8 @@ class ExportQuantizedCallback(CompressionCallback):
     """Exports the model when training ends, after pruning and clustering, wherever it stands in the list.
 
     Every file is opened, audited, run on the evaluation data and compared with the model in memory; see
-    `export_model`. The report is in `report` afterwards, and in `report.json`, `report.md` and `report.html`.
+    `export_model`. The report is in `report` afterwards, and in `report.json`, `report.md` and `report.html`. Where no
+    format can be delivered, the trained weights are saved elsewhere, and the error says where.
 
     Args:
         export_dir: the folder for all files.
@@ -41,6 +46,7 @@ class ExportQuantizedCallback(CompressionCallback):
         ValueError: for an unknown format, one that is not available, an integer format without any data, or another
             argument outside its range; when training begins, for `int8` without data where no
             `QuantizationAwareTrainingCallback` learns its ranges.
+        OSError: when training begins, if `export_dir` cannot be made or written.
         RuntimeError: when training begins, under a strategy of several workers.
 
     Example:
@@ -109,6 +115,9 @@ class ExportQuantizedCallback(CompressionCallback):
                 "and `export_model` in a process of its own, on a model that has loaded them. "
                 f"Received: ExportQuantizedCallback and {compat.number_of_workers()} workers."
             )
+        place = require_writable(Path(self.export_dir).resolve())
+        if compat.has_weights(self.model):
+            rescue.warn_if_tight(self.model, [TARGETS[name] for name in self.formats], place)
         super().on_train_begin(logs)
 
     def prepare(self) -> None:
@@ -117,9 +126,16 @@ class ExportQuantizedCallback(CompressionCallback):
         validate_formats(self.formats, has_data=has_data, has_ranges=self.lifecycle.learns_ranges)
 
     def finish(self, logs: Any = None) -> None:
-        """Exports the finished model."""
+        """Exports the finished model; where nothing comes of it, saves its weights elsewhere."""
+        with rescue.weights_kept(self.model):
+            self.report = self._export()
+        if all(entry["status"] != "ok" for entry in self.report["formats"].values()):
+            told = rescue.save_elsewhere(self.model)
+            warnings.warn(f"No format could be exported; {told}.", stacklevel=2)
+
+    def _export(self) -> dict[str, Any]:
         try:
-            self.report = export_model(
+            return export_model(
                 self.model,
                 self.export_dir,
                 self.formats,

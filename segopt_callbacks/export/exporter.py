@@ -17,7 +17,7 @@ from segopt_callbacks import compat
 from segopt_callbacks.export import audit, data, ranged, signature, worker
 from segopt_callbacks.export.errors import ExportError, FormatError, damage_is_named
 from segopt_callbacks.export.feed import Feed
-from segopt_callbacks.export.files import publish, workspace
+from segopt_callbacks.export.files import publish
 from segopt_callbacks.export.formats import TARGETS, validate_formats
 from segopt_callbacks.export.input_signature import validate_input_signature
 from segopt_callbacks.export.interrupts import remembered_interrupts
@@ -32,6 +32,7 @@ from segopt_callbacks.export.sidecars import sidecar_name, write_sidecars
 from segopt_callbacks.export.source import ANY_BATCH, ONE, Source
 from segopt_callbacks.export.target import Runner, Target
 from segopt_callbacks.export.verify import MODEL, Verification, verify
+from segopt_callbacks.export.workspace import disk_errors_explained, workspace
 
 FORMATS = ("saved_model", "float32", "int8")
 
@@ -58,7 +59,7 @@ def export_model(
     The model is not changed. Files are written and run in processes of their own, so that what crashes there fails
     one format. They appear under their final names, with `report.json`, `report.md` and `report.html`, all together
     once they have passed every check; earlier ones are kept until then, and those of formats that fail. Without any
-    data, files are run on one example of noise.
+    data, files are run on one example of noise. What tfmot has wrapped to prune or cluster it is exported unwrapped.
 
     Inputs have the dtype of `evaluation_data` (else of `representative_dataset`, else by the model's own account,
     which is float32 for a subclassed model of Keras 3): raw uint8 images go into every file, `int8` too. Float inputs
@@ -93,6 +94,7 @@ def export_model(
     Raises:
         ValueError: for an argument outside its range, or a model whose input is not known.
         ExportError: if a format failed and `on_failure` is `"raise"`.
+        OSError: if `export_dir` cannot be written; what was there is kept.
 
     Example:
         >>> import tempfile
@@ -116,7 +118,7 @@ def export_model(
         latency=latency,
     )
     signature.require_built(model)
-    export_dir = Path(export_dir).absolute()
+    export_dir = Path(export_dir).resolve()
     feed = Feed(model, evaluation_data, representative_dataset, input_signature)
     with remembered_interrupts() as check, workspace(export_dir) as folder, contextlib.ExitStack() as open_processes:
         wanted = ranged.validate_ranges(ranges, calibration)
@@ -130,7 +132,8 @@ def export_model(
         if latency:
             job.time(verification.example, check)
             check()
-        report = job.deliver(names, verification, export_dir)
+        with disk_errors_explained():
+            report = job.deliver(names, verification, export_dir)
     if verbose:
         print(f"\n{table(report)}\n", flush=True)
     if job.causes:
@@ -206,6 +209,7 @@ class _Job:
 
     def __post_init__(self) -> None:
         self._tensorflow = self.open_processes.enter_context(TensorFlowProcess())
+        self._unwrapped = compat.without_wrappers(self.model)
 
     def write(self, name: str) -> None:
         """Writes one format in another process, audits it, and opens it in a process of its own."""
@@ -215,7 +219,8 @@ class _Job:
         try:
             _require_sizes(target, self.feed)
             source = self._source(target)
-            self._tensorflow.call(target.write, source, path, doing="writing it", time_limit=self.time_limit)
+            arguments = worker.write_file, target.write, source, path
+            self._tensorflow.call(*arguments, doing="writing it", time_limit=self.time_limit)
             audit.require_size(path, self.weights, target.bytes_per_weight)
             describe = embed, path, name, source, self._packages(target)
             self.told[name] = self._tensorflow.call(*describe, doing="describing it", time_limit=self.time_limit)
@@ -246,7 +251,7 @@ class _Job:
         """Runs all files that could be opened."""
         start = time.monotonic()
         try:
-            outcome = verify(self.model, self.feed, self.runners, metrics=metrics)
+            outcome = verify(self._unwrapped, self.feed, self.runners, metrics=metrics)
         except FormatError as error:
             outcome = Verification(causes=dict.fromkeys(self.runners, str(error)), results={MODEL: {"metrics": {}}})
         outcome.causes |= _beyond_tolerance(outcome)
@@ -292,7 +297,7 @@ class _Job:
             for path, value in self.weights.items()
             if value.ndim >= 2
         ]
-        parameters = sum(int(np.prod(one.shape)) for one in self.model.weights)
+        parameters = sum(int(np.prod(one.shape)) for one in self._unwrapped.weights)
         model = {"name": self.model.name, "parameters": parameters, **verification.results[MODEL], **audit.totals(rows)}
         return {
             "model": model | {"weights": rows},
@@ -307,10 +312,21 @@ class _Job:
     def _open(self, name: str, path: Path, source: Source) -> Runner:
         target = TARGETS[name]
         process = self._tensorflow if target.uses_tensorflow else self.open_processes.enter_context(Process())
-        arguments = target.load, path, source, None
-        process.call(worker.open_file, *arguments, doing="opening it", time_limit=self.time_limit)
+        opened_in: list[int] = []
+
+        def open_once() -> None:
+            if opened_in != [process.number]:  # another format's converter may have killed the process since
+                arguments = target.load, path, source, None
+                process.call(worker.open_file, *arguments, doing="opening it", time_limit=self.time_limit)
+                opened_in[:] = [process.number]
+
+        def run(inputs: list[np.ndarray]) -> list[np.ndarray]:
+            open_once()
+            return process.call(worker.run, inputs, doing="running it", time_limit=self.time_limit)
+
+        open_once()
         self.opened[name] = Opened(target, path, source, process)
-        return lambda inputs: process.call(worker.run, inputs, doing="running it", time_limit=self.time_limit)
+        return run
 
     def _packages(self, target: Target) -> tuple[str, ...]:
         keras = "tf-keras" if compat.is_keras_2(self.model) else "keras"
@@ -334,15 +350,16 @@ class _Job:
         return source
 
     def _save_rounded(self) -> Source:
-        self.weights = _finite(signature.freeze(self.model, self.feed.specs))
+        self.weights = _finite(signature.freeze(self._unwrapped, self.feed.specs))
         examples = self.feed.representative if self.feed.has_data else None
         source, self.ranges = ranged.save_rounded(
-            self.model, self.feed.specs, self.wanted, examples, self.folder / "rounded"
+            self._unwrapped, self.feed.specs, self.wanted, examples, self.folder / "rounded"
         )
         return replace(source, metadata=self.metadata)
 
     def _save(self, any_batch: bool) -> Source:
-        frozen = signature.freeze(self.model, self.feed.specs, batch_size=None if any_batch else self.feed.batch_size)
+        batch_size = None if any_batch else self.feed.batch_size
+        frozen = signature.freeze(self._unwrapped, self.feed.specs, batch_size=batch_size)
         self.weights = _finite(frozen)
         folder = self.folder / "source"
         signature.save(frozen, folder / (ANY_BATCH if any_batch else ONE))

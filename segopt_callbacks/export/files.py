@@ -2,43 +2,21 @@
 
 from __future__ import annotations
 
-import contextlib
 import ctypes
 import errno
-import fcntl
 import os
 import shutil
 import sys
-import tempfile
-from collections.abc import Container, Iterator
+from collections.abc import Container
 from pathlib import Path
+
+from segopt_callbacks.export.locks import locked
 
 _EXCHANGE = 2  # of Linux' renameat2
 _AT_WORKING_DIRECTORY = -100
+_EARLIER = ".earlier"  # ends the name of what has stepped aside
 # The file system or the kernel cannot exchange, or the folder is a mount point.
 _CANNOT = (errno.ENOSYS, errno.EINVAL, errno.EBUSY, errno.EXDEV, errno.EPERM, errno.ENOTSUP)
-
-
-@contextlib.contextmanager
-def workspace(export_dir: Path) -> Iterator[Path]:
-    """A folder for unfinished work beside the finished one; it is gone afterwards, whatever happened.
-
-    Args:
-        export_dir: where finished work will move in one step; need not exist.
-
-    Example:
-        >>> with workspace(Path(tempfile.mkdtemp()) / "export") as folder:
-        ...     folder.is_dir(), folder.name.startswith(".export.unfinished-")
-        (True, True)
-        >>> folder.exists()
-        False
-    """
-    parent = export_dir.parent
-    parent.mkdir(parents=True, exist_ok=True)
-    if export_dir.is_dir() and not os.access(parent, os.W_OK | os.X_OK):
-        parent = export_dir
-    with tempfile.TemporaryDirectory(prefix=f".{export_dir.name}.unfinished-", dir=parent) as folder:
-        yield Path(folder)
 
 
 def publish(new: Path, final: Path, ours: Container[str]) -> None:
@@ -54,7 +32,7 @@ def publish(new: Path, final: Path, ours: Container[str]) -> None:
         final: need not exist.
         ours: names that exports write.
     """
-    with _locked(final.parent):
+    with locked(final.parent):
         if not final.exists():
             os.rename(new, final)
             return
@@ -62,17 +40,8 @@ def publish(new: Path, final: Path, ours: Container[str]) -> None:
         if not (_may_be_exchanged(final, ours) and _exchange_all(new, final)):
             for entry in fresh:
                 _replace(entry, final / entry.name)
-        shutil.rmtree(new)
-
-
-@contextlib.contextmanager
-def _locked(folder: Path) -> Iterator[None]:
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX)
-        yield
-    finally:
-        os.close(descriptor)
+        # All is in its place: what is left is old, and an error about it would only mislead.
+        shutil.rmtree(new, ignore_errors=True)
 
 
 def _may_be_exchanged(final: Path, ours: Container[str]) -> bool:
@@ -83,9 +52,12 @@ def _may_be_exchanged(final: Path, ours: Container[str]) -> bool:
 
 def _exchange_all(new: Path, final: Path) -> bool:
     names = {entry.name for entry in new.iterdir()}
-    for entry in final.iterdir():
-        if entry.name not in names:
-            _link(entry, new / entry.name)
+    try:
+        for entry in final.iterdir():
+            if entry.name not in names:
+                _link(entry, new / entry.name)
+    except OSError:  # not every file system has hard links
+        return False
     return _exchange(new, final)
 
 
@@ -109,15 +81,28 @@ def _link(kept: Path, place: Path) -> None:
 
 
 def _replace(new: Path, final: Path) -> None:
-    if not final.is_dir() or final.is_symlink():
+    is_folder = new.is_dir() or (final.is_dir() and not final.is_symlink())
+    if not is_folder or not os.path.lexists(final):
         os.replace(new, final)
-        return
-    # No rename replaces a folder that is not empty: step aside, and step back if the new one does not arrive.
-    aside = new.with_name(f"{new.name}.earlier")
-    try:
-        os.replace(final, aside)
-        os.replace(new, final)
-    finally:
-        if aside.exists() and not final.exists():
-            os.replace(aside, final)
-    shutil.rmtree(aside)
+    elif not _exchange(new, final):
+        # No rename replaces a folder that is not empty: step aside, and step back if the new one does not arrive.
+        aside = new.with_name(new.name + _EARLIER)
+        try:
+            os.replace(final, aside)
+            os.replace(new, final)
+        finally:
+            if os.path.lexists(aside) and not os.path.lexists(final):
+                os.replace(aside, final)
+
+
+def restore_earlier(unfinished: Path, final: Path) -> None:
+    """Puts back what had stepped aside when the process that published was killed.
+
+    Args:
+        unfinished: the folder in which that process worked.
+        final: where it published.
+    """
+    for aside in unfinished.glob(f"*/*{_EARLIER}"):
+        place = final / aside.name.removesuffix(_EARLIER)
+        if final.is_dir() and not os.path.lexists(place):
+            os.replace(aside, place)

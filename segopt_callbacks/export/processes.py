@@ -5,6 +5,7 @@ from __future__ import annotations
 import atexit
 import os
 import pickle
+import re
 import signal
 import socket
 import subprocess
@@ -17,6 +18,7 @@ from typing import Any, ClassVar
 from segopt_callbacks.export import worker
 from segopt_callbacks.export.errors import FormatError
 
+_CHATTER = re.compile(r"[IWE]\d{4} \d|WARNING: |fully_quantize: ")  # of TensorFlow, whatever happens
 _PATIENCE = 5.0  # seconds that a process gets to end by itself
 VISIBLE_GPUS = "SEGOPT_CUDA_VISIBLE_DEVICES"  # what CUDA_VISIBLE_DEVICES is where the export was called
 
@@ -98,6 +100,11 @@ class Process:
         """Whether it can be called."""
         return not self._connection.closed and self._process.poll() is None
 
+    @property
+    def number(self) -> int:
+        """The system's number of it."""
+        return self._process.pid
+
     def kill(self) -> None:
         """Ends it at once, whatever it is doing."""
         self._process.kill()
@@ -126,8 +133,10 @@ class Process:
         printed = self._output.read().decode(errors="replace").strip().splitlines()
         self._output.close()
         how = f"was killed by {signal.Signals(-code).name}" if code < 0 else f"ended with exit code {code}"
-        last = f"; it printed last: {printed[-1][:200]}" if printed else ""
-        return f"its process {how} while {doing}{last}"
+        told = [line for line in printed if not _CHATTER.match(line)]
+        last = f"; it printed last: {told[-1][:200]}" if told else ""
+        advice = "leave this format out, or find the layer that its library chokes on"
+        return f"its process {how} while {doing}; {advice}{last}"
 
 
 class TensorFlowProcess:
@@ -143,9 +152,18 @@ class TensorFlowProcess:
 
     def call(self, function: Callable[..., Any], *arguments: Any, doing: str, time_limit: float) -> Any:
         """See `Process.call`."""
+        self._replace_dead()
+        return self._process.call(function, *arguments, doing=doing, time_limit=time_limit)
+
+    def _replace_dead(self) -> None:
         if not self._process.is_alive:
             self._process = Process()
-        return self._process.call(function, *arguments, doing=doing, time_limit=time_limit)
+
+    @property
+    def number(self) -> int:
+        """The system's number of the process that the next call goes to."""
+        self._replace_dead()
+        return self._process.number
 
     def __enter__(self) -> TensorFlowProcess:
         return self

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import functools
+import tempfile
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+
+from segopt_callbacks.export.errors import FormatError, first_line
 
 ANY_BATCH, ONE = "any_batch", "one"  # SavedModels: the batch is open, and 1
 _EXAMPLES = "examples"
@@ -71,19 +74,32 @@ class Source:
         return [one.numpy() for one in variables if len(one.shape) >= 2 and one.dtype.name == "float32"]
 
     def save_examples(self, examples: Iterable[list[np.ndarray]]) -> None:
-        """Keeps representative inputs of batch size 1, for `examples`; once."""
+        """Keeps representative inputs of batch size 1, for `examples`; once, and all or none.
+
+        Raises:
+            FormatError: if they cannot be written.
+        """
         if (self.folder / _EXAMPLES).exists():
             return
-        (self.folder / _EXAMPLES).mkdir(parents=True)
+        self.folder.mkdir(parents=True, exist_ok=True)
+        unfinished = Path(tempfile.mkdtemp(prefix=_EXAMPLES, dir=self.folder))
         for number, example in enumerate(examples):
             for index, value in enumerate(example):
-                np.save(self.folder / _EXAMPLES / f"{number:05}_{index:02}.npy", value)
+                _save(unfinished / f"{number:05}_{index:02}.npy", value)
+        unfinished.rename(self.folder / _EXAMPLES)
 
     def examples(self) -> Iterator[list[np.ndarray]]:
         """The representative inputs, each a list in the order of `inputs`."""
         files = sorted((self.folder / _EXAMPLES).glob("*.npy"))
         for start in range(0, len(files), len(self.inputs)):
             yield [np.load(file) for file in files[start : start + len(self.inputs)]]
+
+
+def _save(path: Path, value: np.ndarray) -> None:
+    try:
+        np.save(path, value)
+    except OSError as error:  # by our own file: the user's data may raise one too
+        raise FormatError(f"the representative inputs cannot be kept: {first_line(error)}") from error
 
 
 @functools.lru_cache(maxsize=1)

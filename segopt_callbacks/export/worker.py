@@ -10,11 +10,13 @@ import ctypes
 import os
 import signal
 import sys
+import tempfile
 import time
 import traceback
 from collections.abc import Callable
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
+from pathlib import Path
 from typing import Any
 
 from segopt_callbacks.export.errors import FormatError, first_line
@@ -76,6 +78,29 @@ def _received(connection: Connection) -> tuple[Callable[..., Any], tuple[Any, ..
         return connection.recv()
     except (AttributeError, ImportError) as error:
         raise FormatError(f"{NOT_IMPORTABLE} Received: {error}") from error
+
+
+# --- one file that is written by this process ------------------------------------------------------------------------
+
+
+def write_file(write: Callable[[Any, Path], None], source: Any, path: Path) -> None:
+    """Writes a file by its target's function; temporary files of its converter are beside it, and go with the export.
+
+    Args:
+        write: as targets have it.
+        source: what it is made from.
+        path: the file, in the folder of the export that is under way.
+    """
+    before = tempfile.tempdir, os.environ.get("TMPDIR")
+    with tempfile.TemporaryDirectory(prefix="temporary-", dir=path.parent, ignore_cleanup_errors=True) as folder:
+        tempfile.tempdir = os.environ["TMPDIR"] = folder
+        try:
+            write(source, path)
+        finally:
+            tempfile.tempdir = before[0]
+            os.environ.pop("TMPDIR")
+            if before[1] is not None:
+                os.environ["TMPDIR"] = before[1]
 
 
 # --- one file that is open in this process ---------------------------------------------------------------------------
