@@ -230,7 +230,8 @@ def plain(why: str) -> str:
         'operations compute in float32: Gemm; leave it out'
     """
     why = re.sub(r"; it printed last: .*", "", why)
-    why = re.sub(r" \(\S*/[^()]*\)", "", why)
+    why = re.sub(r" Failed operations detailed log: .*", "", why)
+    why = re.sub(r" \(\S*/[^()]*\)| \([A-Za-z]+_+\d+(:\d+)?\)", "", why)
     why = re.sub(r": [\w/]+/[\w/]+(, [\w/]+/[\w/]+)*;", ";", why)
     why = re.sub(r" by [\d.e-]+ of", " by more than 1% of", why)
     return re.sub(r"(, more than rounding explains) \([\d.]+\)", r"\1", why)
