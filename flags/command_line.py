@@ -11,9 +11,9 @@ from collections.abc import Sequence
 
 from absl import flags as absl_flags
 
-from flags import clustering, data, export, pruning, training
+from flags import clustering, data, export, pruning, quantization, training
 
-TOPICS = (data, training, pruning, clustering, export)
+TOPICS = (data, training, pruning, clustering, quantization, export)
 USAGE_ERROR = 2  # exit code
 
 

@@ -18,6 +18,12 @@ def define(values: absl_flags.FlagValues) -> None:
         f"Known: {', '.join(FORMATS)}.",
         flag_values=values,
     )
+    absl_flags.DEFINE_boolean(
+        "latency",
+        True,
+        "Time every exported file, on one thread and on all, which takes 10 seconds or more. Yes or no.",
+        flag_values=values,
+    )
     require(
         values,
         "export_formats",

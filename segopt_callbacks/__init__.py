@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from segopt_callbacks.best import AtTargetSparsity
     from segopt_callbacks.clustering import ClusterOnTrainEndCallback, cluster_model
     from segopt_callbacks.export.callback import ExportQuantizedCallback, export_model
+    from segopt_callbacks.export.metadata import read_metadata
     from segopt_callbacks.fine_tuning import ClusterScheduleCallback
     from segopt_callbacks.normalizing import ReestimateBatchNormCallback
     from segopt_callbacks.patterns import block, channel, n_of_m
@@ -36,6 +37,7 @@ __all__ = [
     "n_of_m",
     "ramp_by_epoch",
     "ramp_by_fraction",
+    "read_metadata",
     "reestimate_batch_norm",
 ]
 
@@ -58,6 +60,7 @@ _HOMES = {
     "n_of_m": "patterns",
     "ramp_by_epoch": "schedules",
     "ramp_by_fraction": "schedules",
+    "read_metadata": "export.metadata",
     "reestimate_batch_norm": "batch_norm",
 }
 

@@ -10,6 +10,7 @@ import contextlib
 import functools
 import inspect
 import os
+import re
 import threading
 from collections.abc import Callable, Iterator
 from typing import Any, Protocol
@@ -373,6 +374,12 @@ def before_first_step(model: Any, hook: Callable[[Any], Any], on_interrupt: Call
     model.train_function = first_step
 
 
+HOOKS_OF_CALLBACKS = (
+    *("on_epoch_begin", "on_epoch_end", "on_train_batch_begin", "on_train_batch_end"),
+    *("on_test_begin", "on_test_end", "on_test_batch_begin", "on_test_batch_end"),
+)
+
+
 def running_callbacks(model: Any) -> Any:
     """The `CallbackList` that calls us now: the one of the running `fit`, or of the user's own loop over `model`.
 
@@ -454,6 +461,11 @@ def inference_graph(model: Any, inputs: Any) -> tuple[tf.Graph, list[tf.Tensor],
 def function_inputs(call: tf.Operation) -> list[tf.Tensor]:
     """The inputs of the function that the operation `call` calls, as tensors inside it."""
     return list(call.graph._get_function(call.get_attr("f").name).graph.inputs)
+
+
+def function_kinds(call: tf.Operation) -> set[str]:
+    """Types of the operations inside the function that the operation `call` calls."""
+    return {one.type for one in call.graph._get_function(call.get_attr("f").name).graph.get_operations()}
 
 
 # --- operations ------------------------------------------------------------------------------------------------------
@@ -573,8 +585,25 @@ def functions_of_their_own(model: Any) -> dict[Any, str]:
     return {
         layer: "_jit_compiled_convolution_op"
         for layer in layers
-        if is_keras_2(layer) and getattr(layer, "groups", 1) > 1
+        if is_keras_2(layer) and getattr(layer, "groups", 1) > 1 and hasattr(layer, "_jit_compiled_convolution_op")
     }
+
+
+def unfuse(model: Any) -> Callable[[], None]:
+    """Makes BatchNormalization of Keras 2 multiply and add, as Keras 3 does, instead of one operation for all of it.
+
+    Returns:
+        what puts that back.
+    """
+    fused = [layer for layer in batch_norms(model) if is_keras_2(model) and getattr(layer, "fused", False)]
+    for layer in fused:
+        layer.fused = False
+
+    def undo() -> None:
+        for layer in fused:
+            layer.fused = True
+
+    return undo
 
 
 # --- export ----------------------------------------------------------------------------------------------------------
@@ -635,6 +664,43 @@ def _specs_of_shapes(shape: Any) -> Any:
     if any(isinstance(one, tuple | list) for one in shape):
         return [_specs_of_shapes(one) for one in shape]
     return tf.TensorSpec(shape, tf.float32)
+
+
+def given_names(model: Any, kind: str) -> list[str | None]:
+    """What the user has called the inputs or outputs of a model, in TensorFlow's order.
+
+    An output is called as the layer that computes it. Names that Keras makes up count for nothing: they are numbers of
+    the layers made before in this process, and differ between Keras 2 and 3.
+
+    Args:
+        model: a built Keras model.
+        kind: `"inputs"` or `"outputs"`.
+
+    Returns:
+        `None` for a name that is Keras' own; empty if Keras knows of no inputs or outputs: a subclassed model's, but
+        for the `output_names` that it may have.
+    """
+    try:
+        tensors = getattr(model, kind, None)
+    except ValueError:  # a Sequential model whose layers do not say their shapes
+        tensors = None
+    if not tensors or not all(hasattr(one, "_keras_history") for one in tf.nest.flatten(tensors)):
+        names = getattr(model, "output_names", None) if kind == "outputs" else None
+        return [None if re.fullmatch(r"output_\d+", str(name)) else str(name) for name in names or ()]
+    history = [one._keras_history for one in tf.nest.flatten(tensors)]
+    layers = [one.layer if hasattr(one, "layer") else one.operation for one in history]
+    return [None if _is_made_up(layer, model) else layer.name for layer in layers]
+
+
+def _is_made_up(layer: Any, model: Any) -> bool:
+    """Whether Keras has named the layer: by its class and a number, or an input as its tensor, where it clones."""
+    kinds = [type(layer).__name__, "keras_tensor"]
+    if is_keras_2(model):
+        kinds += {"InputLayer": ["input"], "Functional": ["model"]}.get(kinds[0], [])
+        if layer.name.startswith("tf.") or layer.name in [f"{one.name}_input" for one in model.layers]:
+            return True
+    plain = layer.name.replace("_", "")
+    return any(re.fullmatch(rf"{kind.replace('_', '')}\d*", plain, re.IGNORECASE) for kind in kinds)
 
 
 def converter_errors() -> tuple[type[Exception], ...]:

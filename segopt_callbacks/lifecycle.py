@@ -84,6 +84,11 @@ class CompressionCallback(compat.Callback):
         """Whether `prepare` reads `Lifecycle.inputs`."""
         return False
 
+    @property
+    def needs_dtypes(self) -> bool:
+        """Whether `prepare` must see what the batches are made of: a subclassed model of Keras 3 forgets dtypes."""
+        return False
+
     def select(self) -> None:
         """Chooses the weights, once the model is built."""
 
@@ -208,8 +213,16 @@ class Lifecycle:
         """Makes the model compute as its integer file will, from the next trace of its functions on."""
         self._is_simulated = True
         self.on_release(simulation.attach())
+        for owner, name in [(self._callbacks, name) for name in compat.HOOKS_OF_CALLBACKS] + [(self.model, "evaluate")]:
+            if owner is not None:
+                self.on_release(compat.around_method(owner, name, self._guarded))
         self.on_release(lambda: compat.drop_inference_functions(self.model))
         compat.drop_inference_functions(self.model)
+
+    def _guarded(self, method: Callable[..., Any], *arguments: Any, **options: Any) -> Any:
+        """What else runs in a fit beside its steps; the model must not stay simulated when it raises."""
+        with self.released_on_error():
+            return method(*arguments, **options)
 
     def trace_anew(self) -> None:
         """Makes the next step, and the next evaluation, anew: they hold settings of when they were traced."""
@@ -258,7 +271,8 @@ class Lifecycle:
         self.steps.begin_epoch(epoch, steps_per_epoch=steps_per_epoch, updates=compat.iterations(self.model))
         if not is_first:
             return
-        if compat.is_built(self.model) and self._knows_inputs():
+        needs_batch = any(member.needs_dtypes for member in self._members)
+        if compat.is_built(self.model) and not needs_batch and self._knows_inputs():
             self._prepare_at_once()
         else:
             compat.before_first_step(self.model, self._build_and_prepare, self._release)
@@ -293,6 +307,11 @@ class Lifecycle:
     def has_target(self) -> bool:
         """Whether a callback of this fit changes the weights while they train."""
         return any(member.sets_target for member in self._members)
+
+    @property
+    def learns_ranges(self) -> bool:
+        """Whether the model trains against rounding."""
+        return any(member.stage == Stage.QUANTIZE for member in self._members)
 
     def at_target(self, *, whole_epoch: bool = False) -> bool:
         """Whether all weights have their final sparsity; with `whole_epoch`, since the epoch began at least."""

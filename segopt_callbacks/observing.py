@@ -107,11 +107,12 @@ def _capturing(model: Any, inputs: Any, names: Sequence[str]) -> Callable[..., d
         compat.infer(model, tf.nest.pack_sequence_as(inputs, list(flat)))
         return captures[-1].found
 
-    undo = compat.around_call(model, watched)
+    undos = [compat.around_call(model, watched), compat.unfuse(model)]
     try:
         with compat.float32_compute(model):
             function = tf.function(run, autograph=compat.is_keras_2(model), input_signature=tf.nest.flatten(inputs))
             function.get_concrete_function()
     finally:
-        undo()
+        for undo in undos:
+            undo()
     return function

@@ -104,6 +104,11 @@ class QuantizationAwareTrainingCallback(CompressionCallback):
         """The model is traced."""
         return True
 
+    @property
+    def needs_dtypes(self) -> bool:
+        """Images of bytes are no tensor that is rounded; what they are cast to is."""
+        return True
+
     def select(self) -> None:
         """Chooses the kernels to round."""
         self._weights = select_weights(self.model, self.filters)
@@ -198,10 +203,16 @@ class QuantizationAwareTrainingCallback(CompressionCallback):
         if self.lifecycle.step:
             for backup in self._backups():
                 path = Path(backup.backup_dir) / _FILE
-                states |= json.loads(path.read_text()) if path.exists() else {}
+                states |= self._by_our_names(json.loads(path.read_text())) if path.exists() else {}
         for name, state in states.items():
             if name in self.simulation.ranges and name not in self.simulation.sites.fixed:
                 self.simulation.ranges[name].state = state
+
+    def _by_our_names(self, saved: dict[str, Any]) -> dict[str, Any]:
+        """Keras numbers layers through a process; a model of another process has other names in the same order."""
+        names = list(self.simulation.ranges)
+        is_renamed = len(saved) == len(names) and set(saved) != set(names)
+        return dict(zip(names, saved.values(), strict=True)) if is_renamed else saved
 
     def _save_ranges(self) -> None:
         states = {name: one.state.tolist() for name, one in self.simulation.ranges.items()}

@@ -8,16 +8,16 @@ tensors, and layers, custom layers and raw operations are all treated alike.
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Container
+from collections.abc import Callable, Collection
 from typing import Any
 
 import numpy as np
 import tensorflow as tf
 
 from segopt_callbacks import compat
-from segopt_callbacks.fake_quant import quantized_weight
+from segopt_callbacks.fake_quant import extremes, quantized_activation, quantized_weight
 from segopt_callbacks.ranges import Range
-from segopt_callbacks.sites import KERNELS, Names, Sites, given_tensors
+from segopt_callbacks.sites import ADDS, KERNELS, Names, Sites, given_tensors
 
 _SCOPE = "rounding/"  # of what is added: the model's own operations keep their names
 
@@ -47,7 +47,7 @@ class Simulation:
         sites: Sites,
         ranges: dict[str, Range],
         *,
-        kernels: Container[str] | None = None,
+        kernels: Collection[str] | None = None,
         num_bits: int = 8,
     ) -> None:
         self.model = model
@@ -61,6 +61,11 @@ class Simulation:
         self.seen: set[str] = set()
         self._thread = threading.local()
 
+    @property
+    def rounds_weights(self) -> bool:
+        """Whether weights are rounded at all; a converter does that by itself."""
+        return self.kernels is None or len(self.kernels) > 0
+
     def attach(self) -> Callable[[], None]:
         """Makes the model compute so.
 
@@ -70,6 +75,7 @@ class Simulation:
         undos = [
             compat.around_call(self.model, self._call),
             compat.around_method(self.model, "train_step", self._train),
+            compat.unfuse(self.model),
         ]
         undos += [
             compat.freeze_statistics(layer, lambda: self.freezes_statistics) for layer in compat.batch_norms(self.model)
@@ -126,6 +132,9 @@ class _Rounding:
         if kind in KERNELS:
             name = KERNELS[kind][0]
             rounded[name] = self.rounded_kernel(rounded[name], kind)
+        elif kind in ADDS:
+            for name, other in (("x", "y"), ("y", "x")):
+                rounded[name] = self._rounded_constant(rounded[name], arguments[other])
         return rounded
 
     def after(self, operation: tf.Operation) -> None:
@@ -138,9 +147,7 @@ class _Rounding:
 
     def rounded(self, tensor: Any) -> Any:
         """The rounded tensor, if it has a range; else the tensor."""
-        if not tf.is_tensor(tensor) or isinstance(tensor, tf.Variable) or not hasattr(tensor, "op"):
-            return tensor
-        if not tensor.dtype.is_floating:
+        if not _is_symbolic(tensor) or not tensor.dtype.is_floating:
             return tensor
         if id(tensor) not in self._done:
             self._done[id(tensor)] = (tensor, self._make(tensor))
@@ -157,6 +164,16 @@ class _Rounding:
                 simulation.ranges[name].observe(tensor)
             return simulation.ranges[name].rounded(tensor) if simulation.rounds else tensor
 
+    def _rounded_constant(self, value: Any, other: Any) -> Any:
+        """A scale or shift that is an integer tensor in the file, with the range of its own values."""
+        simulation = self._simulation
+        if not simulation.rounds or not simulation.rounds_weights or not (_is_symbolic(value) and _is_symbolic(other)):
+            return value
+        if (self._names.of(other), self._names.of(value)) not in simulation.sites.constants:
+            return value
+        with tf.name_scope(_SCOPE):
+            return quantized_activation(value, *extremes(tf.stop_gradient(value)))
+
     def rounded_kernel(self, kernel: Any, kind: str) -> Any:
         """The rounded kernel, if it shall be."""
         simulation = self._simulation
@@ -170,6 +187,10 @@ class _Rounding:
             return kernel
         with tf.name_scope(_SCOPE):
             return quantized_weight(kernel, KERNELS[kind][1], simulation.num_bits)
+
+
+def _is_symbolic(value: Any) -> bool:
+    return tf.is_tensor(value) and not isinstance(value, tf.Variable) and hasattr(value, "op")
 
 
 def as_ranges(values: dict[str, tuple[float, float]]) -> dict[str, Range]:

@@ -7,6 +7,7 @@ that the same tensor is found again when the training step, an evaluation or an 
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -18,7 +19,6 @@ from segopt_callbacks import compat
 # Operation -> its argument that is a kernel, and the axes of output channels in it.
 KERNELS: dict[str, tuple[str, tuple[int, ...]]] = {
     "Conv2D": ("filter", (-1,)),
-    "Conv3D": ("filter", (-1,)),
     "DepthwiseConv2dNative": ("filter", (-2, -1)),
     "Conv2DBackpropInput": ("filter", (-2,)),
     "MatMul": ("b", (-1,)),
@@ -28,8 +28,8 @@ KERNELS: dict[str, tuple[str, tuple[int, ...]]] = {
 _RANGED = {
     *KERNELS,
     *("BiasAdd", "Add", "AddV2", "Sub", "Mul", "RealDiv", "Maximum", "Minimum", "ConcatV2", "AvgPool", "Mean", "Sum"),
-    *("FusedBatchNormV3", "Relu", "Relu6", "LeakyRelu", "Elu", "Sigmoid", "Tanh", "Softmax", "LogSoftmax"),
-    *("Sqrt", "Rsqrt", "Exp", "Abs", "Neg", "Square", "SquaredDifference", "Pack", "GatherV2", "Cast"),
+    *("Relu", "Relu6", "LeakyRelu", "Sigmoid", "Tanh", "Softmax", "LogSoftmax"),
+    *("Sqrt", "Rsqrt", "Exp", "Abs", "SquaredDifference", "Pack", "GatherV2", "Cast"),
     *("PartitionedCall", "StatefulPartitionedCall"),  # a grouped convolution that Keras hands to XLA
 }
 # These hand the range of their input on.
@@ -37,16 +37,24 @@ _SAME_RANGE = {
     *("Identity", "Reshape", "Squeeze", "ExpandDims", "Transpose", "Pad", "MirrorPad", "StridedSlice", "Slice"),
     *("Split", "SplitV", "Unpack", "Tile", "MaxPool", "ResizeBilinear", "ResizeNearestNeighbor", "DepthToSpace"),
     *("SpaceToDepth", "SpaceToBatchND", "BatchToSpaceND", "ReverseV2", "StopGradient", "BroadcastTo"),
+    *("IdentityN", "Max", "Min"),
 }
 # One operation of the file: what begins with one of the first goes on through the second, and may end in a third.
-_BEGINS = {"Conv2D", "DepthwiseConv2dNative", "MatMul", "BatchMatMulV2", "Conv3D"}
+_BEGINS = {"Conv2D", "DepthwiseConv2dNative", "MatMul", "BatchMatMulV2"}
 _CALLS = {"PartitionedCall", "StatefulPartitionedCall"}
-_AFFINE = {"BiasAdd", "Add", "AddV2", "Sub", "Mul", "RealDiv", "FusedBatchNormV3"}
+_AFFINE = {"BiasAdd", "Add", "AddV2", "Sub", "Mul", "RealDiv"}
 _CLIPS = {"Relu", "Relu6"}
-_ADDS = {"Add", "AddV2", "Sub", "Mul"}
-_SHAPES = {"Reshape", "Squeeze", "ExpandDims", "Identity"}
+ADDS = {"Add", "AddV2", "Sub", "Mul"}
+_SHAPES = {"Reshape", "Squeeze", "ExpandDims", "Identity", "BatchToSpaceND"}  # the last ends a dilated convolution
+# TensorFlow writes these as several operations, which the file has as one.
+_COMPOSITE = re.compile(r"(?:^|.*/)Gelu(?:_\d+)?/")
 # The file gives these ranges, whatever anybody observes.
-_FIXED = {"Sigmoid": (0.0, 255 / 256), "Softmax": (0.0, 255 / 256), "Tanh": (-1.0, 127 / 128)}
+_FIXED = {
+    "Sigmoid": (0.0, 255 / 256),
+    "Softmax": (0.0, 255 / 256),
+    "Tanh": (-1.0, 127 / 128),
+    "LogSoftmax": (-255 / 16, 0.0),
+}
 
 
 @dataclass(frozen=True)
@@ -57,12 +65,15 @@ class Sites:
         activations: names of the tensors that have a range, in the order in which they are computed.
         fixed: of some of them, the range that the file gives them: name -> lowest, highest value.
         kernels: names of tensors that are kernels -> path of the variable they are made of, `None` where of several.
+        constants: pairs of names: a tensor, and what is computed from weights alone and added to it, or multiplied by,
+            in 8 bits; such as scale and shift of a normalisation that no convolution takes in.
         unknown: operations on floats that have no integer form here, as `name (kind)`.
     """
 
     activations: tuple[str, ...]
     fixed: Mapping[str, tuple[float, float]]
     kernels: Mapping[str, str | None]
+    constants: frozenset[tuple[str, str]]
     unknown: tuple[str, ...]
 
 
@@ -111,6 +122,7 @@ class _Trace:
         self.made: dict[str, _Made] = {}
         self.inputs = {self.names.of(tensor): tensor for tensor in inputs}
         self.kernels: dict[str, str | None] = {}
+        self.operands: list[tuple[str, str]] = []  # see `Sites.constants`
         self._from_input = set(self.inputs)
         self._variables = variables
         self._read: dict[str, str] = {}
@@ -142,6 +154,7 @@ class _Trace:
         """Records an operation."""
         if operation.type == "ReadVariableOp" and self._is_read is not None:
             self._read[self.names.of(operation.outputs[0])] = self._is_read
+        self._remember_constant(operation)
         read = [self.names.of(tensor) for tensor in operation.inputs]
         # What a function of its own gives has not been seen being made.
         calls = {name for name, tensor in zip(read, operation.inputs, strict=True) if tensor.op.type in _CALLS}
@@ -151,11 +164,17 @@ class _Trace:
         self._from_input |= calls
         known = [name if name in self._from_input else None for name in read]
         if any(known) and operation.outputs:
-            # The others of a normalisation are statistics.
-            several = operation.outputs[:1] if operation.type == "FusedBatchNormV3" else operation.outputs
-            made = [self._add(tensor, known) for tensor in several]
+            made = [self._add(tensor, known) for tensor in operation.outputs]
             for one in {one for one in known if one in self.made}:
                 self.made[one].readers.append(made[0])
+
+    def _remember_constant(self, operation: tf.Operation) -> None:
+        if operation.type not in ADDS:
+            return
+        tensors = {self.names.of(tensor): tensor for tensor in operation.inputs}
+        constants = [name for name in tensors if name not in self._from_input and tensors[name].shape.rank != 0]
+        others = [name for name in tensors if name in self._from_input]
+        self.operands += [(other, constant) for other in others for constant in constants]
 
     def _add(self, tensor: tf.Tensor, read: list[str | None]) -> _Made:
         name = self.names.of(tensor)
@@ -198,7 +217,7 @@ def find_sites(model: Any, inputs: Any) -> Sites:
     def convolve(convolution: Any, images: Any, kernel: Any) -> Any:
         return convolution(images, traces[-1].kernel(kernel))
 
-    undos = [compat.around_call(model, watched)]
+    undos = [compat.around_call(model, watched), compat.unfuse(model)]
     undos += [compat.around_method(*one, convolve) for one in compat.functions_of_their_own(model).items()]
     try:
         with compat.float32_compute(model):  # as it will be exported
@@ -220,15 +239,28 @@ def _sites(trace: _Trace, outputs: set[str]) -> Sites:
     ranged = [name for name, tensor in trace.inputs.items() if tensor.dtype.is_floating]
     fixed, unknown = {}, []
     for name, made in floats.items():
-        if made.kind in _SAME_RANGE:
+        if made.kind in _SAME_RANGE or _is_inside_composite(made):
             continue
-        if made.kind not in _RANGED:
+        if not _has_integer_form(made):
             unknown.append(f"{name} ({made.kind})")
         if name in outputs or not _is_absorbed(made, trace):
             ranged.append(name)
             if made.kind in _FIXED:
                 fixed[name] = _FIXED[made.kind]
-    return Sites(tuple(ranged), fixed, trace.kernels, tuple(unknown))
+    constants = [pair for pair in trace.operands if not (pair[0] in floats and _is_absorbed(floats[pair[0]], trace))]
+    return Sites(tuple(ranged), fixed, trace.kernels, frozenset(constants), tuple(unknown))
+
+
+def _has_integer_form(made: _Made) -> bool:
+    if made.kind in _CALLS:  # a function of its own, into which nobody looks, is known if it is a convolution
+        kinds = compat.function_kinds(made.output.op) & _RANGED
+        return bool(kinds) and kinds <= KERNELS.keys()
+    return made.kind in _RANGED or _COMPOSITE.match(made.name) is not None
+
+
+def _is_inside_composite(made: _Made) -> bool:
+    scope = _COMPOSITE.match(made.name)
+    return scope is not None and bool(made.readers) and all(one.name.startswith(scope[0]) for one in made.readers)
 
 
 def _is_absorbed(made: _Made, trace: _Trace) -> bool:
@@ -242,7 +274,7 @@ def _is_absorbed(made: _Made, trace: _Trace) -> bool:
     from_input = [name for name in reader.inputs if name is not None]
     if reader.kind in _AFFINE and len(from_input) == 1:  # its other argument is constant
         return _begins_with_kernel(made, trace, biased=reader.kind == "BiasAdd")
-    return reader.kind in _CLIPS and (made.kind in _ADDS or _begins_with_kernel(made, trace, biased=True))
+    return reader.kind in _CLIPS and (made.kind in ADDS or _begins_with_kernel(made, trace, biased=True))
 
 
 def _begins_with_kernel(made: _Made | None, trace: _Trace, *, biased: bool) -> bool:

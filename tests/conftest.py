@@ -29,6 +29,14 @@ def _what_imports_have_made_is_no_garbage():
     gc.freeze()
 
 
+@pytest.fixture(scope="session", autouse=True)
+def _files_are_not_timed():
+    """An export would take seconds longer; test_export_latency.py has a budget of its own."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("segopt_callbacks.export.latency.BUDGET", 0.0)
+        yield
+
+
 @pytest.fixture(autouse=True)
 def _seed():
     from segopt_callbacks.compat import keras

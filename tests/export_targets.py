@@ -100,3 +100,8 @@ def refuse_sparse(path, source, threads):
     if path.suffix == ".sparse":
         path.write_bytes(CHANGES["no_header"](path.read_bytes()))
     return litert.load(path, source, threads)
+
+
+def embed_nothing(path, name, source, packages):
+    """A file without metadata."""
+    return {}

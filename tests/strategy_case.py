@@ -1,7 +1,7 @@
 """Fits under strategies, each in a process of its own, that print what became of the replicas as JSON.
 
 `python -m tests.strategy_case mirrored POLICY`: MirroredStrategy on two virtual CPUs.
-`python -m tests.strategy_case methods`, `fine_tuning`: likewise, with other callbacks.
+`python -m tests.strategy_case methods`, `fine_tuning`, `quantization`: likewise, with other callbacks.
 `python -m tests.strategy_case exports`: likewise, exported into every format.
 `python -m tests.strategy_case worker INDEX PORT,PORT FOLDER`: one process of MultiWorkerMirroredStrategy.
 """
@@ -11,6 +11,7 @@ import json
 import os
 import pathlib
 import sys
+import tempfile
 
 import numpy as np
 import tensorflow as tf
@@ -23,6 +24,7 @@ from segopt_callbacks import (
     ExportQuantizedCallback,
     PolynomialDecay,
     PruningScheduleCallback,
+    QuantizationAwareTrainingCallback,
     channel,
     compat,
 )
@@ -140,6 +142,31 @@ def fine_tuning():
     return {"steps": watched.seen, "expected": [round(0.8 * value.size) for value in kernels(model).values()]}
 
 
+def quantization():
+    """Ranges that are learned on two replicas."""
+    with two_replicas().scope():
+        model = compiled(Segmenter())
+    training = QuantizationAwareTrainingCallback()
+    export = ExportQuantizedCallback(tempfile.mkdtemp(), ("int8",), verbose=0)
+
+    def record(model):
+        states = [replicas(one._state) for one in training.simulation.ranges.values()]
+        weights = [replicas(weight) for weight in model.trainable_weights]
+        return [
+            all(np.array_equal(first, other) for first, *others in held for other in others)
+            for held in (states, weights)
+        ]
+
+    watched = Watch(record)
+    fit(model, training, export, watched)
+    return {
+        "equal": all(one for one, _ in watched.seen),
+        "kernels_equal": all(one for _, one in watched.seen),
+        "ranges": len(training.ranges),
+        "int8": export.report["formats"]["int8"]["status"],
+    }
+
+
 def exports():
     """The model of every format's page, trained, and exported inside the scope, where variables are mirrored ones."""
     strategy = two_replicas()
@@ -170,18 +197,15 @@ def worker(index, ports, folder):
 
 
 def main(mode, *arguments):
-    print(
-        json.dumps(
-            {
-                "mirrored": mirrored,
-                "methods": methods,
-                "fine_tuning": fine_tuning,
-                "exports": exports,
-                "worker": worker,
-            }[mode](*arguments)
-        ),
-        flush=True,
-    )
+    modes = {
+        "mirrored": mirrored,
+        "methods": methods,
+        "fine_tuning": fine_tuning,
+        "quantization": quantization,
+        "exports": exports,
+        "worker": worker,
+    }
+    print(json.dumps(modes[mode](*arguments)), flush=True)
 
 
 if __name__ == "__main__":

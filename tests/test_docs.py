@@ -11,19 +11,27 @@ import tomllib
 import pytest
 
 import segopt_callbacks
+from segopt_callbacks.export.formats import TARGETS
+from tests.latency_targets import UNTIMED
 
 ROOT = pathlib.Path(__file__).parent.parent
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+FORMATS_PAGE = ROOT / "docs" / "formats.md"
+BLOCK_BY_BLOCK = ("predict.md",)  # run in test_export_metadata.py
 
 
 def python_blocks(page):
     return re.findall(r"^```python\n(.*?)^```", page.read_text(), re.DOTALL | re.MULTILINE)
 
 
-@pytest.mark.parametrize("page", [page for page in PAGES if python_blocks(page)], ids=lambda page: page.name)
+@pytest.mark.parametrize(
+    "page",
+    [page for page in PAGES if python_blocks(page) and page.name not in BLOCK_BY_BLOCK],
+    ids=lambda page: page.name,
+)
 def test_the_blocks_of_a_page_run_one_after_another(page, tmp_path):
     script = tmp_path / "page.py"
-    script.write_text("\n".join(python_blocks(page)))
+    script.write_text("\n".join([UNTIMED, *python_blocks(page)]))
     result = subprocess.run(
         [sys.executable, str(script)], cwd=tmp_path, capture_output=True, text=True, timeout=600, env={**os.environ}
     )
@@ -53,3 +61,14 @@ def test_every_dependency_is_accounted_for():
     names = {re.match(r"[\w-]+", name)[0] for part in lists for name in part} - {project["name"]}
     page = (ROOT / "docs" / "dependencies.md").read_text()
     assert {name for name in names if f"`{name}`" not in page} == set()
+
+
+def test_the_table_of_formats_is_that_of_the_package():
+    rows = re.findall(
+        r"^\| `(\w+)` \| `([^`]+)` \|.*\| (?:`\[(\w+)\]`)? *\|[^|]*\|$", FORMATS_PAGE.read_text(), re.MULTILINE
+    )
+    assert {name: (file.rstrip("/"), extra or None) for name, file, extra in rows} == {
+        name: (target.file_name, target.extra) for name, target in TARGETS.items()
+    }
+    integers = re.search(r"Formats of integers \(([^)]*)\)", FORMATS_PAGE.read_text())[1]
+    assert re.findall(r"`(\w+)`", integers) == [name for name, target in TARGETS.items() if target.is_integer]

@@ -27,17 +27,20 @@ from segopt_callbacks import (
 from segopt_callbacks.compat import keras
 from segopt_callbacks.export import ExportError
 from segopt_callbacks.export.formats import TARGETS
+from segopt_callbacks.export.sidecars import sidecar_name
 from tests import export_targets
 from tests.conformance import compiled
 from tests.export_models import CLASSES, DATA, IMAGES, Refused, Segmenter, Wavy, answers, built, functional, state
 
 ALL = tuple(TARGETS)
 NAMES = {target.file_name for target in TARGETS.values()}
+SIDECARS = {sidecar_name(name) for name in TARGETS}
 REPORTS = {"report.json", "report.md", "report.html"}
 
 
 def names(folder):
-    return {path.name for path in pathlib.Path(folder).iterdir()}
+    """What is in it, but for what lies beside each format's file; see test_export_metadata.py."""
+    return {path.name for path in pathlib.Path(folder).iterdir()} - SIDECARS
 
 
 def gzipped(path):
@@ -153,7 +156,7 @@ def wide():
     ("change", "cause"),
     [
         ("too_small", "far too small for its parameters"),
-        ("no_header", "the LiteRT interpreter cannot load the file"),
+        ("no_header", "it does not begin like a LiteRT model"),
         ("cut_off", "float32: "),
     ],
 )
@@ -274,9 +277,10 @@ def test_ctrl_c_leaves_no_half_file(tmp_path):
         ({"formats": ["int9"]}, r"Received: 'int9'. Known: saved_model, float32, float16, dynamic_int8, int8"),
         ({"formats": []}, "at least one format"),
         ({"formats": ["float32", "float32"]}, "each once"),
-        ({"formats": ["int8"]}, "pass `representative_dataset` or `evaluation_data`"),
+        ({"formats": ["int16x8"]}, "pass `representative_dataset` or `evaluation_data`"),
         ({"formats": ["float32"], "on_failure": "ignore"}, "must be 'raise' or 'warn'"),
         ({"formats": ["float32"], "time_limit": 0}, "seconds above 0"),
+        ({"formats": ["float32"], "latency": 10}, "must be True or False"),
         ({"evaluation_data": IMAGES}, "must be \\(x, y\\)"),
         ({"evaluation_data": tf.data.Dataset.from_tensor_slices(DATA).batch(2).repeat()}, "must end"),
         ({"evaluation_data": DATA, "representative_dataset": IMAGES}, "must be a callable"),
@@ -347,7 +351,7 @@ def test_the_terminal_stays_readable(tmp_path):
         "from tests.export_models import DATA, built\n"
         "from segopt_callbacks import export_model\n"
         "model = built(); print('----', file=sys.stderr, flush=True)\n"
-        "export_model(model, sys.argv[1], evaluation_data=DATA, verbose=1)\n"
+        "export_model(model, sys.argv[1], evaluation_data=DATA, latency=False, verbose=1)\n"
     )
     result = subprocess.run(
         [sys.executable, "-W", "ignore", "-c", code, str(tmp_path)],

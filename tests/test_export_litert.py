@@ -6,7 +6,8 @@ from ai_edge_litert.interpreter import Interpreter
 
 from segopt_callbacks import export_model
 from segopt_callbacks.compat import keras
-from segopt_callbacks.export import ExportError, schema
+from segopt_callbacks.export import ExportError, litert, schema
+from segopt_callbacks.export.errors import FormatError
 from tests import litert_cases
 from tests.export_models import DATA, IMAGES, LABELS, Wavy, answers, built, functional
 from tests.litert_cases import CASES
@@ -160,3 +161,10 @@ def test_representative_data_in_every_form(tmp_path, kind):
         built(), tmp_path, ["int8"], representative_dataset=forms[kind], evaluation_data=DATA, verbose=0
     )
     assert report["formats"]["int8"]["largest_difference"] < 0.5
+
+
+@pytest.mark.either_keras
+def test_a_file_that_the_interpreter_cannot_load_is_told(tmp_path):
+    (tmp_path / "bad.tflite").write_bytes(b"bad")
+    with pytest.raises(FormatError, match="the LiteRT interpreter cannot load the file"):
+        litert.load(tmp_path / "bad.tflite", None, None)

@@ -196,7 +196,7 @@ def test_an_operation_that_onnx_lacks_is_named(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("change", "cause"), [("too_small", "no ONNX|cannot load"), ("no_header", "cannot load"), ("cut_off", "onnx: ")]
+    ("change", "cause"), [("too_small", "is damaged"), ("no_header", "is damaged"), ("cut_off", "onnx: ")]
 )
 def test_a_damaged_file_is_not_delivered(tmp_path, monkeypatch, change, cause):
     damaged = functools.partial(export_targets.write_damaged, "onnx", change)
@@ -283,3 +283,10 @@ def test_what_is_no_onnx_file_is_said_to_be_none(tmp_path, content):
         onnx_graph.open_graph(path)
     with pytest.raises(FormatError, match="no ONNX model"):
         onnx_graph.open_graph(tmp_path / "missing.onnx")
+
+
+@pytest.mark.either_keras
+def test_a_file_that_onnx_runtime_cannot_load_is_told(tmp_path):
+    (tmp_path / "bad.onnx").write_bytes(b"bad")
+    with pytest.raises(FormatError, match="ONNX Runtime cannot load the file"):
+        TARGETS["onnx"].load(tmp_path / "bad.onnx", None, None)

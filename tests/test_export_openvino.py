@@ -25,9 +25,10 @@ from segopt_callbacks.export.source import ONE, Source
 from segopt_callbacks.masks import magnitude_mask
 from segopt_callbacks.weights import select_weights
 from tests import export_targets
-from tests.export_models import DATA, IMAGES, LABELS, answers, built, functional
+from tests.export_models import CLASSES, DATA, IMAGES, LABELS, answers, built, functional
 from tests.export_zoo import attention, zoo
 from tests.test_export_structures import LEFT, RIGHT, by_name, by_place
+from train_unet.unet import UNet
 
 openvino = openvino_export.without_telemetry()
 FORMATS = ["openvino_int8"]
@@ -101,6 +102,17 @@ def test_it_takes_raw_uint8_images_and_agrees(compressed):
     assert entry["equal_argmax"] == (outputs.argmax(-1) == expected.argmax(-1)).mean()
 
 
+def test_pixels_that_are_looked_up_in_a_table_are_integers(tmp_path):
+    """The U-Net standardizes raw images so, and the quantizer stores the table as int8."""
+    model = UNet(CLASSES, 8, levels=2)
+    model(IMAGES[:1])
+    report = export_model(model, tmp_path, ["openvino_int8"], evaluation_data=DATA, verbose=0)
+    assert report["formats"]["openvino_int8"]["equal_argmax"] > 0.9
+    integers, floats = integer_layers(tmp_path)
+    assert integers.count("Convolution") == 7
+    assert floats == []
+
+
 def test_zeros_and_distinct_values_survive_in_every_kernel(compressed):
     _, entry, zeros, _ = compressed
     rows = {row["weight"]: row for row in entry["weights"]}
@@ -144,7 +156,7 @@ def test_float_images_go_in_as_they_are(tmp_path):
 
 @pytest.mark.parametrize(
     ("make", "x", "inputs"),
-    [(by_name, {"left": LEFT, "right": RIGHT}, {"left", "right"}), (by_place, (LEFT, RIGHT), {"input_0", "input_1"})],
+    [(by_name, {"left": LEFT, "right": RIGHT}, {"left", "right"}), (by_place, (LEFT, RIGHT), {"b_left", "a_right"})],
     ids=["by_name", "by_place"],
 )
 def test_inputs_and_outputs_do_not_change_places(make, x, inputs, tmp_path):
@@ -153,7 +165,7 @@ def test_inputs_and_outputs_do_not_change_places(make, x, inputs, tmp_path):
     report = export_model(model, tmp_path, FORMATS, evaluation_data=data, verbose=0)
     assert report["formats"]["openvino_int8"]["largest_difference"] < 0.05
     assert {port.any_name for port in opened(tmp_path).inputs} == inputs
-    values = {"left": LEFT, "right": RIGHT, "input_0": LEFT, "input_1": RIGHT}
+    values = {"left": LEFT, "right": RIGHT, "b_left": LEFT, "a_right": RIGHT}
     found = run(tmp_path, *(values[port.any_name] for port in opened(tmp_path).inputs))
     expected = model(x)
     named = expected if isinstance(expected, dict) else {f"output_{i}": one for i, one in enumerate(expected)}

@@ -156,7 +156,7 @@ def test_inputs_and_outputs_do_not_change_places(make, x, tmp_path):
     data = tf.data.Dataset.from_tensor_slices((x, np.zeros((9, 1)))).batch(4)
     export_model(model, tmp_path, ["tvm"], evaluation_data=data, verbose=0)
     signature = json.loads((tmp_path / "tvm/signature.json").read_text())
-    named = {"left": LEFT, "right": RIGHT, "input_0": LEFT, "input_1": RIGHT}
+    named = {"left": LEFT, "right": RIGHT, "b_left": LEFT, "a_right": RIGHT}
     arguments = [tvm.runtime.tensor(named[port["name"]][:1]) for port in signature["inputs"]]
     found = opened(tmp_path / "tvm/model.so")["main"](*arguments)
     expected = model(x)

@@ -41,7 +41,11 @@ REQUIRED = [
     "number_of_clusters",
     "cluster_begin",
     "cluster_per_channel",
+    "quantize",
+    "quantize_begin",
+    "num_bits",
     "export_formats",
+    "latency",
 ]
 FLAG_FILES = sorted((ROOT / "flags").glob("*.flags"))
 
@@ -104,6 +108,9 @@ WRONG = {
     "clusters without cluster": (["--number_of_clusters=8"], "--cluster"),
     "cluster begin without cluster": (["--cluster_begin=0.5"], "--cluster"),
     "cluster begin in steps": (["--cluster", "--cluster_begin=100"], "fraction of the training"),
+    "bits without quantize": (["--num_bits=4"], "--quantize"),
+    "two bits": (["--quantize", "--num_bits=2"], "4, 8"),
+    "quantize begin in steps": (["--quantize", "--quantize_begin=100"], "fraction of the training"),
     "filters without either": (["--filters=kernel"], "--prune or --cluster"),
     "one cluster": (["--cluster", "--number_of_clusters=1"], "at least 2"),
     "end before begin": (["--prune", "--prune_begin=0.7", "--prune_end=0.7"], "smaller"),
@@ -156,8 +163,9 @@ def test_flag_files_are_accepted(path):
     assert all(values[name].present for name in given)
 
 
-def test_the_promised_flag_file_exists():
-    assert "prune_cluster_int8.flags" in [path.name for path in FLAG_FILES]
+@pytest.mark.parametrize("name", ["prune_cluster_int8", "qat", "pqat", "cqat", "pcqat"])
+def test_the_promised_flag_files_exist(name):
+    assert f"{name}.flags" in [path.name for path in FLAG_FILES]
 
 
 def test_flags_are_parsed_without_tensorflow():

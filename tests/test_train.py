@@ -18,6 +18,7 @@ import tensorflow as tf
 from ai_edge_litert.interpreter import Interpreter
 from PIL import Image
 
+from segopt_callbacks import read_metadata
 from segopt_callbacks.compat import keras, read
 from segopt_callbacks.weights import select_weights
 from train_unet import images, train, unet  # noqa: F401  (loading a saved model takes its class)
@@ -26,7 +27,7 @@ from train_unet.training import SaveOnTrainEnd, prune_steps
 ROOT = Path(__file__).resolve().parent.parent
 LANDCOVER = ROOT / "train_unet" / "data" / "landcover"
 FORMATS = ("saved_model", "float32", "float16", "dynamic_int8", "int8")
-SMALL = ("--epochs=1", "--base_filters=4", "--batch_size=4")
+SMALL = ("--epochs=1", "--base_filters=4", "--batch_size=4", "--nolatency")
 
 
 def small_copy(source, folder, **counts):
@@ -114,6 +115,14 @@ def test_the_report_holds_the_test_miou_of_every_file_and_of_the_baseline(promis
     assert report["formats"]["float32"]["metrics"]["mIoU"] == pytest.approx(printed, abs=1e-3)
 
 
+def test_every_file_knows_its_classes_and_their_colours(promised_run):
+    about = json.loads((LANDCOVER / "classes.json").read_text())
+    told = read_metadata(promised_run[1] / "export" / "int8.tflite")
+    ids = [index for index in range(len(about["classes"])) if index != about.get("ignore")]
+    assert told["classes"] == [about["classes"][index] for index in ids]
+    assert told["palette"] == [about["palette"][index] for index in ids]
+
+
 def kernels_in_litert(path):
     """Every convolution's kernel `(out, height, width, in)`, read from the file by LiteRT itself."""
     interpreter = Interpreter(model_path=str(path))
@@ -133,6 +142,25 @@ def test_litert_kernels_are_pruned_to_the_weight_and_clustered_by_channel(name, 
         assert max(np.unique(channel).size for channel in kernel) <= 16, kernel.shape
 
 
+def test_pruned_clustered_and_trained_against_rounding(small_data, tmp_path):
+    flag_file = ROOT / "flags" / "pcqat.flags"
+    done = command(
+        *SMALL,
+        f"--flagfile={flag_file}",
+        "--distribution=uniform",
+        f"--data_dir={small_data}",
+        f"--output_dir={tmp_path}",
+    )
+    assert done.returncode == 0, done.stderr + done.stdout
+    assert done.stderr == ""
+    entry = json.loads((tmp_path / "export" / "report.json").read_text())["formats"]["int8"]
+    assert entry["ranges"]["learned"] > 15
+    assert entry["ranges"]["calibrated"] == []
+    for kernel in kernels_in_litert(tmp_path / "export" / "int8.tflite"):
+        assert np.count_nonzero(kernel == 0) >= round(0.8 * kernel.size), kernel.shape
+        assert max(np.unique(channel).size for channel in kernel) <= 16, kernel.shape
+
+
 DUBAI = ROOT.parent / "shared" / "data" / "dubai"
 
 
@@ -142,7 +170,7 @@ DUBAI = ROOT.parent / "shared" / "data" / "dubai"
 def test_another_data_set_keeps_the_promise(tmp_path):
     (tmp_path / "data").mkdir()
     data = small_copy(DUBAI, tmp_path / "data", train=48, val=4, test=12)
-    arguments = ["--epochs=1", "--base_filters=8", "--prune", "--cluster", "--distribution=uniform"]
+    arguments = ["--epochs=1", "--base_filters=8", "--prune", "--cluster", "--distribution=uniform", "--nolatency"]
     done = command(*arguments, "--export_formats=float32,int8", f"--data_dir={data}", f"--output_dir={tmp_path}")
     assert done.returncode == 0, done.stderr + done.stdout
     assert "48 train, 4 val, 12 test images, 5 classes" in done.stdout  # class 5 is left out

@@ -85,7 +85,15 @@ def run(values: Any) -> None:
         # Files are in the order of longitude and latitude; a few hundred of them have to show every kind of land.
         train = load(folder, "train").shuffle(len(folder.pairs["train"]), seed=values.seed).batch(values.batch_size)
         callbacks.append(
-            export_callback(output_dir / "export", values.export_formats, train, data["test"], folder.classes)
+            export_callback(
+                output_dir / "export",
+                values.export_formats,
+                train,
+                data["test"],
+                folder.classes,
+                palette=folder.palette,
+                latency=values.latency,
+            )
         )
     baseline = train_baseline(values, folder, data) if values.baseline else None
     fit(model, data, values.epochs, callbacks)
@@ -136,7 +144,7 @@ def make_model(values: Any, folder: Any, *, steps: int) -> Any:
 
 
 def make_compression(values: Any, *, steps: int) -> list[Any]:
-    """The callbacks that prune and cluster."""
+    """The callbacks that prune, cluster and train against rounding."""
     from train_unet.training import compression_callbacks
 
     return compression_callbacks(
@@ -153,6 +161,9 @@ def make_compression(values: Any, *, steps: int) -> list[Any]:
         cluster_begin=values.cluster_begin,
         cluster_per_channel=values.cluster_per_channel,
         filters=values.filters,
+        quantize=values.quantize,
+        quantize_begin=values.quantize_begin,
+        num_bits=int(values.num_bits),
     )
 
 

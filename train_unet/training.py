@@ -17,6 +17,7 @@ from segopt_callbacks import (
     ExportQuantizedCallback,
     PolynomialDecay,
     PruningScheduleCallback,
+    QuantizationAwareTrainingCallback,
     block,
     channel,
     n_of_m,
@@ -74,8 +75,11 @@ def compression_callbacks(
     cluster_begin: float = 1.0,
     cluster_per_channel: bool = False,
     filters: Sequence[str] = (),
+    quantize: bool = False,
+    quantize_begin: float = 0.5,
+    num_bits: int = 8,
 ) -> list[Any]:
-    """The callbacks that prune and cluster.
+    """The callbacks that prune, cluster and train against rounding.
 
     Args:
         steps: of the whole training.
@@ -91,6 +95,9 @@ def compression_callbacks(
         cluster_begin: when weights begin to share values, as a fraction of the training in [0, 1]; 1 is its end.
         cluster_per_channel: whether each output channel has values of its own.
         filters: regular expressions on the weights' paths; empty for every kernel.
+        quantize: whether to train against the rounding of the int8 file.
+        quantize_begin: when rounding begins, as a fraction of the training in [0, 1].
+        num_bits: of kernels, 8 or 4.
     """
     chosen: list[Any] = []
     if prune:
@@ -107,6 +114,9 @@ def compression_callbacks(
             chosen.append(ClusterScheduleCallback(number_of_clusters, begin_step=begin_step, **sharing))  # type: ignore[arg-type]
         else:
             chosen.append(ClusterOnTrainEndCallback(number_of_clusters, **sharing))  # type: ignore[arg-type]
+    if quantize:
+        begin_step = round(quantize_begin * steps)
+        chosen.append(QuantizationAwareTrainingCallback(begin_step=begin_step, num_bits=num_bits))
     return chosen
 
 
@@ -142,7 +152,14 @@ def log_callbacks(log_dir: Path, examples: tf.data.Dataset, palette: np.ndarray,
 
 
 def export_callback(
-    export_dir: Path, formats: Sequence[str], train: tf.data.Dataset, test: tf.data.Dataset, classes: Sequence[str]
+    export_dir: Path,
+    formats: Sequence[str],
+    train: tf.data.Dataset,
+    test: tf.data.Dataset,
+    classes: Sequence[str],
+    *,
+    palette: np.ndarray,
+    latency: bool = True,
 ) -> Any:
     """What exports, verifies and reports after the fit.
 
@@ -152,6 +169,8 @@ def export_callback(
         train: batches of training images and masks; integer formats take their ranges from the images.
         test: batches on which every file's answers are measured.
         classes: names by id; `len(classes)` itself is the id of unlabelled pixels.
+        palette: `(len(classes) + 1, 3)` uint8, the last colour that of unlabelled pixels.
+        latency: whether to time every file.
     """
     unlabelled = len(classes)
     ious = {metric.name: metric for metric in class_ious(classes, ignore_class=unlabelled)}
@@ -161,6 +180,12 @@ def export_callback(
         representative_dataset=train.map(lambda images, masks: images),
         evaluation_data=test,
         metrics={"mIoU": mean_iou(len(classes), ignore_class=unlabelled), **ious},
+        metadata={
+            "classes": list(classes),
+            "palette": palette[:unlabelled],
+            "input_scaling": "none: RGB, 0 to 255; the model scales",
+        },
+        latency=latency,
     )
 
 

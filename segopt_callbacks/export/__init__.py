@@ -9,9 +9,10 @@ if TYPE_CHECKING:
     from segopt_callbacks.export.callback import ExportQuantizedCallback
     from segopt_callbacks.export.errors import ExportError
     from segopt_callbacks.export.exporter import export_model
+    from segopt_callbacks.export.metadata import read_metadata
     from segopt_callbacks.export.report import add_baseline
 
-__all__ = ["ExportError", "ExportQuantizedCallback", "add_baseline", "export_model"]
+__all__ = ["ExportError", "ExportQuantizedCallback", "add_baseline", "export_model", "read_metadata"]
 
 # A process that runs one file of an export must not wait for TensorFlow: names are imported when they are first used.
 _HOMES = {
@@ -19,6 +20,7 @@ _HOMES = {
     "ExportQuantizedCallback": "callback",
     "add_baseline": "report",
     "export_model": "exporter",
+    "read_metadata": "metadata",
 }
 
 

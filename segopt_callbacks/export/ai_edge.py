@@ -75,6 +75,7 @@ def target(name: str) -> Target:
         flatbuffer.read_weights,
         flatbuffer.read_activations,
         bytes_per_weight=min(storage.bits for storage in RECIPES[name].values()) / 8,
+        open_sizes=True,
         notes=encoding.read_notes,
         requires=("ai_edge_quantizer",),
         extra="int4",

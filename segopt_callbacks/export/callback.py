@@ -12,7 +12,7 @@ from segopt_callbacks import compat
 from segopt_callbacks.export import rescue
 from segopt_callbacks.export.errors import ExportError
 from segopt_callbacks.export.exporter import FORMATS, export_model, validate
-from segopt_callbacks.export.formats import TARGETS
+from segopt_callbacks.export.formats import TARGETS, validate_formats
 from segopt_callbacks.export.workspace import require_writable
 from segopt_callbacks.lifecycle import CompressionCallback, Stage
 
@@ -31,13 +31,21 @@ class ExportQuantizedCallback(CompressionCallback):
             inputs, or a `tf.data.Dataset`. Default: the inputs of `evaluation_data`.
         evaluation_data: what `fit` takes as `validation_data`.
         metrics: name -> Keras metric, computed on every file's own answers.
+        metadata: what every file is to tell about itself: `classes`, `palette`, anything that JSON can hold.
+        input_signature: structure of `tf.TensorSpec`, where sizes or dtypes are not those of the data; `None` sizes
+            stay open.
+        calibration: how `int8` finds ranges of activations: `"min_max"`, `"percentile"`, `"entropy"` or `"mse"`. Ranges
+            that a `QuantizationAwareTrainingCallback` of the same fit has learned are taken from it; no data are needed
+            for them.
         on_failure: `"raise"` or `"warn"`, after every other format has been delivered.
         time_limit: seconds that writing a file may take, and running it on one batch.
+        latency: whether to time one inference of every file.
         verbose: 0 for silence, 1 for a line for each format and the table.
 
     Raises:
         ValueError: for an unknown format, one that is not available, an integer format without any data, or another
-            argument outside its range.
+            argument outside its range; when training begins, for `int8` without data where no
+            `QuantizationAwareTrainingCallback` learns its ranges.
         OSError: when training begins, if `export_dir` cannot be made or written.
         RuntimeError: when training begins, under a strategy of several workers.
 
@@ -48,7 +56,7 @@ class ExportQuantizedCallback(CompressionCallback):
         >>> model = keras.Sequential([keras.Input((4,)), keras.layers.Dense(2)])
         >>> model.compile("sgd", "mse")
         >>> data = np.ones((8, 4), "float32"), np.ones((8, 2), "float32")
-        >>> export = ExportQuantizedCallback(tempfile.mkdtemp(), evaluation_data=data, verbose=0)
+        >>> export = ExportQuantizedCallback(tempfile.mkdtemp(), evaluation_data=data, latency=False, verbose=0)
         >>> history = model.fit(*data, verbose=0, callbacks=[export])
         >>> sorted(export.report["formats"])
         ['float32', 'int8', 'saved_model']
@@ -64,8 +72,12 @@ class ExportQuantizedCallback(CompressionCallback):
         representative_dataset: Any = None,
         evaluation_data: Any = None,
         metrics: Mapping[str, Any] | None = None,
+        metadata: Mapping[str, Any] | None = None,
+        input_signature: Any = None,
+        calibration: str = "min_max",
         on_failure: str = "raise",
         time_limit: float = 600.0,
+        latency: bool = True,
         verbose: int = 1,
     ) -> None:
         super().__init__()
@@ -74,15 +86,24 @@ class ExportQuantizedCallback(CompressionCallback):
             representative_dataset=representative_dataset,
             evaluation_data=evaluation_data,
             metrics=metrics,
+            metadata=metadata,
+            input_signature=input_signature,
+            calibration=calibration,
             on_failure=on_failure,
             time_limit=time_limit,
+            latency=latency,
+            may_learn=True,
         )
         self.export_dir = export_dir
         self.representative_dataset = representative_dataset
         self.evaluation_data = evaluation_data
         self.metrics = metrics
+        self.metadata = metadata
+        self.input_signature = input_signature
+        self.calibration = calibration
         self.on_failure = on_failure
         self.time_limit = time_limit
+        self.latency = latency
         self.verbose = verbose
         self.report: dict[str, Any] | None = None
 
@@ -98,6 +119,11 @@ class ExportQuantizedCallback(CompressionCallback):
         if compat.has_weights(self.model):
             rescue.warn_if_tight(self.model, [TARGETS[name] for name in self.formats], place)
         super().on_train_begin(logs)
+
+    def prepare(self) -> None:
+        """Makes sure that ranges can be found."""
+        has_data = self.representative_dataset is not None or self.evaluation_data is not None
+        validate_formats(self.formats, has_data=has_data, has_ranges=self.lifecycle.learns_ranges)
 
     def finish(self, logs: Any = None) -> None:
         """Exports the finished model; where nothing comes of it, saves its weights elsewhere."""
@@ -116,8 +142,13 @@ class ExportQuantizedCallback(CompressionCallback):
                 representative_dataset=self.representative_dataset,
                 evaluation_data=self.evaluation_data,
                 metrics=self.metrics,
+                metadata=self.metadata,
+                input_signature=self.input_signature,
+                ranges=self.lifecycle.ranges or None,
+                calibration=self.calibration,
                 on_failure=self.on_failure,
                 time_limit=self.time_limit,
+                latency=self.latency,
                 verbose=self.verbose,
             )
         except ExportError as error:

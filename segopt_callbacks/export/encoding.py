@@ -74,7 +74,13 @@ def read_notes(path: Path) -> dict[str, Any]:
         `encoding`, `"dense"` or `"sparse"`; where there are zeros to leave out, the bytes of both files, plain and
         after gzip, and `sparse_refused`: why the sparse one is not delivered.
     """
-    return json.loads(_notes_path(path).read_text(encoding="utf-8"))
+    notes = json.loads(_notes_path(path).read_text(encoding="utf-8"))
+    if "sparse_bytes" in notes:
+        for key, size in (("bytes", file_bytes(path)), ("gzip_bytes", gzip_bytes(path))):
+            # What has come into the file since, its metadata, would have come into the other one too.
+            added = size - notes[f"{notes['encoding']}_{key}"]
+            notes |= {f"{kind}_{key}": notes[f"{kind}_{key}"] + added for kind in ("dense", "sparse")}
+    return notes
 
 
 def sparse_file(content: bytes) -> bytes | None:

@@ -9,8 +9,9 @@ import numpy as np
 import tensorflow as tf
 
 from segopt_callbacks import compat
-from segopt_callbacks.export import data, signature
+from segopt_callbacks.export import data, input_signature, signature
 from segopt_callbacks.export.errors import FormatError
+from segopt_callbacks.export.lint import Seen, lint
 
 
 class Feed:
@@ -20,18 +21,23 @@ class Feed:
         model: a built Keras model.
         evaluation_data: as `export_model` takes it.
         representative_dataset: as `export_model` takes it.
+        given: the `input_signature` of `export_model`.
 
     Attributes:
         specs: structure of `tf.TensorSpec`, what the model is fed.
+        batch_size: that of files; `None` for any.
+        has_open_sizes: whether files are to take other sizes than those of the data.
         name: what the files are run on, for people.
+        oddities: what is odd about the representative data that the user passed, once they have been read; see `lint`.
 
     Raises:
-        ValueError: if neither data nor model tell the sizes of the input.
+        ValueError: if neither data nor model tell the sizes of the input, or not those of the signature.
     """
 
-    def __init__(self, model: Any, evaluation_data: Any, representative_dataset: Any) -> None:
+    def __init__(self, model: Any, evaluation_data: Any, representative_dataset: Any, given: Any = None) -> None:
         self._evaluation_data = evaluation_data
         self._representative_dataset = representative_dataset
+        self.oddities: list[str] = []
         example = None
         # What `fit` takes is what the model is fed; representative data may have been cast for the converter.
         if evaluation_data is not None:
@@ -39,10 +45,21 @@ class Feed:
             example = next(data.evaluation_examples(evaluation_data), None)
         elif representative_dataset is not None:
             self.name = "representative data"
-            example = next(data.representative_examples(representative_dataset, compat.model_input_specs(model)), None)
+            structure = compat.model_input_specs(model) if given is None else given
+            example = next(data.representative_examples(representative_dataset, structure), None)
         else:
             self.name = "noise"
-        self.specs = signature.input_specs(model, example)
+        self.batch_size = input_signature.batch_size(given)
+        self.has_open_sizes = input_signature.has_open_sizes(given)
+        if given is None:
+            self.specs = signature.input_specs(model, example)
+        else:
+            self.specs = input_signature.fitted(given, example)
+
+    @property
+    def has_data(self) -> bool:
+        """Whether there is any data of the user's."""
+        return self._evaluation_data is not None or self._representative_dataset is not None
 
     def representative(self) -> Iterator[list[np.ndarray]]:
         """Yields the inputs of one example after the other, batch size 1, in the dtypes of `specs`.
@@ -54,12 +71,14 @@ class Feed:
             examples = data.evaluation_examples(self._evaluation_data)
         else:
             examples = data.representative_examples(self._representative_dataset, self.specs)
-        count = 0
+        seen = Seen()
         for example in examples:
-            count += 1
+            seen.add(data.leaves(example))
             yield cast_inputs(example, self.specs)
-        if not count:
+        if not seen.count:
             raise FormatError("there is no example in `representative_dataset` or `evaluation_data`; pass at least one")
+        if self._representative_dataset is not None:
+            self.oddities = lint(seen, self._evaluation_data, self.specs)
 
     def batches(self) -> Iterator[tuple[Any, Any, Any]]:
         """Yields `(x, y, sample_weight)` to run files on; without evaluation data `y` is `None`."""

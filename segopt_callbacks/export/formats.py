@@ -26,12 +26,13 @@ TARGETS: dict[str, Target] = {
 }
 
 
-def validate_formats(formats: Sequence[str], *, has_data: bool) -> tuple[str, ...]:
+def validate_formats(formats: Sequence[str], *, has_data: bool, has_ranges: bool = False) -> tuple[str, ...]:
     """Checks the names of formats before any work is done.
 
     Args:
         formats: names out of `TARGETS`, each once.
         has_data: whether there is representative or evaluation data.
+        has_ranges: whether ranges are known without; then `int8` needs no data.
 
     Returns:
         the names as a tuple.
@@ -52,7 +53,7 @@ def validate_formats(formats: Sequence[str], *, has_data: bool) -> tuple[str, ..
         if name not in TARGETS:
             raise ValueError(f"`formats` must be known; correct it. Received: {name!r}. Known: {known}.")
         _require_installed(name, TARGETS[name])
-        if TARGETS[name].is_integer and not has_data:
+        if TARGETS[name].is_integer and not has_data and not (has_ranges and TARGETS[name].takes_ranges):
             raise ValueError(
                 f"The format {name!r} must see data to find the ranges of activations; pass `representative_dataset` "
                 "or `evaluation_data`. Received: neither."

@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from segopt_callbacks.export import encoding, flatbuffer
+from segopt_callbacks.export import cpus, encoding, flatbuffer
 from segopt_callbacks.export.errors import FormatError, first_line
 from segopt_callbacks.export.raw_inputs import take_raw_integers
 from segopt_callbacks.export.shared_scales import share_scales
@@ -80,6 +80,8 @@ def target(name: str) -> Target:
         tolerance=None if settings.optimize else FLOAT_TOLERANCE,
         bytes_per_weight=settings.bytes_per_weight,
         is_integer=settings.is_integer,
+        open_sizes=True,
+        takes_ranges=settings.activations == "int8",
         notes=encoding.read_notes,
     )
 
@@ -143,10 +145,12 @@ def _converter(settings: Settings, source: Source, edge: str | None) -> Any:
         converter.optimizations = [tf.lite.Optimize.DEFAULT]
     converter.target_spec.supported_types = [tf.as_dtype(name) for name in settings.types]
     if settings.activations is not None:
-        converter.representative_dataset = lambda: (
-            dict(zip(source.input_names, example, strict=True)) for example in source.examples()
-        )
-        converter.target_spec.supported_ops = [getattr(tf.lite.OpsSet, name) for name in _KERNELS[settings.activations]]
+        if not source.has_ranges:  # the converter insists on examples for a set of integer kernels alone
+            converter.representative_dataset = lambda: (
+                dict(zip(source.input_names, example, strict=True)) for example in source.examples()
+            )
+            kernels = _KERNELS[settings.activations]
+            converter.target_spec.supported_ops = [getattr(tf.lite.OpsSet, name) for name in kernels]
         converter.inference_input_type = converter.inference_output_type = tf.as_dtype(edge)
     return converter
 
@@ -157,7 +161,7 @@ def load(path: Path, source: Source, threads: int | None) -> Runner:
     Args:
         path: the file.
         source: what it was made from, for the order of inputs and outputs.
-        threads: of the interpreter.
+        threads: of the interpreter, which would take one if it were not told; default: one for each CPU.
 
     Returns:
         function from a batch of inputs to a batch of outputs. Quantized inputs and outputs are converted by their
@@ -169,8 +173,10 @@ def load(path: Path, source: Source, threads: int | None) -> Runner:
     from ai_edge_litert.interpreter import Interpreter
 
     try:
-        interpreter = Interpreter(model_path=str(path), num_threads=threads)
-        interpreter.allocate_tensors()
+        interpreter = Interpreter(model_path=str(path), num_threads=threads or len(cpus.available()))
+        # An open size is 1 until something is fed, which may be too small for the model; the runner allocates then.
+        if all((detail["shape_signature"] >= 0).all() for detail in interpreter.get_input_details()):
+            interpreter.allocate_tensors()
         runner = interpreter.get_signature_runner()
     except (ValueError, RuntimeError) as error:
         raise FormatError(f"the LiteRT interpreter cannot load the file: {first_line(error)}") from error

@@ -200,6 +200,7 @@ TARGET = Target(
     onnx_file.read_weights,
     onnx_file.read_activations,
     tolerance=FLOAT_TOLERANCE,
+    open_sizes=True,
     requires=REQUIRES,
     extra=EXTRA,
 )

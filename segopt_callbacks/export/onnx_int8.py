@@ -145,6 +145,7 @@ TARGET = Target(
     onnx_file.float_operations,
     bytes_per_weight=1,
     is_integer=True,
+    open_sizes=True,
     requires=onnx.REQUIRES,
     extra=onnx.EXTRA,
 )

@@ -166,8 +166,12 @@ def _is_quantized(layer: Layer | None) -> bool:
     pending, seen = [layer], set()
     while pending:
         layer = pending.pop()
-        if layer is None or _decoding(layer):  # a weight in float, rounded each time it is used
+        if layer is None:
             return False
+        if decoding := _decoding(layer):
+            if decoding[-1].data.get("element_type") not in INTEGERS:  # a weight in float, rounded at each use
+                return False
+            continue  # a table of integers, in which pixels are looked up
         if layer in seen or layer.kind == "FakeQuantize":
             continue
         seen.add(layer)

@@ -10,7 +10,8 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from segopt_callbacks.pages.figures import EXPLANATION, FIGURES, cell
+from segopt_callbacks.export import latency_figures
+from segopt_callbacks.pages.figures import EXPLANATION, FIGURES, LATENCIES, RATIO, cell
 from segopt_callbacks.pages.files import write_whole
 from segopt_callbacks.pages.gallery import kept_pictures
 from segopt_callbacks.pages.page import page
@@ -84,7 +85,7 @@ def table(report: Mapping[str, Any]) -> str:
         dense  0.7500      -           -              -              -             -      -                 -
         model       -      -           -              -              -             -      -                 -
     """
-    rows = _rows(report)
+    rows = _rows(report, with_intervals=False)
     widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
     lines = []
     for row in rows:
@@ -95,8 +96,12 @@ def table(report: Mapping[str, Any]) -> str:
 
 def markdown(report: Mapping[str, Any]) -> str:
     """The report as a page: the table, what failed, and the audit of weights and activations."""
-    head, *body = _rows(report)
+    head, *body = _rows(report, with_intervals=True)
     lines = ["# Export report", "", _verified_on(report), "", *_markdown_table(head, body), "", EXPLANATION, ""]
+    about = report.get("latency", {}).get("about")
+    lines += [about, ""] if about else []
+    if report.get("warnings"):
+        lines += ["## Warnings", "", *(f"- {warning}" for warning in report["warnings"]), ""]
     failures = _failures(report)
     if failures:
         lines += ["## Failed", "", *(f"- `{name}`: {why}" for name, why in failures), ""]
@@ -107,10 +112,26 @@ def markdown(report: Mapping[str, Any]) -> str:
             dtypes = Counter(activation["dtype"] for activation in entry["activations"])
             counts = ", ".join(f"{count} {dtype}" for dtype, count in dtypes.most_common())
             lines += [f"Activations, inputs and outputs: {counts}.", ""]
+        if entry.get("ranges"):
+            lines += [f"Ranges of activations: {told_of_ranges(entry['ranges'])}.", ""]
     return "\n".join(lines)
 
 
-def _rows(report: Mapping[str, Any]) -> list[list[str]]:
+def told_of_ranges(ranges: Mapping[str, Any]) -> str:
+    """Where the ranges of a file's activations come from.
+
+    >>> told_of_ranges({"learned": 2, "calibrated": ["add"], "method": "min_max"})
+    '2 learned in training, 1 calibrated on representative data (min_max): add'
+    >>> told_of_ranges({"learned": 2, "calibrated": []})
+    '2 learned in training'
+    """
+    parts = [f"{ranges['learned']} learned in training"] if ranges["learned"] else []
+    if names := ranges["calibrated"]:
+        parts.append(f"{len(names)} calibrated on representative data ({ranges['method']}): {', '.join(names)}")
+    return ", ".join(parts)
+
+
+def _rows(report: Mapping[str, Any], *, with_intervals: bool) -> list[list[str]]:
     entries = {**report["baselines"], "model": report["model"], **report["formats"]}
     entries = {name: entry for name, entry in entries.items() if entry.get("status") != "failed"}
     metrics = list(
@@ -121,10 +142,16 @@ def _rows(report: Mapping[str, Any]) -> list[list[str]]:
             if isinstance(value, float)
         )
     )
+    keys = [(key, heading) for key, heading in LATENCIES if any(entry.get("latency_ms") for entry in entries.values())]
     rows = [["", *metrics, *(heading for _, heading, _ in FIGURES)]]
+    rows[0] += [text for _, heading in keys for text in (heading, RATIO)]
     for name, entry in entries.items():
         values = [cell(entry.get("metrics", {}).get(metric), "{:.4f}") for metric in metrics]
         rows.append([name, *values, *(cell(entry.get(key), pattern) for key, _, pattern in FIGURES)])
+        for key, _ in keys:
+            times = entry.get("latency_ms", {}).get(key, {})
+            for one in (times, times.get("ratio_to_float32")):
+                rows[-1].append(latency_figures.cell(one, with_interval=with_intervals))
     return rows
 
 

@@ -75,5 +75,12 @@ def _unescape(key: str) -> str:
 
 
 TARGET = Target(
-    "saved_model", write, load, read_weights, any_batch=True, uses_tensorflow=True, tolerance=FLOAT_TOLERANCE
+    "saved_model",
+    write,
+    load,
+    read_weights,
+    any_batch=True,
+    open_sizes=True,
+    uses_tensorflow=True,
+    tolerance=FLOAT_TOLERANCE,
 )

@@ -113,7 +113,28 @@ def type_number(name: str) -> int:
 
 def tensor_name(tensor: Any) -> str:
     """The converter's name for it."""
-    return tensor.name.decode() if isinstance(tensor.name, bytes) else str(tensor.name)
+    return text(tensor.name)
+
+
+def text(value: Any) -> str:
+    """A string of the file, which the generated code leaves in bytes."""
+    return value.decode() if isinstance(value, bytes) else str(value)
+
+
+def get_metadata(model: Any, name: str) -> bytes | None:
+    """The content of a named metadata buffer; `None` where there is none."""
+    for one in model.metadata or []:
+        if text(one.name) == name and 0 <= one.buffer < len(model.buffers):
+            data = model.buffers[one.buffer].data
+            return None if data is None else np.asarray(data, np.uint8).tobytes()
+    return None
+
+
+def set_metadata(model: Any, name: str, content: bytes) -> None:
+    """Adds a named metadata buffer, which every LiteRT runtime leaves alone."""
+    data = np.frombuffer(content, np.uint8)
+    model.buffers.append(schema.BufferT(data=data))
+    model.metadata = [*(model.metadata or []), schema.MetadataT(name=name, buffer=len(model.buffers) - 1)]
 
 
 def constant(model: Any, tensor: Any) -> np.ndarray | None:

@@ -11,6 +11,7 @@ import tensorflow as tf
 
 from segopt_callbacks import compat
 from segopt_callbacks.export.errors import FormatError, first_line
+from segopt_callbacks.export.names import input_names, output_names
 from segopt_callbacks.export.source import Port
 from segopt_callbacks.weights import unique_path
 
@@ -59,17 +60,17 @@ def freeze(model: Any, inputs: Any, *, batch_size: int | None = 1) -> Frozen:
         TensorShape([1, 2])
     """
     require_built(model)
-    names = _names(inputs, "input")
+    names = input_names(inputs, compat.given_names(model, "inputs"))
     specs = tuple(
         tf.TensorSpec((batch_size, *spec.shape[1:]), spec.dtype, name=name)
         for name, spec in zip(names, tf.nest.flatten(inputs), strict=True)
     )
-    output_names: list[str] = []
+    answer_names: list[str] = []
 
     def serve(*flat: tf.Tensor) -> dict[str, tf.Tensor]:
         outputs = compat.infer(model, tf.nest.pack_sequence_as(inputs, list(flat)))
-        output_names[:] = _names(outputs, "output")
-        return dict(zip(output_names, map(_float32, tf.nest.flatten(outputs)), strict=True))
+        answer_names[:] = output_names(outputs, compat.given_names(model, "outputs"), taken=names)
+        return dict(zip(answer_names, map(_float32, tf.nest.flatten(outputs)), strict=True))
 
     # As `fit` runs it: Keras 2 rewrites Python's `if` and `for` over tensors, Keras 3 does not.
     function = tf.function(serve, input_signature=specs, autograph=compat.is_keras_2(model))
@@ -82,7 +83,7 @@ def freeze(model: Any, inputs: Any, *, batch_size: int | None = 1) -> Frozen:
     module = tf.Module()
     module.weights = weights
     answers = concrete.structured_outputs
-    outputs = tuple(_port(name, answers[name]) for name in output_names)
+    outputs = tuple(_port(name, answers[name]) for name in answer_names)
     return Frozen(module, concrete, tuple(_port(spec.name, spec) for spec in specs), outputs, weights)
 
 
@@ -149,13 +150,6 @@ def _port(name: str, spec: tf.TensorSpec) -> Port:
 def _open_batch(leaf: Any) -> tf.TensorSpec:
     dtype = tf.as_dtype(leaf.dtype)
     return tf.TensorSpec((None, *leaf.shape[1:]), tf.float32 if dtype.is_floating else dtype)
-
-
-def _names(structure: Any, name: str) -> tuple[str, ...]:
-    if isinstance(structure, dict):
-        return tuple("".join(c if c.isalnum() else "_" for c in str(key)) for key in sorted(structure))
-    count = len(tf.nest.flatten(structure))
-    return (name,) if count == 1 else tuple(f"{name}_{index}" for index in range(count))
 
 
 def _float32(output: Any) -> tf.Tensor:

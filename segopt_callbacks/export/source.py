@@ -41,12 +41,14 @@ class Source:
         inputs: in the order in which examples and runners have them.
         outputs: likewise.
         metadata: what files should tell about the model, ready for JSON.
+        has_ranges: whether the function itself holds the ranges of what it computes, so that no examples are needed.
     """
 
     folder: Path
     inputs: tuple[Port, ...]
     outputs: tuple[Port, ...]
     metadata: Mapping[str, Any] = field(default_factory=dict)
+    has_ranges: bool = False
 
     @property
     def input_names(self) -> tuple[str, ...]:

@@ -33,11 +33,14 @@ class Target:
         read_activations: `(path)`, name, shape and dtype of everything that the file computes, where it can tell.
         float_operations: what computes in float inside the file, for a format that may have none; see `audit`.
         any_batch: whether it is made from the function whose batch is open, instead of 1.
+        open_sizes: whether it can leave sizes of its inputs open, the batch's among them.
         uses_tensorflow: whether running it takes TensorFlow, which takes seconds to import.
         bytes_per_weight: how much of the file a weight takes at the least.
         tolerance: largest difference from the model's answers, as a fraction of its largest answer; `None` for a format
             that rounds weights, whose differences are reported instead.
         is_integer: whether it needs representative data.
+        is_timed: whether what `load` opens is what users deploy, so that its latency means something.
+        takes_ranges: whether it can be made from a source that holds the ranges instead, see `ranged`.
         notes: `(path)`, what else the report should tell of a written file, ready for JSON; called where the report is
             made, behind `load`.
         requires: modules that must be installed, beside those that this library needs itself.
@@ -51,10 +54,13 @@ class Target:
     read_activations: Callable[[Path], list[dict[str, Any]]] | None = None
     float_operations: Callable[[Path], list[str]] | None = None
     any_batch: bool = False
+    open_sizes: bool = False
     uses_tensorflow: bool = False
     bytes_per_weight: float = 4
     tolerance: float | None = None
     is_integer: bool = False
+    is_timed: bool = True
+    takes_ranges: bool = False
     notes: Callable[[Path], dict[str, Any]] | None = None
     requires: tuple[str, ...] = ()
     extra: str | None = None

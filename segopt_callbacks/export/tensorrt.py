@@ -126,6 +126,7 @@ TARGET = Target(
     onnx_file.read_activations,
     bytes_per_weight=1,
     is_integer=True,
+    is_timed=False,  # ONNX Runtime on a CPU, or an engine and a comparison; `trtexec` times engines
     notes=notes,
     requires=onnx.REQUIRES,
     extra="tensorrt",

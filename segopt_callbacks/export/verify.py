@@ -11,7 +11,7 @@ import tensorflow as tf
 
 from segopt_callbacks import compat
 from segopt_callbacks.export.disagreement import Disagreement, worse
-from segopt_callbacks.export.errors import FormatError
+from segopt_callbacks.export.errors import FormatError, first_line
 from segopt_callbacks.export.feed import Feed, cast_inputs
 from segopt_callbacks.export.metrics import MetricStates
 from segopt_callbacks.export.target import Runner
@@ -90,12 +90,14 @@ class Verification:
         examples: how many were run.
         results: file -> differences and `metrics`; `MODEL` has metrics only.
         causes: file -> why it failed.
+        example: the inputs of the first example, batch 1.
         disagreements: file -> the example on which its classes differ most from the model's, where any do.
     """
 
     examples: int = 0
     results: dict[str, dict[str, Any]] = field(default_factory=dict)
     causes: dict[str, str] = field(default_factory=dict)
+    example: list[np.ndarray] = field(default_factory=list)
     disagreements: dict[str, Disagreement] = field(default_factory=dict)
 
 
@@ -118,19 +120,21 @@ def verify(
         the figures of each file, and why some have none.
 
     Raises:
-        FormatError: if the model in memory itself answers NaN, or there is no example.
+        FormatError: if the model in memory itself answers NaN or does not take the data, or there is no example.
     """
     outcome = Verification()
     running = dict(runners)
     agreements = {name: Agreement() for name in runners}
     with MetricStates(metrics or {}) as states:
         for x, y, sample_weight in feed.batches():
-            answers = compat.infer(model, tf.nest.map_structure(tf.convert_to_tensor, x))
+            answers = _answers(model, x)
             expected = [_as_array(one) for one in tf.nest.flatten(answers)]
             if any(np.isnan(one).any() for one in expected):
                 raise FormatError("the model in memory answers NaN itself; train it to finite weights first")
             states.update(MODEL, y, answers, sample_weight)
             inputs = cast_inputs(x, feed.specs)
+            if not outcome.examples:
+                outcome.example = [one[:1] for one in inputs]
             start = outcome.examples
             outcome.examples += len(inputs[0])
             for name in list(running):
@@ -151,6 +155,13 @@ def verify(
         outcome.results = {name: agreements[name].result() | {"metrics": states.result(name)} for name in running}
         outcome.results[MODEL] = {"metrics": states.result(MODEL)}
     return outcome
+
+
+def _answers(model: Any, x: Any) -> Any:
+    try:
+        return compat.infer(model, tf.nest.map_structure(tf.convert_to_tensor, x))
+    except ValueError as error:  # Keras', of shapes that a layer does not take
+        raise FormatError(f"the model in memory does not take the data: {first_line(error)}") from error
 
 
 def _as_array(output: Any) -> np.ndarray:

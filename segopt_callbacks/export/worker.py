@@ -11,6 +11,7 @@ import os
 import signal
 import sys
 import tempfile
+import time
 import traceback
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -115,3 +116,27 @@ def open_file(load: Callable[..., Callable[[list[Any]], list[Any]]], *arguments:
 def run(inputs: list[Any]) -> list[Any]:
     """The open file's answers to a batch."""
     return _open[0](inputs)
+
+
+def time_runs(inputs: list[Any], warm_up: float, seconds: float, most: int) -> list[float]:
+    """How long the open file takes for one batch, again and again.
+
+    Args:
+        inputs: the batch.
+        warm_up: seconds of runs that do not count; one run at least.
+        seconds: for all of it; one run is timed at least.
+        most: runs that are timed.
+
+    Returns:
+        seconds of each run.
+    """
+    run_once, start = _open[0], time.perf_counter()
+    run_once(inputs)
+    while time.perf_counter() - start < warm_up:
+        run_once(inputs)
+    times: list[float] = []
+    while not times or (len(times) < most and time.perf_counter() - start < seconds):
+        begin = time.perf_counter()
+        run_once(inputs)
+        times.append(time.perf_counter() - begin)
+    return times

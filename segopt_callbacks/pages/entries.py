@@ -31,11 +31,12 @@ class Weight:
 
 @dataclass(frozen=True)
 class Latency:
-    """Milliseconds of one inference: the median, and the interval around it where it is known."""
+    """Milliseconds of one inference: the median, and the interval around it and the ratio to float32 where known."""
 
     median: float
     low: float | None = None
     high: float | None = None
+    ratio: float | None = None
 
 
 @dataclass(frozen=True)
@@ -99,6 +100,7 @@ class Report:
         warnings: about the export as a whole.
         palette: `[red, green, blue]` of each class, empty if not known.
         classes: their names, empty if not known.
+        about_latency: how it was measured, empty if not known.
     """
 
     model: str
@@ -109,6 +111,7 @@ class Report:
     warnings: tuple[str, ...] = ()
     palette: tuple[tuple[int, ...], ...] = ()
     classes: tuple[str, ...] = ()
+    about_latency: str = ""
 
     def of_kind(self, kind: str) -> tuple[Row, ...]:
         """The rows of one kind."""

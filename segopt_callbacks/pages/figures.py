@@ -17,6 +17,7 @@ LATENCIES = (  # key in `latency_ms`, heading
     ("one_thread", "ms, 1 thread"),
     ("all_threads", "ms, all threads"),
 )
+RATIO = "of float32"  # heading of `ratio_to_float32` in an entry of `latency_ms`
 EXPLANATION = (
     "`bytes` is the whole file or folder, `gzip bytes` the same through `gzip -9` (file by file), `entropy bound` "
     "what an ideal coder would need for its weights: which value stands where, and each value once. Differences are "

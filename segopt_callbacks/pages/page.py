@@ -32,7 +32,9 @@ def page(report: Mapping[str, Any], pictures: Mapping[str, str] | None = None) -
         _header(parsed),
         problems(parsed.of_kind("format"), _warnings(parsed)),
         section("Results", tables.figures_table(rows), element("p", *_code(EXPLANATION), class_="muted")),
-        section("Size, latency and accuracy", charts(rows, [0] * len(rows), [row.name for row in rows])),
+        section(
+            "Size, latency and accuracy", charts(rows, [0] * len(rows), [row.name for row in rows]), _about(parsed)
+        ),
         section("All metrics", tables.metrics_table(rows)),
         section("Weights", strips([row for row in rows if row.kind != "baseline"]), _weights(rows)),
         section("Where files disagree with the model", gallery(parsed, pictures or {})),
@@ -66,6 +68,10 @@ def _header(report: Report) -> Markup:
     size = f", {report.parameters:,} parameters" if report.parameters is not None else ""
     told = f"{size}. Every file was run on {report.examples:,} examples ({report.data})."
     return element("header", element("h1", "Export report"), element("p", "Model ", element("b", report.model), told))
+
+
+def _about(report: Report) -> Markup | None:
+    return element("p", *_code(report.about_latency), class_="muted") if report.about_latency else None
 
 
 def _code(paragraph: str) -> list[Markup | str]:

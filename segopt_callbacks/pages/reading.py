@@ -91,6 +91,7 @@ def parse(report: Any, *, with_weights: bool = True) -> Report:
         warnings=values.texts(whole.get("warnings"), "`warnings`"),
         palette=_palette(metadata.get("palette")),
         classes=values.texts(metadata.get("classes"), "`classes`"),
+        about_latency=values.text(values.mapping(whole.get("latency"), "`latency`").get("about")),
     )
 
 
@@ -156,6 +157,9 @@ def _latencies(value: Any) -> dict[str, Latency]:
         numbers = {
             name: values.number(times[name], "`latency_ms`") for name in ("median", "low", "high") if times.get(name)
         }
+        ratio = values.mapping(times.get("ratio_to_float32"), "`latency_ms`").get("median")
+        if ratio:
+            numbers["ratio"] = values.number(ratio, "`latency_ms`")
         if any(number <= 0 for number in numbers.values()):
             raise CorruptFileError("`latency_ms` must be above 0")
         if "median" in numbers:

@@ -112,6 +112,19 @@ def _constants(data: memoryview, counts: Counter[str]) -> Iterator[StoredTensor]
                         yield _proto_tensor(constant, 1, _TENSORFLOW, range(4, 18))
 
 
+def read_onnx_metadata(path: Path) -> dict[bytes, bytes]:
+    """The entries of `metadata_props` of an ONNX file, key -> value, in UTF-8.
+
+    Raises:
+        CorruptFileError: if the file is not an ONNX model.
+    """
+    found = {}
+    for entry in _children(mapped(path), 14):  # ModelProto.metadata_props
+        pair = {number: bytes(value) for number, value in _fields(entry)}
+        found[pair.get(1, b"")] = pair.get(2, b"")
+    return found
+
+
 def read_onnx(path: Path) -> tuple[list[StoredTensor], list[Path]]:
     """The initializers and constants of an ONNX file, and the files beside it that hold some of them.
 
