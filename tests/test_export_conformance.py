@@ -13,22 +13,14 @@ from tests import conformance_cases as cases
 from tests.conformance_cases import FLOATS, IS_KERAS_2, MIRRORED, MODELS, YES, exported, outcomes
 from tests.test_strategy import results, start
 
-# What rounding costs these tiny models, as a fraction of their largest answer; measured: half of it at the most.
-LARGEST = {"float16": 0.01, "int4": 0.4}  # a bfloat16 model itself rounds to 0.005
-OTHERS = 0.05
-
 
 def check(what, entries, record_property):
-    for name, entry in entries.items():
-        if entry["status"] == "ok":
-            is_quantized = what == "wrapped by tfmot: quantized"  # one step of its own 8 bits
-            assert entry["relative_difference"] < (0.1 if is_quantized else LARGEST.get(name, OTHERS)), name
-        else:
-            assert len(entry["error"]) > 20, name
-    record_property("outcomes", json.dumps({"what": what, "outcomes": outcomes(entries)}))
+    found = outcomes(what, entries)
+    assert all(outcome == YES or len(outcome) > 20 for outcome in found.values()), "refused without a reason"
+    record_property("outcomes", json.dumps({"what": what, "outcomes": found}))
     if "WRITE_CONFORMANCE" not in os.environ:
         page = cases.on_page(IS_KERAS_2)[what]
-        assert outcomes(entries) == {name: page.get(name) for name in entries}, "run `python docs/make_conformance.py`"
+        assert found == {name: page.get(name) for name in entries}, "run `python docs/make_conformance.py`"
 
 
 @pytest.mark.parametrize("what", MODELS)
@@ -43,7 +35,7 @@ def test_a_model_goes_into_every_format_or_the_page_says_why_not(what, record_pr
 def test_a_model_of_replicas_goes_into_every_format(record_property):
     (entries,) = results([start("exports")])
     check(MIRRORED, entries, record_property)
-    assert set(outcomes(entries).values()) == {YES}
+    assert set(outcomes(MIRRORED, entries).values()) == {YES}
 
 
 def test_the_page_has_every_model():
