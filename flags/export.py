@@ -6,16 +6,21 @@ from absl import flags as absl_flags
 
 from flags.rules import require
 
-FORMATS = ("saved_model", "float32", "float16", "dynamic_int8", "int8")
+DEFAULT = ("saved_model", "float32", "float16", "dynamic_int8", "int8")
+# A test compares them with those of the library, which is not imported here: `--help` answers at once.
+FORMATS = (
+    *DEFAULT,
+    *("int16x8", "weight_only_int8", "int4", "onnx", "onnx_int8", "tensorrt", "openvino_int8", "tvm"),
+)
 
 
 def define(values: absl_flags.FlagValues) -> None:
     """Defines the flags of this topic in `values`."""
     absl_flags.DEFINE_list(
         "export_formats",
-        list(FORMATS),
+        list(DEFAULT),
         "Files to export and verify after training: names separated by commas; empty for none. "
-        f"Known: {', '.join(FORMATS)}.",
+        f"Known: {', '.join(FORMATS)}; some take packages of their own (docs/formats.md).",
         flag_values=values,
     )
     absl_flags.DEFINE_boolean(

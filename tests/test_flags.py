@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 import flags
-from flags.export import FORMATS
+from flags.export import DEFAULT, FORMATS
 
 ROOT = Path(__file__).resolve().parent.parent
 REQUIRED = [
@@ -146,8 +146,14 @@ def test_values_reach_the_caller():
     assert values.filters == ["a{1,2}", "b"]
     assert values.export_formats == ["int8", "float16"]
     assert values.distribution == "erk"
-    assert tuple(flags.parse(["train.py"]).export_formats) == FORMATS
+    assert tuple(flags.parse(["train.py"]).export_formats) == DEFAULT
     assert flags.parse(["train.py", "--export_formats="]).export_formats == []
+
+
+def test_every_format_of_the_library_has_its_name():
+    from segopt_callbacks.export.formats import TARGETS
+
+    assert set(FORMATS) == set(TARGETS)
 
 
 def test_two_parses_do_not_know_of_each_other():

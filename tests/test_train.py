@@ -18,10 +18,13 @@ import tensorflow as tf
 from ai_edge_litert.interpreter import Interpreter
 from PIL import Image
 
+import flags
 from segopt_callbacks import read_metadata
 from segopt_callbacks.compat import keras, read
 from segopt_callbacks.weights import select_weights
 from train_unet import images, train, unet  # noqa: F401  (loading a saved model takes its class)
+from train_unet.data import datasets
+from train_unet.folder import open_folder
 from train_unet.training import SaveOnTrainEnd, prune_steps
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -393,3 +396,11 @@ def test_a_failed_save_leaves_the_older_file_and_no_partial_one(tmp_path):
     with pytest.raises(KeyboardInterrupt):
         callback.on_train_end()
     assert [(entry.name, entry.read_text()) for entry in tmp_path.iterdir()] == [("model.keras", "older")]
+
+
+def test_a_format_without_its_packages_is_refused_before_training(small_data, tmp_path, monkeypatch):
+    monkeypatch.setattr("segopt_callbacks.export.formats.importlib.util.find_spec", lambda name: None)
+    folder = open_folder(small_data)
+    values = flags.parse(["train.py", "--export_formats=float32,tvm"])
+    with pytest.raises(train.FlagError, match=r"^--export_formats: .*pip install 'segopt-callbacks\[tvm\]'"):
+        train.make_export(values, folder, datasets(folder, batch_size=4, seed=0)["test"], tmp_path)

@@ -61,9 +61,9 @@ def run(values: Any) -> None:
     from segopt_callbacks.compat import keras
     from segopt_callbacks.export import add_baseline
     from segopt_callbacks.export.report import table
-    from train_unet.data import datasets, load
+    from train_unet.data import datasets
     from train_unet.folder import open_folder
-    from train_unet.training import SaveOnTrainEnd, export_callback, log_callbacks
+    from train_unet.training import SaveOnTrainEnd, log_callbacks
 
     keras.utils.set_random_seed(values.seed)  # the order of the images depends on it too
     keras.mixed_precision.set_global_policy("mixed_float16" if values.mixed_precision else "float32")
@@ -82,19 +82,7 @@ def run(values: Any) -> None:
         SaveOnTrainEnd(output_dir / "model.keras"),
     ]
     if values.export_formats:
-        # Files are in the order of longitude and latitude; a few hundred of them have to show every kind of land.
-        train = load(folder, "train").shuffle(len(folder.pairs["train"]), seed=values.seed).batch(values.batch_size)
-        callbacks.append(
-            export_callback(
-                output_dir / "export",
-                values.export_formats,
-                train,
-                data["test"],
-                folder.classes,
-                palette=folder.palette,
-                latency=values.latency,
-            )
-        )
+        callbacks.append(make_export(values, folder, data["test"], output_dir / "export"))
     baseline = train_baseline(values, folder, data) if values.baseline else None
     fit(model, data, values.epochs, callbacks)
     print(f"Test mIoU in memory: {evaluate(model, data['test']):.4f}")
@@ -115,6 +103,27 @@ def make_output_dir(path: str) -> Path:
     if not os.access(path, os.W_OK | os.X_OK):
         raise FlagError(f"--output_dir must be a folder that you may write to; choose another. Received: {path}.")
     return Path(path)
+
+
+def make_export(values: Any, folder: Any, test: Any, export_dir: Path) -> Any:
+    """The callback that exports; refuses formats whose packages are not installed."""
+    from train_unet.data import load
+    from train_unet.training import export_callback
+
+    # Files are in the order of longitude and latitude; a few hundred of them have to show every kind of land.
+    train = load(folder, "train").shuffle(len(folder.pairs["train"]), seed=values.seed).batch(values.batch_size)
+    try:
+        return export_callback(
+            export_dir,
+            values.export_formats,
+            train,
+            test,
+            folder.classes,
+            palette=folder.palette,
+            latency=values.latency,
+        )
+    except ValueError as error:
+        raise FlagError(f"--export_formats: {error}") from error
 
 
 def make_model(values: Any, folder: Any, *, steps: int) -> Any:
