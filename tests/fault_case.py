@@ -147,7 +147,8 @@ def exported(export_dir, name):
 
 
 def debris(export_dir):
-    return [entry.name for entry in export_dir.parent.iterdir() if entry != export_dir]
+    """What exports have left beside the folder; other folders there are the test's."""
+    return [entry.name for entry in export_dir.parent.iterdir() if entry.name.startswith(f".{export_dir.name}.")]
 
 
 def kills(folder, number, seed):
@@ -169,7 +170,8 @@ def kills(folder, number, seed):
         seen[-1]["report"] = json.loads((export_dir / "report.json").read_text())
         old = now
     _, last = exported(export_dir, "last")
-    temporary = os.listdir(tempfile.gettempdir())
+    # TensorFlow's own copies of Python functions go with the process that traces, unless it is killed.
+    temporary = [name for name in os.listdir(tempfile.gettempdir()) if not name.startswith("__autograph_")]
     return {"kills": seen, "debris": debris(export_dir), "last": last, "temporary": temporary}
 
 

@@ -172,20 +172,18 @@ def test_a_full_disk_keeps_the_earlier_export_and_says_what_helps(small_disk):
 @once
 @pytest.mark.slow
 def test_files_that_may_not_become_large_enough(tmp_path):
-    """As a full disk, where none may be mounted."""
+    """As a full disk, where none may be mounted; with 4,000 bytes some files fit, and the report does not."""
     seen = fault_case(tmp_path, "limit", "0,4000,1000000")
     assert seen["0"]["error"].startswith("OSError: ")
-    assert seen["4000"]["error"].startswith("ExportError: ")
+    assert seen["4000"]["error"].startswith("OSError: ")
     assert seen["1000000"]["error"] == ""
     for size, one in seen.items():
         assert one["debris"] == []
         if size != "1000000":
             assert "File too large" in one["error"]
             assert "raise the limit on the size of files (`ulimit -f`), or choose another `export_dir`" in one["error"]
-            reports = ("report.json", "report.md", "report.html")  # they tell of the failure
-            kept = {path: digest for path, digest in one["now"].items() if path not in reports}
-            assert kept == {path: digest for path, digest in one["old"].items() if path not in reports}
-            assert len(kept) >= 4
+            assert one["now"] == one["old"]
+            assert len(one["now"]) >= 7
 
 
 # --- what cannot be written, before the training ---------------------------------------------------------------------

@@ -9,7 +9,7 @@ from segopt_callbacks import ExportQuantizedCallback, export_model, read_metadat
 from segopt_callbacks.export import ExportError
 from segopt_callbacks.export.formats import TARGETS
 from segopt_callbacks.export.input_signature import validate_input_signature
-from tests.export_models import DATA, IMAGES, answers, built, functional
+from tests.export_models import DATA, IMAGES, answers, built, fitted, functional
 
 OPEN = [name for name, target in TARGETS.items() if target.open_sizes]
 FIXED = [name for name in TARGETS if name not in OPEN]
@@ -92,8 +92,7 @@ def test_a_batch_of_one_and_images_of_any_size(tmp_path):
         input_signature=spec,
         verbose=0,
     )
-    export.set_model(built())
-    export.finish()
+    fitted(built(), export)
     for name in ("float32", "int8"):
         (detail,) = Interpreter(str(tmp_path / f"{name}.tflite")).get_input_details()
         assert detail["shape_signature"].tolist() == [1, -1, -1, 3]

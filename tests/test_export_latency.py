@@ -24,7 +24,7 @@ from segopt_callbacks.pages.page import page
 from segopt_callbacks.pages.reading import parse
 from segopt_callbacks.sizes import CorruptFileError
 from tests import latency_targets
-from tests.export_models import DATA, built
+from tests.export_models import DATA, built, fitted
 
 pytestmark = pytest.mark.either_keras
 INPUTS = [np.zeros((1, 4), np.float32)]
@@ -224,11 +224,14 @@ def test_nothing_is_timed_unasked(tmp_path):
 
 def test_the_callback_hands_the_wish_on(tmp_path, monkeypatch):
     asked = []
-    monkeypatch.setattr(callback, "export_model", lambda *args, latency, **kwargs: asked.append(latency))
+
+    def export(*args, latency, **kwargs):
+        asked.append(latency)
+        return {"formats": {"float32": {"status": "ok"}}}
+
+    monkeypatch.setattr(callback, "export_model", export)
     for wish in (True, False):
-        export = ExportQuantizedCallback(tmp_path, ["float32"], latency=wish, verbose=0)
-        export.set_model(built())
-        export.finish()
+        fitted(built(), ExportQuantizedCallback(tmp_path, ["float32"], latency=wish, verbose=0))
     assert asked == [True, False]
 
 

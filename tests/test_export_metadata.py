@@ -14,12 +14,12 @@ from ai_edge_litert.interpreter import Interpreter
 from PIL import Image
 
 from segopt_callbacks import ExportQuantizedCallback, export_model, read_metadata
-from segopt_callbacks.export import ExportError, exporter
+from segopt_callbacks.export import ExportError, job
 from segopt_callbacks.export.formats import TARGETS
 from segopt_callbacks.export.metadata import KEY, embed, validate_metadata
 from segopt_callbacks.export.source import Port, Source
 from tests import export_targets
-from tests.export_models import CLASSES, DATA, Refused, built
+from tests.export_models import CLASSES, DATA, Refused, built, fitted
 from tests.latency_targets import UNTIMED
 from tests.test_docs import python_blocks
 
@@ -34,7 +34,7 @@ USER = {
 def run_block(block, folder):
     """A program of the page, in a process of its own."""
     result = subprocess.run(
-        [sys.executable, "-c", UNTIMED + block],
+        [sys.executable, "-c", UNTIMED + block if "export_model" in block else block],
         cwd=folder,
         capture_output=True,
         text=True,
@@ -112,7 +112,7 @@ def test_without_metadata_of_the_users_a_file_grows_by_a_few_hundred_bytes(tmp_p
     sizes = {}
     for what in ("told", "untold"):
         if what == "untold":
-            monkeypatch.setattr(exporter, "embed", export_targets.embed_nothing)
+            monkeypatch.setattr(job, "embed", export_targets.embed_nothing)
         report = export_model(built(), tmp_path, ["float32", "int8", "onnx"], evaluation_data=DATA, verbose=0)
         sizes[what] = {name: entry["bytes"] for name, entry in report["formats"].items()}
         assert report["metadata"] == {}
@@ -138,8 +138,7 @@ def test_the_callback_hands_it_on_and_refuses_what_is_none_before_the_training(t
     with pytest.raises(ValueError, match="`metadata` must hold what JSON can"):
         ExportQuantizedCallback(tmp_path, ["float32"], metadata={"classes": {1, 2}})
     export = ExportQuantizedCallback(tmp_path, ["float32"], metadata=given, verbose=0)
-    export.set_model(built())
-    export.finish()
+    fitted(built(), export)
     told = read_metadata(tmp_path / "float32.tflite")
     assert (told["classes"], told["palette"]) == (["Böschung"], [[1, 2, 3]])
     assert export.report["metadata"] == given | {"palette": [[1, 2, 3]]}

@@ -15,13 +15,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 import tensorflow as tf
-from ai_edge_litert.interpreter import Interpreter
 from PIL import Image
 
 import flags
 from segopt_callbacks import read_metadata
 from segopt_callbacks.compat import keras, read
 from segopt_callbacks.weights import select_weights
+from tests import litert_cases
 from train_unet import images, train, unet  # noqa: F401  (loading a saved model takes its class)
 from train_unet.data import datasets
 from train_unet.folder import open_folder
@@ -127,11 +127,10 @@ def test_every_file_knows_its_classes_and_their_colours(promised_run):
 
 
 def kernels_in_litert(path):
-    """Every convolution's kernel `(out, height, width, in)`, read from the file by LiteRT itself."""
-    interpreter = Interpreter(model_path=str(path))
-    interpreter.allocate_tensors()
-    convolutions = [op for op in interpreter._get_ops_details() if op["op_name"] == "CONV_2D"]
-    return [interpreter.get_tensor(int(op["inputs"][1])) for op in convolutions]
+    """Every convolution's kernel `(out, height, width, in)`, as LiteRT itself has it while the file runs."""
+    at_work = litert_cases.tensors_at_work(path)
+    convolutions = [op for op in litert_cases.opened(path)._get_ops_details() if op["op_name"] == "CONV_2D"]
+    return [at_work[int(op["inputs"][1])] for op in convolutions]
 
 
 @pytest.mark.parametrize("name", ["float32", "int8"])

@@ -22,7 +22,7 @@ class Seen:
 
     Attributes:
         first: the leaves of the first example, as the user gave them.
-        largest: of each leaf, the largest magnitude in all examples.
+        largest: of each leaf, the largest magnitude in all examples; 0 where it holds no numbers.
         count: of examples.
     """
 
@@ -32,7 +32,7 @@ class Seen:
 
     def add(self, leaves: Sequence[np.ndarray]) -> None:
         """Takes one more example, batch size 1."""
-        largest = [float(np.abs(leaf).max(initial=0)) for leaf in leaves]
+        largest = [float(np.abs(leaf).max(initial=0)) if leaf.dtype.kind in "biuf" else 0.0 for leaf in leaves]
         self.largest = list(map(max, self.largest, largest)) if self.count else largest
         self.first = self.first if self.count else list(leaves)
         self.count += 1
