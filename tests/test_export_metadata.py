@@ -138,10 +138,11 @@ def test_the_callback_hands_it_on_and_refuses_what_is_none_before_the_training(t
     with pytest.raises(ValueError, match="`metadata` must hold what JSON can"):
         ExportQuantizedCallback(tmp_path, ["float32"], metadata={"classes": {1, 2}})
     export = ExportQuantizedCallback(tmp_path, ["float32"], metadata=given, verbose=0)
-    fitted(built(), export)
+    history = fitted(built(), export).history.history
     told = read_metadata(tmp_path / "float32.tflite")
     assert (told["classes"], told["palette"]) == (["Böschung"], [[1, 2, 3]])
-    assert export.report["metadata"] == given | {"palette": [[1, 2, 3]]}
+    assert told["training"] == {"steps": 2, "last_epoch": {"loss": pytest.approx(history["loss"][-1])}}
+    assert export.report["metadata"] == given | {"palette": [[1, 2, 3]], "training": told["training"]}
 
 
 def test_a_format_that_fails_keeps_its_earlier_file_with_what_lies_beside_it(tmp_path):

@@ -8,6 +8,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from segopt_callbacks import compat
 from segopt_callbacks.export import rescue
 from segopt_callbacks.export.errors import ExportError
@@ -31,7 +33,8 @@ class ExportQuantizedCallback(CompressionCallback):
             inputs, or a `tf.data.Dataset`. Default: the inputs of `evaluation_data`.
         evaluation_data: what `fit` takes as `validation_data`.
         metrics: name -> Keras metric, computed on every file's own answers.
-        metadata: what every file is to tell about itself: `classes`, `palette`, anything that JSON can hold.
+        metadata: what every file is to tell about itself: `classes`, `palette`, anything that JSON can hold. Files tell
+            of the training by themselves: its steps, and the figures of its last epoch, as `training`.
         input_signature: structure of `tf.TensorSpec`, where sizes or dtypes are not those of the data; `None` sizes
             stay open.
         calibration: how `int8` finds ranges of activations: `"min_max"`, `"percentile"`, `"entropy"` or `"mse"`. Ranges
@@ -128,12 +131,12 @@ class ExportQuantizedCallback(CompressionCallback):
     def finish(self, logs: Any = None) -> None:
         """Exports the finished model; where nothing comes of it, saves its weights elsewhere."""
         with rescue.weights_kept(self.model):
-            self.report = self._export()
+            self.report = self._export(_training(self.model, logs))
         if all(entry["status"] != "ok" for entry in self.report["formats"].values()):
             told = rescue.save_elsewhere(self.model)
             warnings.warn(f"No format could be exported; {told}.", stacklevel=2)
 
-    def _export(self) -> dict[str, Any]:
+    def _export(self, training: dict[str, Any]) -> dict[str, Any]:
         try:
             return export_model(
                 self.model,
@@ -142,7 +145,7 @@ class ExportQuantizedCallback(CompressionCallback):
                 representative_dataset=self.representative_dataset,
                 evaluation_data=self.evaluation_data,
                 metrics=self.metrics,
-                metadata=self.metadata,
+                metadata={"training": training, **(self.metadata or {})},
                 input_signature=self.input_signature,
                 ranges=self.lifecycle.ranges or None,
                 calibration=self.calibration,
@@ -154,3 +157,12 @@ class ExportQuantizedCallback(CompressionCallback):
         except ExportError as error:
             self.report = error.report
             raise
+
+
+def _training(model: Any, logs: Mapping[str, Any] | None) -> dict[str, Any]:
+    """What files tell of the training: the optimizer's steps, and the figures of its last epoch that are numbers."""
+    figures = {name: float(value) for name, value in (logs or {}).items() if np.ndim(value) == 0}
+    return {
+        "steps": compat.iterations(model),
+        "last_epoch": {name: value for name, value in figures.items() if np.isfinite(value)},
+    }
