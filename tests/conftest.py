@@ -7,9 +7,25 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 
 import pytest
 
-# Neither Keras is in these, or both are: they run once. So do tests that are marked `either_keras`.
+# Neither Keras is in these, or both are, or a SavedModel of either is all the same to them: they run once. So do tests
+# that are marked `either_keras`. test_export_conformance.py has every format under both.
 ONCE = ("browser", "centroids", "data", "docs", "flags", "hostile", "hostile_audit", "masks", "package", "patterns")
-ONCE += ("report_comparison", "report_page", "schedules", "sizes", "wheel")
+ONCE += ("initializations", "report_comparison", "report_page", "schedules", "sizes", "wheel")
+ONCE += tuple(
+    f"export_{name}"
+    for name in (
+        "ai_edge",
+        "audit",
+        "data",
+        "flatbuffer",
+        "interrupts",
+        "metrics",
+        "pictures",
+        "report",
+        "sparse",
+        "verify",
+    )
+)
 IS_KERAS_2 = os.environ.get("TF_USE_LEGACY_KERAS") == "1"
 collect_ignore = [f"test_{name}.py" for name in ONCE] if IS_KERAS_2 else []
 
