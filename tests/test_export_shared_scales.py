@@ -25,7 +25,7 @@ CLUSTERS = 6
 def twice():
     """One kernel for two inputs, whose ranges differ."""
     inputs, shared = keras.Input((16, 16, 3)), keras.layers.Conv2D(3, 3, padding="same")
-    return keras.Model(inputs, keras.layers.Conv2D(3, 1)(shared(5 * shared(inputs))))
+    return keras.Model(inputs, keras.layers.Conv2D(8, 1)(shared(5 * shared(inputs))))
 
 
 def clustered(name, **settings):
@@ -102,6 +102,18 @@ def test_files_of_many_values_are_left_alone(tmp_path):
     content = path.read_bytes()
     assert shared_scales.share_scales(content, kernels) is content
     assert shared_scales.share_scales(content, [np.sign(kernel) for kernel in kernels]) is content  # another model's
+
+
+def test_a_kernel_of_few_weights_is_none_of_few_values(tmp_path):
+    inputs = keras.Input((16, 16, 3))
+    model = keras.Model(inputs, keras.layers.Conv2D(4, 1)(keras.layers.Conv2D(9, 1)(inputs)))
+    path = export(model, FLOATS, tmp_path, ("int8",))[0]
+    kernels = [compat.read(weight) for weight in model.weights]
+    assert all(kernel.size <= shared_scales.MOST_DISTINCT for kernel in kernels)
+    content = path.read_bytes()
+    assert shared_scales.share_scales(content, kernels) is content
+    for codes, _, _ in weights_of(path).values():
+        assert np.all(np.abs(codes).reshape(len(codes), -1).max(1) == 127)  # the converter's scales, by channel
 
 
 @hypothesis.given(data=strategies.data())

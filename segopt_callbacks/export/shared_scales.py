@@ -34,7 +34,7 @@ def share_scales(content: bytes, kernels: Iterable[np.ndarray]) -> bytes:
     Returns:
         the file with fewer distinct weights; the very same bytes where there is nothing to gain.
     """
-    shared = [kernel for kernel in kernels if kernel.ndim >= 2 and np.unique(kernel).size <= MOST_DISTINCT]
+    shared = [kernel for kernel in kernels if kernel.ndim >= 2 and _has_few_values(kernel)]
     model = schema.unpack(content)
     is_changed = False
     for graph in model.subgraphs if shared else []:
@@ -77,6 +77,11 @@ def shared_codes(codes: np.ndarray, scales: np.ndarray, kernel: np.ndarray) -> t
         return None
     signed = rounded * np.sign(factors)[:, None]
     return signed.astype(np.int8), np.where(is_alive, np.abs(factors) * step, scales).astype(np.float32)
+
+
+def _has_few_values(kernel: np.ndarray) -> bool:
+    # Weights that happen to be few share nothing.
+    return np.unique(kernel).size <= min(MOST_DISTINCT, kernel.size // 2)
 
 
 def _share(model: Any, tensor: Any, biases: Sequence[Any], kernels: Sequence[np.ndarray], axis: int) -> bool:
