@@ -80,8 +80,9 @@ def shared_codes(codes: np.ndarray, scales: np.ndarray, kernel: np.ndarray) -> t
 
 
 def _has_few_values(kernel: np.ndarray) -> bool:
-    # Weights that happen to be few share nothing.
-    return np.unique(kernel).size <= min(MOST_DISTINCT, kernel.size // 2)
+    # Weights that happen to be few share nothing, whether the others were pruned or never there.
+    alive = kernel[kernel != 0]
+    return np.unique(alive).size <= min(MOST_DISTINCT, 0.9 * alive.size)
 
 
 def _share(model: Any, tensor: Any, biases: Sequence[Any], kernels: Sequence[np.ndarray], axis: int) -> bool:
