@@ -16,6 +16,7 @@ import tensorflow as tf
 
 from segopt_callbacks import compat
 from segopt_callbacks.compat import keras
+from tests.export_models import Segmenter
 
 IMAGES = np.random.default_rng(0).integers(0, 256, size=(4, 8, 8, 3), dtype=np.uint8)
 FLOATS = (IMAGES / 255).astype("float32")
@@ -23,25 +24,6 @@ STEPS = np.random.default_rng(1).uniform(size=(4, 5, 3)).astype("float32")
 WORDS = np.random.default_rng(2).integers(0, 12, size=(4, 5)).astype("int32")
 IS_KERAS_2 = compat.is_keras_2(keras.layers.ReLU())
 Made = tuple[Any, Any]  # a model, and what it is fed
-
-
-class Subclassed(keras.Model):
-    """Convolution, BatchNorm, ReLU; down, up by a transposed convolution; a skip; a head. Raw uint8 images in."""
-
-    def __init__(self, **kwargs: Any) -> None:
-        super().__init__(**kwargs)
-        self.first = keras.layers.Conv2D(8, 3, padding="same", use_bias=False, name="first")
-        self.normalize = keras.layers.BatchNormalization(name="normalize")
-        self.relu = keras.layers.ReLU()
-        self.down = keras.layers.MaxPooling2D()
-        self.up = keras.layers.Conv2DTranspose(8, 2, strides=2, name="up")
-        self.join = keras.layers.Concatenate()
-        self.head = keras.layers.Conv2D(3, 1, dtype="float32", name="head")
-
-    def call(self, inputs, training=None):
-        images = tf.cast(inputs, self.compute_dtype) / 255.0
-        skip = self.relu(self.normalize(self.first(images), training=training))
-        return self.head(self.join([skip, self.up(self.down(skip))]))
 
 
 def normalized(model: Any) -> Any:
@@ -54,7 +36,7 @@ def normalized(model: Any) -> Any:
 
 
 def subclassed(policy: str = "float32") -> Made:
-    model = Subclassed(dtype=policy)
+    model = Segmenter(dtype=policy)
     model(IMAGES[:1])
     return normalized(model), IMAGES
 

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from segopt_callbacks import compat
+from segopt_callbacks import cluster_model, compat
 from segopt_callbacks.compat import keras
 
 CLASSES = 3
@@ -77,6 +77,13 @@ def pruned(model: Any, sparsity: float) -> Any:
             value = compat.read(weight)
             threshold = np.sort(np.abs(value), axis=None)[int(np.ceil(sparsity * value.size)) - 1]
             compat.assign(weight, np.where(np.abs(value) <= threshold, 0, value))
+    return model
+
+
+def compressed() -> Any:
+    """A model with 80% zeros and 16 distinct values in each kernel."""
+    model = pruned(built(), 0.8)
+    cluster_model(model, 16)
     return model
 
 

@@ -8,11 +8,8 @@ from typing import Any
 import numpy as np
 from ai_edge_litert.interpreter import Interpreter, OpResolverType
 
-from segopt_callbacks import compat
 from segopt_callbacks.compat import keras
 from segopt_callbacks.export import schema
-from segopt_callbacks.masks import magnitude_mask
-from segopt_callbacks.weights import select_weights
 from tests.export_models import CLASSES, IMAGES, Segmenter, built, functional
 
 FLOATS = (IMAGES / 255).astype("float32")
@@ -127,11 +124,3 @@ def constants(path: Path) -> dict[str, tuple[np.ndarray, dict[str, Any]]]:
         for index, tensor in enumerate(graph.tensors)
         if schema.constant(model, tensor) is not None
     }
-
-
-def pruned(model: Any, sparsity: float) -> Any:
-    """The model with that fraction of zeros in each kernel."""
-    for weight in select_weights(model).values():
-        value = compat.read(weight)
-        compat.assign(weight, value * magnitude_mask(value, sparsity))
-    return model

@@ -10,8 +10,8 @@ from segopt_callbacks.export import ai_edge, flatbuffer, litert, schema
 from segopt_callbacks.export.errors import FormatError
 from segopt_callbacks.export.formats import TARGETS
 from segopt_callbacks.weights import select_weights
-from tests.export_models import DATA, IMAGES, built
-from tests.litert_cases import CASES, LABELS, expected, pruned, run, tensors_at_work, wide
+from tests.export_models import DATA, IMAGES, built, pruned
+from tests.litert_cases import CASES, LABELS, expected, run, tensors_at_work, wide
 
 FORMATS = ("weight_only_int8", "int4")
 # Largest difference of an answer, as a fraction of the largest answer. The weights are random; see test_int4_... below.

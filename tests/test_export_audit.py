@@ -5,12 +5,12 @@ import pytest
 import scipy.stats
 import tensorflow as tf
 
-from segopt_callbacks import cluster_model, compat, export_model
+from segopt_callbacks import compat, export_model
 from segopt_callbacks.export import audit, flatbuffer
 from segopt_callbacks.export.errors import FormatError
-from segopt_callbacks.masks import magnitude_mask
 from segopt_callbacks.weights import select_weights
-from tests.export_models import DATA, built
+from tests import export_models
+from tests.export_models import DATA
 from tests.litert_cases import constants
 
 FORMATS = ("saved_model", "float32", "int8")
@@ -20,11 +20,7 @@ FORMATS = ("saved_model", "float32", "int8")
 def compressed(tmp_path_factory):
     """A model with 80% zeros and 16 distinct values in each kernel, exported."""
     folder = tmp_path_factory.mktemp("export")
-    model = built()
-    for weight in select_weights(model).values():
-        value = compat.read(weight)
-        compat.assign(weight, value * magnitude_mask(value, 0.8))
-    cluster_model(model, 16)
+    model = export_models.compressed()
     zeros = {path: int((compat.read(weight) == 0).sum()) for path, weight in select_weights(model).items()}
     return folder, export_model(model, folder, FORMATS, evaluation_data=DATA, verbose=0), zeros
 

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from segopt_callbacks import cluster_model, compat, export_model
+from segopt_callbacks import compat, export_model
 from segopt_callbacks.compat import keras
 from segopt_callbacks.export import ExportError, openvino_audit, openvino_resize, signature, worker
 from segopt_callbacks.export import openvino as openvino_export
@@ -22,9 +22,8 @@ from segopt_callbacks.export.errors import FormatError
 from segopt_callbacks.export.formats import TARGETS
 from segopt_callbacks.export.processes import Process
 from segopt_callbacks.export.source import ONE, Source
-from segopt_callbacks.masks import magnitude_mask
 from segopt_callbacks.weights import select_weights
-from tests import export_targets
+from tests import export_models, export_targets
 from tests.export_models import CLASSES, DATA, IMAGES, LABELS, answers, built, functional
 from tests.export_zoo import attention, zoo
 from tests.test_export_structures import LEFT, RIGHT, by_name, by_place
@@ -78,11 +77,7 @@ def integer_layers(folder):
 def compressed(tmp_path_factory):
     """A model with 80% zeros and 16 distinct values in each kernel, exported."""
     folder = tmp_path_factory.mktemp("export")
-    model = built()
-    for weight in select_weights(model).values():
-        value = compat.read(weight)
-        compat.assign(weight, value * magnitude_mask(value, 0.8))
-    cluster_model(model, 16)
+    model = export_models.compressed()
     zeros = {path: int((compat.read(weight) == 0).sum()) for path, weight in select_weights(model).items()}
     report = export_model(model, folder, FORMATS, evaluation_data=DATA, verbose=0)
     return folder, report["formats"]["openvino_int8"], zeros, answers(model)

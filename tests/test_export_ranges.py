@@ -46,7 +46,7 @@ def test_the_file_holds_the_ranges_of_its_fit_and_needs_no_data(tmp_path):
     entry = json.loads((tmp_path / "report.json").read_text())["formats"]["int8"]
     assert entry["ranges"] == {"learned": 3, "calibrated": []}
     assert {one["dtype"] for one in entry["activations"]} == {"int8"}
-    assert "Ranges of activations: 3 learned in training." in (tmp_path / "report.md").read_text()
+    assert "- ranges: 3 learned in training\n" in (tmp_path / "report.md").read_text()
     assert "3 learned in training" in (tmp_path / "report.html").read_text()
 
 

@@ -19,7 +19,8 @@ from segopt_callbacks.export.signature import freeze, input_specs
 from segopt_callbacks.export.source import Port, Source
 from segopt_callbacks.masks import magnitude_mask
 from tests import export_targets
-from tests.litert_cases import CASES, LABELS, constants, pruned, run, wide
+from tests.export_models import pruned
+from tests.litert_cases import CASES, LABELS, constants, run, wide
 
 LITERT = tuple(name for name, target in TARGETS.items() if target.file_name.endswith(".tflite"))
 X = np.random.default_rng(0).uniform(size=(8, 8, 8, 3)).astype("float32")

@@ -75,6 +75,8 @@ def test_the_report_tells_how_to_build_the_engine_and_what_stays_float32(exporte
     assert notes["command"] == "trtexec --onnx=tensorrt.onnx --stronglyTyped --saveEngine=tensorrt.engine"
     (left,) = notes["float32_operations"]
     assert left == f"Conv ({find(onnx.load(str(path)), 'Conv').output[0]})"
+    for name in ("report.md", "report.html"):
+        assert notes["command"] in (path.parent / name).read_text()
 
 
 # --- the rules -------------------------------------------------------------------------------------------------------

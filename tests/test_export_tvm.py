@@ -14,7 +14,7 @@ import tvm
 from hypothesis import given
 from hypothesis import strategies as st
 
-from segopt_callbacks import cluster_model, compat, export_model
+from segopt_callbacks import compat, export_model
 from segopt_callbacks.compat import keras
 from segopt_callbacks.export import tvm as tvm_export
 from segopt_callbacks.export import tvm_library
@@ -22,8 +22,8 @@ from segopt_callbacks.export.errors import FormatError
 from segopt_callbacks.export.processes import Process
 from segopt_callbacks.export.source import Port, Source
 from segopt_callbacks.export.tvm_schedule import schedule
-from segopt_callbacks.masks import magnitude_mask
 from segopt_callbacks.weights import select_weights
+from tests import export_models
 from tests.export_models import DATA, IMAGES, LABELS, answers, built, functional
 from tests.export_zoo import attention, zoo
 from tests.test_export_structures import LEFT, RIGHT, by_name, by_place
@@ -42,11 +42,7 @@ def run(library, images):
 def compressed(tmp_path_factory):
     """A model with 80% zeros and 16 distinct values in each kernel, exported."""
     folder = tmp_path_factory.mktemp("export")
-    model = built()
-    for weight in select_weights(model).values():
-        value = compat.read(weight)
-        compat.assign(weight, value * magnitude_mask(value, 0.8))
-    cluster_model(model, 16)
+    model = export_models.compressed()
     report = export_model(model, folder, ["tvm", "float32"], evaluation_data=DATA, verbose=0)
     return folder / "tvm", report["formats"], model
 

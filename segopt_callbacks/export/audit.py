@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,35 @@ from segopt_callbacks.sizes import file_bytes
 SMALLEST_SHARE = 0.5  # of the weights' own bytes; less, and some of them are not in the file
 LEAST_BYTES = 4096  # below this many bytes of weights the check says nothing
 SAME = 0.95  # cosine between a weight of the model and the file's: int8 rounding costs far less
+
+
+@dataclass(frozen=True)
+class StoredWeight:
+    """A constant that an operator multiplies by.
+
+    Attributes:
+        name: of the tensor in the file.
+        operator: what multiplies by it, such as `CONV_2D`; empty where nothing tells.
+        dtype: of what is stored, such as `int4`.
+        values: dense, integer codes where quantized.
+        channel_axis: the axis of output channels.
+        scales: of quantized values.
+        zero_point: the code that means 0, or one for each value.
+    """
+
+    name: str
+    operator: str
+    dtype: str
+    values: np.ndarray
+    channel_axis: int
+    scales: np.ndarray
+    zero_point: Any
+
+    @property
+    def channels(self) -> np.ndarray:
+        """The values without their zero point, `(channels, elements)`."""
+        first = np.moveaxis(self.values, self.channel_axis, 0)
+        return first.reshape(first.shape[0], -1).astype(np.float32) - self.zero_point
 
 
 def weight_row(
@@ -64,6 +94,34 @@ def weight_row(
         "entropy_bytes": entropy_bytes(counts, 0.5 if dtype == "int4" else values.itemsize),
         "scales": int(np.size(scales)),
     }
+
+
+def weight_rows(stored: Sequence[StoredWeight], weights: Mapping[str, np.ndarray]) -> list[dict[str, Any]]:
+    """The rows of a file's weight audit, see `weight_row`.
+
+    Args:
+        stored: the weights of the file.
+        weights: path -> value, the model's own; rows are named by those they come from.
+
+    Raises:
+        FormatError: if a weight is outside of what its dtype can hold.
+    """
+    overflown = [one.name for one in stored if _overflows(one.values)]
+    if overflown:
+        raise FormatError(f"weights overflow their dtype in the file: {', '.join(overflown)}; scale them down")
+    names = match_weights([one.channels for one in stored], weights)
+    return [
+        weight_row(
+            one.name,
+            one.values,
+            channel_axis=one.channel_axis,
+            dtype=one.dtype,
+            zero_point=one.zero_point,
+            scales=one.scales,
+            weight=name,
+        )
+        for one, name in zip(stored, names, strict=True)
+    ]
 
 
 def entropy_bytes(counts: np.ndarray, itemsize: float) -> int:
@@ -153,6 +211,14 @@ def match_weights(stored: list[np.ndarray], weights: Mapping[str, np.ndarray]) -
             del free[best]
         names.append(best)
     return names
+
+
+def _overflows(values: np.ndarray) -> bool:
+    # The converter writes float16's largest number, or infinity, for what does not fit.
+    if not np.issubdtype(values.dtype, np.floating):
+        return False
+    limit = np.finfo(values.dtype).max
+    return not bool((np.abs(values) < limit).all())
 
 
 def _likeness(channels: np.ndarray, weight: np.ndarray) -> float:

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from segopt_callbacks.export import schema
-from segopt_callbacks.export.audit import match_weights, weight_row
-from segopt_callbacks.export.errors import FormatError, damage_is_named
+from segopt_callbacks.export.audit import StoredWeight, weight_rows
+from segopt_callbacks.export.errors import damage_is_named
 from segopt_callbacks.export.rounding import merge_rounded
 
 # Operators that multiply by weights -> the axis of output channels in LiteRT's layout.
@@ -24,35 +23,6 @@ WEIGHT_OPERATORS = {
     "CONV_3D_TRANSPOSE": 3,
     "BATCH_MATMUL": -1,
 }
-
-
-@dataclass(frozen=True)
-class StoredWeight:
-    """A constant that an operator multiplies by.
-
-    Attributes:
-        name: of the tensor in the file.
-        operator: what multiplies by it, such as `CONV_2D`; empty where nothing tells.
-        dtype: of what is stored, such as `int4`.
-        values: dense, integer codes where quantized.
-        channel_axis: the axis of output channels.
-        scales: of quantized values.
-        zero_point: the code that means 0.
-    """
-
-    name: str
-    operator: str
-    dtype: str
-    values: np.ndarray
-    channel_axis: int
-    scales: np.ndarray
-    zero_point: int
-
-    @property
-    def channels(self) -> np.ndarray:
-        """The values without their zero point, `(channels, elements)`."""
-        first = np.moveaxis(self.values, self.channel_axis, 0)
-        return first.reshape(first.shape[0], -1).astype(np.float32) - self.zero_point
 
 
 def stored_weights(path: Path | bytes) -> list[StoredWeight]:
@@ -114,30 +84,6 @@ def read_weights(path: Path, weights: Mapping[str, np.ndarray]) -> list[dict[str
         FormatError: if a weight is outside of what its dtype can hold.
     """
     return weight_rows(stored_weights(path), weights)
-
-
-def weight_rows(stored: Sequence[StoredWeight], weights: Mapping[str, np.ndarray]) -> list[dict[str, Any]]:
-    """The same of weights that are read already.
-
-    Raises:
-        FormatError: if a weight is outside of what its dtype can hold.
-    """
-    overflown = [one.name for one in stored if _overflows(one.values)]
-    if overflown:
-        raise FormatError(f"weights overflow their dtype in the file: {', '.join(overflown)}; scale them down")
-    names = match_weights([one.channels for one in stored], weights)
-    return [
-        weight_row(
-            one.name,
-            one.values,
-            channel_axis=one.channel_axis,
-            dtype=one.dtype,
-            zero_point=one.zero_point,
-            scales=one.scales,
-            weight=name,
-        )
-        for one, name in zip(stored, names, strict=True)
-    ]
 
 
 @damage_is_named("auditing it")
@@ -203,14 +149,6 @@ def merge_rounded_weights(content: bytes) -> bytes:
             model.buffers[tensor.buffer].data = merged.view(np.uint8).ravel()
             is_changed = True
     return schema.pack(model) if is_changed else content
-
-
-def _overflows(values: np.ndarray) -> bool:
-    # The converter writes float16's largest number, or infinity, for what does not fit.
-    if not np.issubdtype(values.dtype, np.floating):
-        return False
-    limit = np.finfo(values.dtype).max
-    return not bool((np.abs(values) < limit).all())
 
 
 def _is_weight(model: Any, tensor: Any) -> bool:

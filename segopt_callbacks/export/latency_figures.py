@@ -7,6 +7,8 @@ from typing import Any
 
 import numpy as np
 
+from segopt_callbacks.pages.figures import three_digits
+
 BASE = "float32"  # ratios are to this file
 _FEWEST = 3  # rounds that an interval takes
 _RESAMPLES = 2000
@@ -69,9 +71,5 @@ def cell(times: Mapping[str, Any] | None, *, with_interval: bool) -> str:
     if not times:
         return "-"
     if not with_interval or "low" not in times:
-        return _three_digits(times["median"])
-    return f"{_three_digits(times['median'])} [{_three_digits(times['low'])}, {_three_digits(times['high'])}]"
-
-
-def _three_digits(value: float) -> str:
-    return f"{value:#.3g}".rstrip(".") if value < 1000 else f"{value:,.0f}"
+        return three_digits(times["median"])
+    return f"{three_digits(times['median'])} [{three_digits(times['low'])}, {three_digits(times['high'])}]"

@@ -9,8 +9,8 @@ from typing import Any
 
 import numpy as np
 
+from segopt_callbacks.export.audit import StoredWeight, weight_rows
 from segopt_callbacks.export.errors import FormatError
-from segopt_callbacks.export.flatbuffer import StoredWeight, weight_rows
 from segopt_callbacks.export.onnx_graph import OnnxGraph, attribute, described, graph_of, label, open_graph
 from segopt_callbacks.export.rounding import merge_rounded
 

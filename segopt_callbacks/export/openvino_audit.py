@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from segopt_callbacks.export.audit import match_weights, weight_row
+from segopt_callbacks.export.audit import StoredWeight, weight_rows
 from segopt_callbacks.export.errors import FormatError, first_line
 from segopt_callbacks.export.openvino_ir import Layer, Model
 
@@ -28,24 +28,14 @@ _MOVING = (
 
 
 @dataclass(frozen=True)
-class StoredWeight:
-    """A constant that an operator multiplies by.
+class OpenVinoWeight(StoredWeight):
+    """A constant that an operator multiplies by; output channels of groups are one axis.
 
     Attributes:
-        name: of the operator in the file.
-        values: as stored; output channels of groups are one axis.
-        channel_axis: the axis of output channels.
         input_axis: the axis of input channels.
-        scales: of quantized values.
-        zero_point: the code that means 0, or one for each value.
     """
 
-    name: str
-    values: np.ndarray
-    channel_axis: int
     input_axis: int
-    scales: np.ndarray
-    zero_point: Any
 
     @property
     def channels(self) -> np.ndarray:
@@ -55,10 +45,10 @@ class StoredWeight:
         return ordered.reshape(ordered.shape[0], -1)
 
 
-def stored_weights(folder: Path) -> list[StoredWeight]:
+def stored_weights(folder: Path) -> list[OpenVinoWeight]:
     """The weights of a model: constants of rank 2 or more that feed an operator of `WEIGHT_OPERATORS`."""
     model = Model(folder)
-    found: dict[Layer, StoredWeight] = {}
+    found: dict[Layer, OpenVinoWeight] = {}
     for layer in model.layers():
         decoding = _decoding(layer.source(1)) if layer.kind in WEIGHT_OPERATORS else []
         constant = decoding[-1] if decoding else None
@@ -73,20 +63,11 @@ def read_weights(folder: Path, weights: Mapping[str, np.ndarray]) -> list[dict[s
     Args:
         folder: holds `model.xml` and `model.bin`.
         weights: path -> value, the model's own weights; rows are named by those they come from.
+
+    Raises:
+        FormatError: if a weight is outside of what its dtype can hold.
     """
-    stored = stored_weights(folder)
-    names = match_weights([one.channels for one in stored], weights)
-    return [
-        weight_row(
-            one.name,
-            one.values,
-            channel_axis=one.channel_axis,
-            zero_point=one.zero_point,
-            scales=one.scales,
-            weight=name,
-        )
-        for one, name in zip(stored, names, strict=True)
-    ]
+    return weight_rows(stored_weights(folder), weights)
 
 
 def float_operations(folder: Path) -> list[str]:
@@ -99,14 +80,14 @@ def float_operations(folder: Path) -> list[str]:
     return [f"{layer.kind} ({layer.name})" for layer in Model(folder).layers() if _is_float(layer)]
 
 
-def _stored(model: Model, layer: Layer, decoding: list[Layer]) -> StoredWeight:
+def _stored(model: Model, layer: Layer, decoding: list[Layer]) -> OpenVinoWeight:
     try:
         return _decoded(model, layer, decoding)
     except (IndexError, ValueError) as error:
         raise FormatError(f"the weight of {layer.name!r} is not as OpenVINO stores it: {first_line(error)}") from error
 
 
-def _decoded(model: Model, layer: Layer, decoding: list[Layer]) -> StoredWeight:
+def _decoded(model: Model, layer: Layer, decoding: list[Layer]) -> OpenVinoWeight:
     codes = model.constant(decoding[-1])
     steps = {step.kind: step for step in decoding[:-1]}
     scales = _parameter(model, steps["Multiply"]) if "Multiply" in steps else np.empty(0, np.float32)
@@ -114,7 +95,8 @@ def _decoded(model: Model, layer: Layer, decoding: list[Layer]) -> StoredWeight:
     values, channel_axis, input_axis = _arranged(layer, codes)
     if zero_point.any():
         zero_point = _arranged(layer, np.broadcast_to(zero_point, codes.shape))[0]
-    return StoredWeight(layer.name, values, channel_axis, input_axis, scales, zero_point)
+    dtype = str(values.dtype)
+    return OpenVinoWeight(layer.name, layer.kind, dtype, values, channel_axis, scales, zero_point, input_axis)
 
 
 def _arranged(layer: Layer, values: np.ndarray) -> tuple[np.ndarray, int, int]:

@@ -112,8 +112,8 @@ def markdown(report: Mapping[str, Any]) -> str:
             dtypes = Counter(activation["dtype"] for activation in entry["activations"])
             counts = ", ".join(f"{count} {dtype}" for dtype, count in dtypes.most_common())
             lines += [f"Activations, inputs and outputs: {counts}.", ""]
-        if entry.get("ranges"):
-            lines += [f"Ranges of activations: {told_of_ranges(entry['ranges'])}.", ""]
+        if entry.get("notes"):
+            lines += [*(f"- {name}: {note}" for name, note in entry["notes"].items()), ""]
     return "\n".join(lines)
 
 

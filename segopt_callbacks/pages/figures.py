@@ -27,6 +27,15 @@ EXPLANATION = (
 )
 
 
+def three_digits(value: float) -> str:
+    """A measured figure as text, as long as its neighbours.
+
+    >>> three_digits(14.0), three_digits(0.3), three_digits(1234.5)
+    ('14.0', '0.300', '1,234')
+    """
+    return f"{value:#.3g}".rstrip(".") if value < 1000 else f"{value:,.0f}"
+
+
 def cell(value: Any, pattern: str) -> str:
     """A figure as text, `-` where there is none.
 

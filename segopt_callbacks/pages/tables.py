@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 from segopt_callbacks.pages.entries import Latency, Row
-from segopt_callbacks.pages.figures import FIGURES, LATENCIES, RATIO, cell
+from segopt_callbacks.pages.figures import FIGURES, LATENCIES, RATIO, cell, three_digits
 from segopt_callbacks.pages.markup import Markup, element, joined, text
 from segopt_callbacks.sizes.text import compare, why
 
@@ -103,6 +103,9 @@ def _name(name: str, file: str = "") -> Markup:
 def _milliseconds(latency: Latency | None) -> Markup | str:
     if latency is None:
         return "-"
-    told = [] if latency.low is None or latency.high is None else [f"{latency.low:.3g} to {latency.high:.3g}"]
-    told += [] if latency.ratio is None else [f"{latency.ratio:.3g} {RATIO}"]
-    return joined(f"{latency.median:.3g}", element("small", ", ".join(told)) if told else None)
+    told = []
+    if latency.low is not None and latency.high is not None:
+        told.append(f"{three_digits(latency.low)} to {three_digits(latency.high)}")
+    if latency.ratio is not None:
+        told.append(f"{three_digits(latency.ratio)} {RATIO}")
+    return joined(three_digits(latency.median), *(element("small", one) for one in told))
