@@ -13,7 +13,7 @@ from xml.etree import ElementTree
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
@@ -218,6 +218,7 @@ numbers = st.floats(-1e100, 1e100, allow_nan=False)
 
 @settings(max_examples=200, deadline=None)
 @given(values=st.lists(numbers, min_size=1, max_size=5), most=st.integers(2, 9), may_be_log=st.booleans())
+@example(values=[3.039058501174201e48], most=9, may_be_log=False)
 def test_every_value_has_room_and_every_tick_too(values, most, may_be_log):
     axis = scale(values, 10, 90, may_be_log=may_be_log)
     assert all(10 <= axis(value) <= 90 for value in values)

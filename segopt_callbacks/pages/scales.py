@@ -95,7 +95,7 @@ def _linear_ticks(low: float, high: float, most: int) -> list[float]:
     power = 10 ** math.floor(math.log10(rough))
     step = next(factor * power for factor in _STEPS if factor * power >= rough * (1 - 1e-9))
     first = math.ceil(low / step - 1e-9)
-    return [number * step for number in range(first, first + most + 1) if number * step <= high * (1 + 1e-12)]
+    return [number * step for number in range(first, first + most + 1) if number * step <= high + 1e-6 * step]
 
 
 def _log_ticks(low: float, high: float, most: int) -> list[float]:
