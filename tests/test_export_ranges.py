@@ -78,7 +78,7 @@ def test_ranges_that_are_missing_come_from_data_and_are_named(tmp_path):
     assert entry["ranges"] == {"learned": 2, "calibrated": [name], "method": "min_max"}
     assert all(has_scale(tmp_path / "int8.tflite", pair) for pair in wide.values())
     assert (
-        f"2 learned in training, 1 calibrated on representative data (min_max): {name}."
+        f"- ranges: 2 learned in training, 1 calibrated on representative data (min_max): {name}\n"
         in (tmp_path / "report.md").read_text()
     )
     with pytest.raises(ExportError, match=f"without a learned range must see data; pass .* no range of {name}"):
