@@ -197,6 +197,7 @@ def worker(index, ports, folder):
 
 
 def main(mode, *arguments):
+    keras.utils.set_random_seed(7)
     modes = {
         "mirrored": mirrored,
         "methods": methods,
