@@ -15,9 +15,7 @@ import os
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 
 import sys
-import tempfile
 from collections.abc import Callable, Iterator, Mapping
-from pathlib import Path
 from typing import Any
 
 from benchmarks.aerial import SEEDS, Study, Training, parser_of, run_study, spread
@@ -27,16 +25,15 @@ from segopt_callbacks import (
     PruningScheduleCallback,
     ReestimateBatchNormCallback,
     cluster_model,
-    export_model,
     reestimate_batch_norm,
 )
 from train_unet.folder import DataFolder
-from train_unet.losses import mean_iou
 from train_unet.training import prune_steps
 
 CLUSTERS = (32, 16, 8, 4)
 PRUNE_BEGIN, PRUNE_END, CLUSTER_BEGIN = 0.1, 0.6, 0.85  # fractions of the training
 SPARSITY, FREQUENCY = 0.8, 5
+FORMATS = ("float32", "int8")
 BATCHES = 20  # to estimate statistics from
 FLOAT, FOLDED, PRUNED = "float", "16 fine-tuned with folding", "pruned 80% (ERK), 16 fine-tuned"
 ONE_SHOT: dict[str, dict[str, Any]] = {
@@ -64,11 +61,11 @@ def measure(folder: DataFolder, seed: int) -> None:
     for row in [one for one in missing if "fine-tuned" not in one]:
         training.model.set_weights(weights)
         _cluster(training, row)
-        STUDY.add((row, seed), weigh(training, folder))
+        STUDY.add((row, seed), training.weigh(FORMATS))
     for row in [one for one in missing if "fine-tuned" in one]:
         training = Training(folder, seed)
         training.run(*_callbacks(training, row))
-        STUDY.add((row, seed), weigh(training, folder))
+        STUDY.add((row, seed), training.weigh(FORMATS))
 
 
 def _cluster(training: Training, row: str) -> None:
@@ -91,30 +88,6 @@ def _callbacks(training: Training, row: str) -> list[Any]:
         schedule = PolynomialDecay(0.0, SPARSITY, *steps, frequency=FREQUENCY)
         chosen.append(PruningScheduleCallback(schedule, distribution="erk"))
     return chosen
-
-
-def weigh(training: Training, folder: DataFolder) -> dict[str, Any]:
-    """mIoU of the model in memory and of its int8 file, and bytes of files after gzip."""
-    classes = len(folder.classes)
-    with tempfile.TemporaryDirectory() as directory:
-        report = export_model(
-            training.model,
-            Path(directory),
-            ("float32", "int8"),
-            representative_dataset=training.calibration(),
-            evaluation_data=training.data["test"],
-            metrics={"mIoU": mean_iou(classes, ignore_class=classes)},
-            verbose=0,
-        )
-    result: dict[str, Any] = {"miou": round(report["model"]["metrics"]["mIoU"], 4)}
-    for name, entry in report["formats"].items():
-        result |= {
-            f"{name}_miou": round(entry["metrics"]["mIoU"], 4),
-            f"{name}_gzip": entry["gzip_bytes"],
-            f"{name}_entropy": entry["entropy_bytes"],
-            f"{name}_distinct": max(row["distinct"] for row in entry["weights"]),
-        }
-    return result
 
 
 def table(results: Mapping[tuple, dict[str, Any]]) -> str:

@@ -1,0 +1,136 @@
+"""How small a file can be that answers as well: the whole front of size against mIoU, three seeds each.
+
+    python benchmarks/compression.py [--data_dir DIR] [--table]
+
+A U-Net of 0.49M weights, on the embedded land cover and on aerial images of Dubai. Each row is one training; all are
+equally long, the dense one too. Pruning by Erdos-Renyi-Kernel reaches its sparsity at six tenths of the training, and
+weights share their values from eight tenths on, with the scales of normalisations folded into them.
+The size is that of the whole file after `gzip -9`, its graph included; mIoU is that of the file, run on the test split.
+Results are appended to benchmarks/results/compression.jsonl, and what stands there is not measured again. Each of the
+30 trainings takes some two minutes on two idle cores. The table goes into docs/compression.md, and
+docs/images/make_compression.py draws the picture.
+"""
+
+from __future__ import annotations
+
+import os
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+
+import sys
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from benchmarks.aerial import LANDCOVER, SEEDS, Study, Training, parser_of, run_study, spread
+from segopt_callbacks import (
+    ClusterScheduleCallback,
+    PolynomialDecay,
+    PruningScheduleCallback,
+)
+from train_unet.folder import DataFolder
+from train_unet.training import prune_steps
+from train_unet.unet import UNet
+
+SETS = {"land cover": 24, "Dubai": 10}  # epochs
+BASE_FILTERS, BATCH_SIZE = 16, 8
+PRUNE_BEGIN, PRUNE_END, CLUSTER_BEGIN, FREQUENCY = 0.1, 0.6, 0.8, 10
+DENSE = "dense"
+WAYS: dict[str, tuple[float, int | None]] = {  # sparsity, shared values
+    DENSE: (0.0, None),
+    "90% zeros, 16 values": (0.9, 16),
+    "95% zeros, 8 values": (0.95, 8),
+    "97% zeros, 8 values": (0.97, 8),
+    "98% zeros, 8 values": (0.98, 8),
+}
+FLOAT, FORMATS = "float32", ("int8", "dynamic_int8")
+TOLERANCE = 0.005  # of mIoU, below the dense float32 file
+
+
+def measure(folder: DataFolder, one: tuple[str, int]) -> None:
+    """Every training of one set and seed that is not there yet."""
+    name, seed = one
+    for way, (sparsity, values) in WAYS.items():
+        if (name, way, seed) in STUDY.results():
+            continue
+        training = Training(
+            folder,
+            seed,
+            make=lambda classes: UNet(classes, BASE_FILTERS),
+            epochs=SETS[name],
+            batch=BATCH_SIZE,
+        )
+        training.run(*_callbacks(training, sparsity, values))
+        STUDY.add((name, way, seed), training.weigh((FLOAT, *FORMATS) if way == DENSE else FORMATS))
+
+
+def _callbacks(training: Training, sparsity: float, values: int | None) -> list[Any]:
+    if values is None:
+        return []
+    ramp = prune_steps(PRUNE_BEGIN, PRUNE_END, training.steps)
+    schedule = PolynomialDecay(0.0, sparsity, *ramp, frequency=FREQUENCY)
+    return [
+        PruningScheduleCallback(schedule, distribution="erk"),
+        ClusterScheduleCallback(values, begin_step=round(CLUSTER_BEGIN * training.steps)),
+    ]
+
+
+# --- table and picture -----------------------------------------------------------------------------------------------
+
+
+File = tuple[str, str]  # way, format
+
+
+def front(results: Mapping[tuple, dict[str, Any]], name: str) -> dict[File, dict[str, Any]]:
+    """What a set came to: file -> mIoU of each seed, and means over the seeds of mIoU and bytes after gzip."""
+    found = {}
+    for way in WAYS:
+        of_seeds = [results[name, way, seed] for seed in SEEDS if (name, way, seed) in results]
+        for kind in [kind for kind in (FLOAT, *FORMATS) if of_seeds and f"{kind}_gzip" in of_seeds[0]]:
+            every = {key: [one[f"{kind}_{key}"] for one in of_seeds] for key in ("miou", "gzip", "entropy")}
+            found[way, kind] = {"mious": every["miou"], **{key: float(np.mean(one)) for key, one in every.items()}}
+    return found
+
+
+def best(found: Mapping[File, dict[str, Any]]) -> File:
+    """The smallest file whose mIoU is at most `TOLERANCE` below that of the dense float32 file."""
+    least = found[DENSE, FLOAT]["miou"] - TOLERANCE
+    return min((file for file, one in found.items() if one["miou"] >= least), key=lambda file: found[file]["gzip"])
+
+
+def table(results: Mapping[tuple, dict[str, Any]]) -> str:
+    """A row for each set and file; the headline's in bold."""
+    lines = [
+        "| images | weights | file | mIoU | gzip bytes | times smaller | bound |",
+        "|---|---|---|---|---:|---:|---:|",
+    ]
+    for name in SETS:
+        found = front(results, name)
+        for (way, kind), one in found.items():
+            times = f"{found[DENSE, FLOAT]['gzip'] / one['gzip']:.1f}"
+            if (way, kind) == best(found):
+                times = f"**{times}**"
+            cells = [name, way, f"`{kind}`", spread(one["mious"]), f"{one['gzip']:,.0f}", times]
+            lines.append(f"| {' | '.join(cells)} | {one['entropy']:,.0f} |")
+    return "\n".join(lines)
+
+
+STUDY = Study("compression", "compression.md", ("set", "row", "seed"), table)
+
+
+def main() -> int:
+    parser = parser_of(__doc__)
+    parser.add_argument("--only", choices=SETS, help="one of the two sets of images")
+    arguments = parser.parse_args()
+    results = STUDY.results()
+    chosen = [arguments.only] if arguments.only else list(SETS)
+    missing = [
+        (name, seed) for name in chosen for seed in SEEDS if any((name, way, seed) not in results for way in WAYS)
+    ]
+    places = {"land cover": LANDCOVER, "Dubai": arguments.data_dir}
+    return run_study(STUDY, missing, measure, arguments, data_dir=lambda one: places[one[0]])
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,130 @@
+"""Training against rounding: what it wins back of what rounding takes, and what it costs a training step.
+
+    python benchmarks/quantization.py [--only accuracy|steps] [--data_dir DIR] [--table]
+
+accuracy: mIoU of a U-Net of 0.12M weights on the embedded land cover and on aerial images of Dubai, three seeds each. A
+  float model is trained, then trained on in each way, equally long, from the same weights, with the same images in the
+  same order: plainly, against 8 bits, against kernels of 4 bits. Its `int8` and `int4` files are run on the test
+  split. Results are appended to benchmarks/results/quantization.jsonl, and what stands there is not measured again; a
+  seed takes four minutes on two idle cores. The table goes into docs/quantization.md.
+steps: training steps of the U-Net of `steps.py`, batch 16, beside tfmot's `quantize_model` on the same tf_keras
+  network, in turn; see benchmarks/pruning.py.
+"""
+
+from __future__ import annotations
+
+import os
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+
+import sys
+from collections.abc import Mapping
+from typing import Any
+
+from benchmarks import steps
+from benchmarks.aerial import LANDCOVER, SEEDS, Study, Training, parser_of, run_study, spread
+from segopt_callbacks import QuantizationAwareTrainingCallback
+from segopt_callbacks.compat import keras
+from train_unet.folder import DataFolder
+
+FORMATS = ("int8", "int4")
+SETS = {"land cover": (16, 8), "Dubai": (8, 4)}  # epochs in float, and further ones
+LEARNING_RATE = 1e-3  # of the further ones; a third of what the float model begins with
+FLOAT = "float, not trained on"
+WAYS: dict[str, dict[str, Any] | None] = {
+    "trained on plainly": None,
+    "trained on against 8 bits": {"num_bits": 8},
+    "trained on against 4 bits": {"num_bits": 4},
+}
+ROUNDS = 48
+
+
+# --- accuracy --------------------------------------------------------------------------------------------------------
+
+
+def measure(folder: DataFolder, one: tuple[str, int]) -> None:
+    """Everything of one set and seed."""
+    name, seed = one
+    epochs, further = SETS[name]
+    training = Training(folder, seed, epochs=epochs)
+    training.run()
+    weights = training.model.get_weights()
+    if (name, FLOAT, seed) not in STUDY.results():
+        STUDY.add((name, FLOAT, seed), training.weigh(FORMATS))
+    for way, settings in WAYS.items():
+        if (name, way, seed) in STUDY.results():
+            continue
+        training = Training(folder, seed + len(SEEDS), epochs=further, learning_rate=LEARNING_RATE)
+        training.model.set_weights(weights)
+        training.run(*([] if settings is None else [QuantizationAwareTrainingCallback(**settings)]))
+        STUDY.add((name, way, seed), training.weigh(FORMATS))
+
+
+def table(results: Mapping[tuple, dict[str, Any]]) -> str:
+    """A row for each set and way: mean (lowest to highest) over the seeds."""
+    keys = {"in float": "miou", "`int8` file": "int8_miou", "`int4` file": "int4_miou"}
+    lines = [f"| images | model | mIoU {' | '.join(keys)} |", "|---|---|" + "---|" * len(keys)]
+    for name in SETS:
+        for way in (FLOAT, *WAYS):
+            found = [results[name, way, seed] for seed in SEEDS if (name, way, seed) in results]
+            cells = [spread([one[key] for one in found]) for key in keys.values()]
+            lines.append(f"| {name} | {way} | {' | '.join(cells)} |")
+    return "\n".join(lines)
+
+
+STUDY = Study("quantization", "quantization.md", ("set", "row", "seed"), table)
+
+
+# --- steps -----------------------------------------------------------------------------------------------------------
+
+
+def rounded_step(library: Any) -> Any:
+    model = steps.compiled(steps.unet(library), library)
+    callback = steps.begin(QuantizationAwareTrainingCallback(), model)
+    return steps.make_step(model, steps.unet, after=callback.on_train_batch_end)
+
+
+def tfmot_step() -> Any:
+    import tf_keras
+    from tensorflow_model_optimization.quantization import keras as quantization
+
+    model = steps.compiled(quantization.quantize_model(steps.unet(tf_keras)), tf_keras)
+    return steps.make_step(model, steps.unet)
+
+
+def measure_steps() -> None:
+    import tf_keras
+
+    every = {
+        "plain": steps.plain_step(steps.unet, keras),
+        "null": steps.plain_step(steps.unet, keras),
+        "ours": rounded_step(keras),
+        "plain, K2": steps.plain_step(steps.unet, tf_keras),
+        "ours, K2": rounded_step(tf_keras),
+        "tfmot, K2": tfmot_step(),
+    }
+    pairs = [("null", "plain"), ("ours", "plain"), ("ours, K2", "plain, K2"), ("tfmot, K2", "plain, K2")]
+    steps.compare_steps(steps.unet, every, [*pairs, ("ours, K2", "tfmot, K2")], ROUNDS)
+
+
+def main() -> int:
+    parser = parser_of(__doc__)
+    parser.add_argument("--only", choices=("accuracy", "steps"), help="one of the two parts")
+    arguments = parser.parse_args()
+    if arguments.only != "accuracy" and not arguments.table:
+        measure_steps()
+    if arguments.only == "steps":
+        return 0
+    results = STUDY.results()
+    missing = [
+        (name, seed)
+        for seed in SEEDS
+        for name in SETS
+        if any((name, way, seed) not in results for way in (FLOAT, *WAYS))
+    ]
+    places = {"land cover": LANDCOVER, "Dubai": arguments.data_dir}
+    return run_study(STUDY, missing, measure, arguments, data_dir=lambda one: places[one[0]])
+
+
+if __name__ == "__main__":
+    sys.exit(main())
