@@ -23,39 +23,45 @@ import tensorboard_page  # noqa: E402
 from benchmarks import compression  # noqa: E402
 from segopt_callbacks.pages.markup import Markup, element  # noqa: E402
 from segopt_callbacks.pages.plots import Axis, Mark, Place, bytes_text, scatter  # noqa: E402
+from segopt_callbacks.pages.shapes import symbol  # noqa: E402
 from segopt_callbacks.pages.style import STYLE  # noqa: E402
 
 ACROSS, DOWN = 560, 340  # CSS pixels of one plot
+KINDS = (compression.FLOAT, *compression.FORMATS)
 
 
 def plot(name: str) -> Markup:
     """One set's plot: a mark for each file, a line where the tolerance ends."""
     found = compression.front(compression.STUDY.results(), name)
-    best = compression.best(found)
-    largest = found["dense float32"]
+    if not found:
+        sys.exit(f"there are no results of {name}; run benchmarks/compression.py")
+    best, dense = compression.best(found), found[compression.DENSE, compression.FLOAT]
+    labelled = {compression.FORMATS[0], compression.FLOAT}  # the other file of the same weights stands beside it
     marks = []
-    for way, one in found.items():
-        times = largest["gzip"] / one["gzip"]
-        label = way.removesuffix(", int8") + (f": {times:.0f} times smaller" if way == best else "")
-        label = "dense int8" if label == compression.DENSE else label
-        group = 0 if way == "dense float32" else 1 if way == best else 2
-        marks.append(Mark(label, way, one["miou"], (Place(one["gzip"]),), group))
-    limits = [(f"dense float32 - {compression.TOLERANCE}", largest["miou"] - compression.TOLERANCE)]
+    for (way, kind), one in found.items():
+        times = dense["gzip"] / one["gzip"]
+        label = f"{times:.0f} times smaller" if (way, kind) == best else way if kind in labelled else ""
+        marks.append(Mark(label, f"{way}, {kind}", one["miou"], (Place(one["gzip"]),), KINDS.index(kind)))
+    limit = dense["miou"] - compression.TOLERANCE
     axes = Axis("bytes after gzip", bytes_text, may_be_log=True), Axis("mIoU of the file", least=0.04)
-    drawn = scatter(marks, limits, *axes, across=ACROSS, down=DOWN)
-    if drawn is None:
-        sys.exit("there are no results; run benchmarks/compression.py")
-    return element("figure", element("h3", name), drawn.svg)
+    drawn = scatter(marks, [(f"{compression.TOLERANCE} below", limit)], *axes, across=ACROSS, down=DOWN)
+    return element("figure", element("h3", name), drawn.svg if drawn else None)
+
+
+def legend() -> Markup:
+    """Which mark stands for which format."""
+    swatches = [element("span", symbol(number), f"{kind}.tflite", class_="swatch") for number, kind in enumerate(KINDS)]
+    return element("p", *swatches, class_="legend")
 
 
 def main() -> None:
     """Takes the photograph of both plots beside each other."""
     plots = [plot(name) for name in compression.SETS]
-    body = element("main", element("div", *plots, class_="plots"))
+    body = element("main", element("div", *plots, class_="plots"), legend())
     with tempfile.TemporaryDirectory() as folder:
         page = Path(folder) / "compression.html"
         page.write_text(f'<!doctype html><meta charset="utf-8"><style>{STYLE}main{{max-width:none}}</style>{body}')
-        width, height = len(plots) * (ACROSS + 40) + 16, DOWN + 90
+        width, height = len(plots) * (ACROSS + 40) + 16, DOWN + 110
         with tensorboard_page.opened(Path(folder) / "profile") as driver:
             size = {"width": width, "height": height, "deviceScaleFactor": 1, "mobile": False}
             driver.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", size)
