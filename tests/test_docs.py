@@ -49,7 +49,7 @@ def test_links_and_pictures_lead_somewhere(page):
         assert (page.parent / target).exists(), target
 
 
-@pytest.mark.parametrize("script", ["pruning_patterns", "clustering_accuracy"])
+@pytest.mark.parametrize("script", ["pruning_patterns", "clustering_accuracy", "compression", "quantization"])
 def test_the_table_on_a_page_is_that_of_the_results(script):
     study = importlib.import_module(f"benchmarks.{script}").STUDY
     assert study.table(study.results()) in study.page.read_text(), "run the script with --table"
