@@ -35,6 +35,7 @@ bench: setup
 
 docs: setup
 	$(BIN)/python docs/images/make_tensorboard.py
+	$(BIN)/python docs/images/make_compression.py
 	$(BIN)/python benchmarks/size_story.py
 	$(BIN)/python docs/make_situations.py
 

@@ -80,7 +80,7 @@ class Training:
         return float((model or self.model).evaluate(self.data["test"], verbose=0, return_dict=True)["mIoU"])
 
     def weigh(self, formats: Sequence[str]) -> dict[str, Any]:
-        """mIoU of the model in memory, and of its files; their bytes after gzip, their values and what they entail."""
+        """mIoU of the model in memory, and of its files; their bytes after gzip, with a bound, and distinct values."""
         classes = len(self.folder.classes)
         with tempfile.TemporaryDirectory() as directory:
             report = export_model(

@@ -7,7 +7,6 @@ Needs chromium, its driver (Debian: `apt-get install chromium chromium-driver`),
 
 from __future__ import annotations
 
-import base64
 import io
 import sys
 import tempfile
@@ -26,7 +25,8 @@ from segopt_callbacks.pages.plots import Axis, Mark, Place, bytes_text, scatter 
 from segopt_callbacks.pages.shapes import symbol  # noqa: E402
 from segopt_callbacks.pages.style import STYLE  # noqa: E402
 
-ACROSS, DOWN = 560, 340  # CSS pixels of one plot
+ACROSS, DOWN = 560, 380  # CSS pixels of one plot
+LAYOUT = "main{max-width:none;padding:0 16px 12px} h3{margin:8px 0}"
 KINDS = (compression.FLOAT, *compression.FORMATS)
 
 
@@ -36,11 +36,11 @@ def plot(name: str) -> Markup:
     if not found:
         sys.exit(f"there are no results of {name}; run benchmarks/compression.py")
     best, dense = compression.best(found), found[compression.DENSE, compression.FLOAT]
-    labelled = {compression.FORMATS[0], compression.FLOAT}  # the other file of the same weights stands beside it
+    labelled = {way: kind for way, kind in found} | dict([best])  # one file of each way has room for its name
     marks = []
     for (way, kind), one in found.items():
-        times = dense["gzip"] / one["gzip"]
-        label = f"{times:.0f} times smaller" if (way, kind) == best else way if kind in labelled else ""
+        times = f": {dense['gzip'] / one['gzip']:.0f} times smaller" if (way, kind) == best else ""
+        label = f"{way}{times}" if labelled[way] == kind else ""
         marks.append(Mark(label, f"{way}, {kind}", one["miou"], (Place(one["gzip"]),), KINDS.index(kind)))
     limit = dense["miou"] - compression.TOLERANCE
     axes = Axis("bytes after gzip", bytes_text, may_be_log=True), Axis("mIoU of the file", least=0.04)
@@ -58,16 +58,14 @@ def main() -> None:
     """Takes the photograph of both plots beside each other."""
     plots = [plot(name) for name in compression.SETS]
     body = element("main", element("div", *plots, class_="plots"), legend())
+    width = len(plots) * (ACROSS + 40) + 16
     with tempfile.TemporaryDirectory() as folder:
         page = Path(folder) / "compression.html"
-        page.write_text(f'<!doctype html><meta charset="utf-8"><style>{STYLE}main{{max-width:none}}</style>{body}')
-        width, height = len(plots) * (ACROSS + 40) + 16, DOWN + 110
-        with tensorboard_page.opened(Path(folder) / "profile") as driver:
-            size = {"width": width, "height": height, "deviceScaleFactor": 1, "mobile": False}
-            driver.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", size)
+        page.write_text(f'<!doctype html><meta charset="utf-8"><style>{STYLE}{LAYOUT}</style>{body}')
+        with tensorboard_page.opened(Path(folder) / "profile", width=width, height=DOWN + 400) as driver:
             driver.get(page.as_uri())
-            taken = driver.execute_cdp_cmd("Page.captureScreenshot", {})
-    picture = Image.open(io.BytesIO(base64.b64decode(taken["data"]))).convert("RGB")
+            taken = driver.find_element("css selector", "main").screenshot_as_png
+    picture = Image.open(io.BytesIO(taken)).convert("RGB")
     path = Path(__file__).parent / "compression.png"
     picture.save(path, optimize=True)
     print(f"{path.name}: {picture.size}, {path.stat().st_size:,} bytes")

@@ -101,7 +101,7 @@ class Model:
 
 class _Builder(ElementTree.TreeBuilder):
     def doctype(self, *declaration: object) -> None:
-        # A few lines of entities can expand to gigabytes. OpenVINO declares none.
+        """Refuses it: a few lines of entities can expand to gigabytes, and OpenVINO declares none."""
         raise FormatError("`model.xml` declares a document type, which OpenVINO does not write; it is not read")
 
 

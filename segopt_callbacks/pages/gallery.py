@@ -57,6 +57,7 @@ class _Pictures(HTMLParser):
         self.found: dict[str, str] = {}
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        """Keeps a picture under its key."""
         given = dict(attrs)
         key, uri = given.get("data-picture"), given.get("src")
         if tag == "img" and key and uri:
