@@ -12,7 +12,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-FEW = 100_000  # weights that are sorted in less time than bins take
+FEW = 10_000  # weights that are sorted in less time than bins take
+_SEVERAL = 250_000  # weights that are worth a quarter of the bins only
 _FEW_VALUES = 1024  # so few that each may have a bin of its own
 _BITS = 18
 _BINS = 1 << _BITS
@@ -88,16 +89,22 @@ def readings(weights: np.ndarray) -> Iterator[Points]:
     >>> [points.counts.tolist() for points in readings(np.array([3.0, 1.0, 3.0]))]
     [[0, 1, 3]]
     """
-    if weights.size > FEW:
-        for make_bins in (_even_bins, _floating_bins):
-            bins = make_bins(weights)
-            if bins is not None:
-                points = _binned(weights, bins)
-                exact = _one_value_each(weights, points)
-                yield points if exact is None else exact
-                if exact is not None:
-                    return
+    for bins in _binnings(weights):
+        points = _binned(weights, bins)
+        exact = _one_value_each(weights, points)
+        yield points if exact is None else exact
+        if exact is not None:
+            return
     yield _sorted(weights)
+
+
+def _binnings(weights: np.ndarray) -> Iterator[Bins]:
+    """Bins that take less time than sorting."""
+    low, high = np.float32(weights.min()), np.float32(weights.max())
+    if weights.size > FEW and low < high:
+        yield _even_bins(weights, low, high, _BINS if weights.size > _SEVERAL else _BINS // 4)
+    if weights.size > _SEVERAL:
+        yield _floating_bins(weights)
 
 
 def _sorted(weights: np.ndarray) -> Points:
@@ -127,7 +134,7 @@ def _one_value_each(weights: np.ndarray, points: Points) -> Points | None:
     if points.bins is None or points.values.size > _FEW_VALUES:
         return None
     of_weights = points.bins.of_weights
-    values = np.empty(_BINS, weights.dtype)
+    values = np.empty(points.bins.lows.size, weights.dtype)
     values[of_weights] = weights
     if not np.array_equal(values[of_weights], weights):
         return None
@@ -142,17 +149,14 @@ def _scaled(weights: np.ndarray) -> tuple[np.ndarray, float, float]:
     return (weights.astype(np.float64) - shift) / scale, shift, scale
 
 
-def _even_bins(weights: np.ndarray) -> Bins | None:
-    """Bins of equal width; `None` where all weights are equal."""
-    low, high = np.float32(weights.min()), np.float32(weights.max())
-    width = (float(high) - float(low)) / (_BINS - 1)
-    if not width:
-        return None
+def _even_bins(weights: np.ndarray, low: np.float32, high: np.float32, number: int) -> Bins:
+    """Bins of equal width between the lowest and the highest weight."""
+    width = (float(high) - float(low)) / (number - 1)
     is_in_range = 1 / _LARGE < width < _LARGE
     exact = weights if is_in_range else weights.astype(np.float64)
     of_weights = ((exact - exact.dtype.type(low)) * exact.dtype.type(1 / width)).astype(np.intp)
     # Differences and products are rounded: a weight may come to lie on the other side of an edge near by.
-    return Bins(of_weights, float(low) + (np.arange(_BINS + 1) - 0.5) * width)
+    return Bins(of_weights, float(low) + (np.arange(number + 1) - 0.5) * width)
 
 
 def _floating_bins(weights: np.ndarray) -> Bins:

@@ -51,6 +51,47 @@ def test_the_error_is_within_a_thousandth_of_optimal(name, clusters):
     assert error_of(values, clusters, preserve_sparsity=False) <= 1.001 * optimal_error(values, clusters) + 1e-38
 
 
+def mixture(generator):
+    """Peaks, plateaus, tails, lattices and single values, wide and narrow, few weights and many."""
+    draws = [
+        lambda n: generator.laplace(size=n),
+        lambda n: generator.uniform(-1, 1, n),
+        lambda n: generator.standard_t(generator.uniform(1, 4), n),
+        lambda n: generator.lognormal(0, generator.uniform(0.5, 3), n),
+        lambda n: np.round(generator.normal(size=n) * generator.integers(3, 60)),
+        lambda n: np.ones(n),
+    ]
+    size = int(10 ** generator.uniform(1, 4.3))
+    parts = []
+    for _ in range(generator.integers(1, 5)):
+        draw = draws[generator.integers(len(draws))]
+        part = draw(max(1, int(size * generator.uniform(0.02, 1))))
+        parts.append(generator.normal() * 10 ** generator.uniform(-2, 2) + 10 ** generator.uniform(-3, 1.5) * part)
+    return np.concatenate(parts).astype(np.float32)
+
+
+@pytest.mark.parametrize("seed", range(10))
+def test_any_mixture_is_within_a_thousandth_of_optimal(seed):
+    """kmeans1d, exact dynamic programming, is the reference."""
+    generator = np.random.default_rng(seed)
+    for _ in range(25):
+        values = mixture(generator)
+        clusters = min(int(generator.choice([2, 3, 7, 16, 32, 64])), np.unique(values).size)
+        exact = kmeans1d.cluster(values, clusters)
+        shared = np.array(exact.centroids, np.float32)[np.array(exact.clusters)]
+        reference = np.sum((values.astype(np.float64) - shared) ** 2)
+        assert error_of(values, clusters, preserve_sparsity=False) <= 1.001 * reference, (values.size, clusters)
+
+
+@pytest.mark.parametrize("clusters", [16, 64])
+def test_rare_values_between_frequent_ones(clusters):
+    """Neither ranks nor values tell them apart."""
+    values = np.concatenate([np.linspace(0.5, 0.501, 30_000), np.zeros(10**6), np.ones(10**6)]).astype(np.float32)
+    exact = kmeans1d.cluster(values[:30_000], clusters - 2)
+    reference = np.sum((values[:30_000] - np.array(exact.centroids)[np.array(exact.clusters)]) ** 2)
+    assert error_of(values, clusters, preserve_sparsity=False) <= 1.001 * reference
+
+
 @pytest.mark.parametrize("clusters", [4, 16])
 def test_no_worse_than_scikit_learn(clusters):
     values = DISTRIBUTIONS["laplace"].astype(np.float32)
