@@ -60,8 +60,12 @@ class Evaluation:
         max_examples: how many examples are used, the first ones; `None` for all.
         batch_size: of arrays.
 
+    Attributes:
+        examples: how many there are.
+
     Raises:
-        ValueError: for a model that is not compiled, where `metrics` is `None`, or an argument outside its range.
+        ValueError: for a model that is not compiled, where `metrics` is `None`, an argument outside its range, or a
+            dataset without any example.
 
     Example:
         >>> from segopt_callbacks.compat import keras
@@ -88,7 +92,7 @@ class Evaluation:
             )
         self._model = model
         self._metrics = metrics
-        self._data = _first(evaluation_data, max_examples)
+        self._data, self.examples = _first(evaluation_data, max_examples)
         self._batch_size = batch_size or _BATCH_SIZE
         self._left_out: set[str] = set()
         traced = tf.function(self._infer, autograph=compat.is_keras_2(model), reduce_retracing=True)
@@ -106,10 +110,6 @@ class Evaluation:
                 stacklevel=2,
             )
         return {name: math.nan if value is None else float(value) for name, value in numbers.items()}
-
-    def count(self) -> int:
-        """How many examples there are."""
-        return sum(len(leaves(x)[0]) for x, _, _ in evaluation_batches(self._data))
 
     def _evaluate(self) -> dict[str, Any]:
         if isinstance(self._data, tf.data.Dataset):
@@ -129,13 +129,18 @@ class Evaluation:
         return compat.infer(self._model, x)
 
 
-def _first(data: Any, limit: int | None) -> Any:
-    """The first examples of evaluation data; those of a dataset are read once and kept in memory."""
-    if limit is None:
-        return data
+def _first(data: Any, limit: int | None) -> tuple[Any, int]:
+    """The first examples of evaluation data, and how many they are."""
     if not isinstance(data, tf.data.Dataset):
-        return tuple(tf.nest.map_structure(lambda one: None if one is None else one[:limit], part) for part in data)
-    batch = next(iter(data), None)
-    if batch is None:
-        return data
-    return data.unbatch().take(limit).batch(len(leaves(batch)[0])).cache()
+        if limit is not None:
+            data = tuple(tf.nest.map_structure(lambda one: None if one is None else one[:limit], part) for part in data)
+        return data, len(leaves(data[0])[0])
+    if limit is not None:
+        batch = next(iter(data), None)
+        size = 1 if batch is None else len(leaves(batch)[0])
+        data = data.unbatch().take(limit).batch(size).cache()  # read once
+    sizes = [len(leaves(x)[0]) for x, _, _ in evaluation_batches(data)]
+    if not sizes:
+        raise ValueError("`evaluation_data` must have at least one example. Received: an empty dataset.")
+    # Keras 3 warns of data of unknown length, in every evaluation.
+    return data.apply(tf.data.experimental.assert_cardinality(len(sizes))), sum(sizes)

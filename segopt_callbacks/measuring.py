@@ -101,7 +101,7 @@ def layer_sensitivity(
             told = (f"{one.treatment} {change_text(one.change, digits)}" for one in rows[-len(names) :])
             print(f"sensitivity {number}/{len(weights)}: {path}: {', '.join(told)}", flush=True)
     sensitivity = Sensitivity(
-        monitor, higher_is_better, untreated, tuple(rows), evaluation.count(), sparsity, number_of_clusters
+        monitor, higher_is_better, untreated, tuple(rows), evaluation.examples, sparsity, number_of_clusters
     )
     if verbose:
         print(f"\n{sensitivity.table()}\n", flush=True)
