@@ -223,10 +223,10 @@ def changes_table(entry: Mapping[str, Any]) -> list[list[str]]:
 def change_text(change: float | None, digits: int) -> str:
     """A change as text, with its sign.
 
-    >>> change_text(-0.01234, 4), change_text(None, 4)
-    ('-0.0123', 'NaN')
+    >>> change_text(-0.01234, 4), change_text(-0.00001, 4), change_text(None, 4)
+    ('-0.0123', '+0.0000', 'no value')
     """
-    return "NaN" if change is None else f"{change:+.{digits}f}"
+    return "no value" if change is None else f"{round(change, digits) + 0.0:+.{digits}f}"
 
 
 def decimals(value: float) -> int:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from segopt_callbacks.pages.entries import Changes, Measured
 from segopt_callbacks.pages.markup import Markup, element, joined, with_code
-from segopt_callbacks.pages.tables import head, scrolling
+from segopt_callbacks.pages.tables import breakable, head, scrolling
 from segopt_callbacks.sensitivity import about, change_text, decimals
 
 
@@ -33,10 +33,10 @@ def _row(row: Changes, measured: Measured, largest: float, digits: int) -> Marku
     cells = []
     for change in row.changes:
         loss = largest if change is None else _loss(change, measured)
-        share = max(loss, 0) / largest if largest > 0 else 0.0
+        share = max(0.0, loss) / largest if largest > 0 else 0.0
         bar = element("i", style=f"width:{100 * share:.1f}%")
         cells.append(element("td", change_text(change, digits), element("span", bar, class_="bar")))
-    name = element("th", element("span", row.weight, class_="name"), scope="row")
+    name = element("th", element("span", breakable(row.weight), class_="name"), scope="row")
     return element("tr", name, element("td", f"{row.elements:,}"), *cells)
 
 

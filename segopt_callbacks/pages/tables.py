@@ -92,9 +92,12 @@ def scrolling(head: Markup, body: Iterable[Markup]) -> Markup:
 
 def head(*headings: str) -> Markup:
     """The line above a table."""
-    # Long words may break behind a slash.
-    breakable = (Markup(text(heading).replace("/", "/<wbr>")) for heading in headings)
-    return element("tr", *(element("th", heading, scope="col") for heading in breakable))
+    return element("tr", *(element("th", breakable(heading), scope="col") for heading in headings))
+
+
+def breakable(words: str) -> Markup:
+    """Text whose long words may break behind a slash."""
+    return Markup(text(words).replace("/", "/<wbr>"))
 
 
 def _name(name: str, file: str = "") -> Markup:
