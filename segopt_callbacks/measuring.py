@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import os
+import warnings
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -13,6 +14,7 @@ from segopt_callbacks import compat
 from segopt_callbacks.channels import roles
 from segopt_callbacks.evaluation import Evaluation, validate_evaluation
 from segopt_callbacks.export.feed import Feed
+from segopt_callbacks.export.interrupts import remembered_interrupts
 from segopt_callbacks.export.signature import require_built
 from segopt_callbacks.lifecycle import CompressionCallback, Stage
 from segopt_callbacks.sensitivity import Sensitivity, Treated, change_text, choose_monitor, decimals
@@ -89,17 +91,19 @@ def layer_sensitivity(
             f"empty data. Received: {monitor}={untreated[monitor]}."
         )
     axes = _channel_axes(model, evaluation_data, weights) if BITS.keys() & set(names) else {}
+    treats = {name: treatment_of(name, sparsity, number_of_clusters) for name in names}
     rows = []
-    for number, (path, weight) in enumerate(weights.items(), 1):
-        for name in names:
-            treat = treatment_of(name, sparsity, number_of_clusters)
-            found = _measure(path, weight, treat, axes.get(path, (-1,)), evaluation) or untreated
-            change = found[monitor] - untreated[monitor]
-            rows.append(Treated(path, math.prod(weight.shape), name, found, change))
-        if verbose:
-            digits = decimals(untreated[monitor])
-            told = (f"{one.treatment} {change_text(one.change, digits)}" for one in rows[-len(names) :])
-            print(f"sensitivity {number}/{len(weights)}: {path}: {', '.join(told)}", flush=True)
+    with remembered_interrupts() as check:
+        for number, (path, weight) in enumerate(weights.items(), 1):
+            told = []
+            for name, treat in treats.items():
+                found = _measure(path, weight, treat, axes.get(path, (-1,)), evaluation) or untreated
+                check()
+                change = found[monitor] - untreated[monitor]
+                rows.append(Treated(path, math.prod(weight.shape), name, found, change))
+                told.append(f"{name} {change_text(change, decimals(untreated[monitor]))}")
+            if verbose:
+                print(f"sensitivity {number}/{len(weights)}: {path}: {', '.join(told)}", flush=True)
     sensitivity = Sensitivity(
         monitor, higher_is_better, untreated, tuple(rows), evaluation.examples, sparsity, number_of_clusters
     )
@@ -169,6 +173,8 @@ class SensitivityCallback(CompressionCallback):
         self.treatments = validate_treatments(treatments, sparsity, number_of_clusters)
         validate_evaluation(evaluation_data, metrics, max_examples, batch_size)
         validate_filters(filters)
+        if log_dir is not None and (not isinstance(log_dir, str | os.PathLike) or not os.fspath(log_dir)):
+            raise ValueError(f"`log_dir` must be the path of a folder, or None. Received: log_dir={log_dir!r}.")
         if metrics is not None:
             choose_monitor(list(metrics), monitor, higher_is_better)
         self.evaluation_data = evaluation_data
@@ -207,6 +213,12 @@ class SensitivityCallback(CompressionCallback):
 
     def finish(self, logs: Any = None) -> None:
         """Measures, and hands the outcome to the export of the same fit."""
+        if self.lifecycle.sensitivity is not None:
+            warnings.warn(
+                "Reports show the outcome of one SensitivityCallback, the last of the list; let one measure all "
+                "treatments, or read `sensitivity` of each. Received: several in one fit.",
+                stacklevel=2,
+            )
         self.sensitivity = self.lifecycle.sensitivity = layer_sensitivity(
             self.model,
             self.evaluation_data,

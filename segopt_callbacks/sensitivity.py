@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-# Names of metrics that tell which way is better; what is in neither must be told. Losses first: `dice_loss` is one.
+# Names of metrics that tell which way is better; what is in neither, or in both, must be told.
 _LOWER = re.compile(r"loss|error|mse|mae|mape|msle|cross_?entropy|divergence|perplexity|hinge|cosh|poisson|false_")
 _HIGHER = re.compile(r"acc|iou|auc|precision|recall|f1|f_?beta|dice|score|similarity|r2|psnr|ssim|true_|specificity")
 _LEAST_DECIMALS = 4
@@ -180,13 +180,15 @@ def choose_monitor(names: Sequence[str], monitor: str | None, higher_is_better: 
             f"Received: monitor={monitor!r}."
         )
     if higher_is_better is None:
-        is_lower, is_higher = (pattern.search(monitor.lower()) is not None for pattern in (_LOWER, _HIGHER))
-        if not is_lower and not is_higher:
+        name = monitor.lower()
+        is_lower = _LOWER.search(name) is not None
+        is_higher = _HIGHER.search(name) is not None and not name.endswith("loss")
+        if is_lower == is_higher:
             raise ValueError(
                 "`higher_is_better` must be given for a metric whose name does not tell; pass True or False. "
                 f"Received: higher_is_better=None, monitor={monitor!r}."
             )
-        higher_is_better = not is_lower
+        higher_is_better = is_higher
     return monitor, higher_is_better
 
 

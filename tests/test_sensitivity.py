@@ -259,6 +259,18 @@ def test_a_metric_that_is_not_clear_ends_the_fit_at_its_first_validation():
     assert not seen
     assert choose_monitor(["loss", "accuracy", "iou"], "loss", None) == ("loss", False)
     assert choose_monitor(["dice_loss"], None, None) == ("dice_loss", False)
+    with pytest.raises(ValueError, match="name does not tell"):
+        choose_monitor(["accuracy_error"], None, None)
+    with pytest.raises(ValueError, match="`log_dir` must be the path of a folder"):
+        SensitivityCallback(DATA, log_dir=3)
+
+
+def test_two_that_measure_in_one_fit_are_told_that_reports_show_one():
+    model = compiled(functional())
+    sensing = [SensitivityCallback(DATA, monitor="loss", treatments=[name], verbose=0) for name in ("int4", "prune")]
+    with pytest.warns(UserWarning, match="the last of the list"):
+        fit(model, *sensing, epochs=1)
+    assert [one.sensitivity.treatments for one in sensing] == [("int4",), ("prune",)]
 
 
 def test_what_spare_refuses():

@@ -205,7 +205,7 @@ def _sensitivity(value: Any) -> Measured | None:
     if not entry:
         return None
     treatments = values.texts(entry.get("treatments"), "`treatments`")
-    weights = values.sequence(entry.get("weights"), "`sensitivity`")[: values.MOST_ENTRIES]
+    weights = values.sequence(entry.get("weights"), "`sensitivity`")
     return Measured(
         monitor=values.text(entry.get("monitor")),
         higher_is_better=entry.get("higher_is_better") is True,
