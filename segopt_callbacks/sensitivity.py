@@ -97,7 +97,8 @@ class Sensitivity:
         """The `filters` that leave out every weight that loses too much.
 
         Weights that were not measured are left out, too. Names that Keras numbers through a process
-        (`conv2d_7/kernel`) fit the same model only; a filter that fits nothing raises where it is used.
+        (`conv2d_7/kernel`) fit the same model only, and no regex fits a weight that only a predicate takes, such as an
+        embedding; a filter that fits nothing raises where it is used.
 
         Args:
             treatment: one that was measured.
