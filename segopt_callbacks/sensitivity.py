@@ -6,6 +6,7 @@ import math
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from numbers import Real
 from typing import Any
 
 # Names of metrics that tell which way is better; what is in neither, or in both, must be told.
@@ -110,7 +111,7 @@ class Sensitivity:
         Raises:
             ValueError: for an argument outside its range, or if every weight loses more.
         """
-        if isinstance(tolerance, bool) or not isinstance(tolerance, int | float) or not 0 <= tolerance < math.inf:
+        if isinstance(tolerance, bool) or not isinstance(tolerance, Real) or not 0 <= tolerance < math.inf:
             raise ValueError(
                 f"`tolerance` must be the largest loss of {self.monitor!r}, at least 0. Received: "
                 f"tolerance={tolerance!r}."
