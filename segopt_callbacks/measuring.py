@@ -53,7 +53,7 @@ def layer_sensitivity(
         evaluation_data: what `fit` takes as `validation_data`: `(x, y[, sample_weight])` or a dataset of batches.
         metrics: name -> Keras metric. Default: what `model.evaluate` gives, the loss and the compiled metrics.
         monitor: the metric by which weights are judged. Default: the only one that is no loss, else the loss.
-        higher_is_better: whether more of it is better. Default: told by its name (`"mIoU"`, `"val_error"`).
+        higher_is_better: whether more of it is better. Default: told by its name (`"mIoU"`, `"mean_squared_error"`).
         treatments: names out of `treatments.TREATMENTS`.
         sparsity: fraction of zeros that `"prune"` makes, in (0, 1).
         number_of_clusters: most distinct values that `"cluster"` leaves, at least 2.
