@@ -11,7 +11,8 @@ from segopt_callbacks.sensitivity import about, change_text, decimals
 def sensitivity_table(measured: Measured) -> Markup:
     """One line for each weight, one column for each treatment.
 
-    A bar is as long as what the metric loses, over all the table; what it gains has none.
+    A bar is as long as what the metric loses, over all the table; what it gains has none, and where it has no value any
+    more, the bar is the longest.
 
     Args:
         measured: of one report.
