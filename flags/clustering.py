@@ -35,5 +35,5 @@ def define(values: absl_flags.FlagValues) -> None:
         values, "cluster_begin", lambda value: 0 <= value <= 1, "a fraction of the training, in [0, 1]", "half is 0.5"
     )
     require(values, "number_of_clusters", lambda value: value >= 2, "a whole number of at least 2", "16 fit 4 bits")
-    require_switch(values, ("cluster",), ["number_of_clusters", "cluster_begin", "cluster_per_channel"])
+    require_switch(values, ("cluster",), ["cluster_begin", "cluster_per_channel"])
     require_switch(values, ("prune", "cluster"), ["filters"])

@@ -11,9 +11,9 @@ from collections.abc import Sequence
 
 from absl import flags as absl_flags
 
-from flags import clustering, data, export, pruning, quantization, training
+from flags import clustering, data, export, pruning, quantization, sensitivity, training
 
-TOPICS = (data, training, pruning, clustering, quantization, export)
+TOPICS = (data, training, pruning, clustering, quantization, sensitivity, export)
 USAGE_ERROR = 2  # exit code
 
 

@@ -27,7 +27,7 @@ def define(values: absl_flags.FlagValues) -> None:
     absl_flags.register_multi_flags_validator(
         ["pattern", "distribution", "target_sparsity"], _check_pattern, flag_values=values
     )
-    names = ["target_sparsity", "prune_begin", "prune_end", "prune_frequency", "distribution", "pattern"]
+    names = ["prune_begin", "prune_end", "prune_frequency", "distribution", "pattern"]
     require_switch(values, ("prune",), names)
 
 

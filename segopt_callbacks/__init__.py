@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from segopt_callbacks.export.callback import ExportQuantizedCallback, export_model
     from segopt_callbacks.export.metadata import read_metadata
     from segopt_callbacks.fine_tuning import ClusterScheduleCallback
+    from segopt_callbacks.measuring import SensitivityCallback, layer_sensitivity
     from segopt_callbacks.normalizing import ReestimateBatchNormCallback
     from segopt_callbacks.patterns import block, channel, n_of_m
     from segopt_callbacks.pruning import PruningScheduleCallback
@@ -30,10 +31,12 @@ __all__ = [
     "PruningScheduleCallback",
     "QuantizationAwareTrainingCallback",
     "ReestimateBatchNormCallback",
+    "SensitivityCallback",
     "block",
     "channel",
     "cluster_model",
     "export_model",
+    "layer_sensitivity",
     "n_of_m",
     "ramp_by_epoch",
     "ramp_by_fraction",
@@ -53,10 +56,12 @@ _HOMES = {
     "PruningScheduleCallback": "pruning",
     "QuantizationAwareTrainingCallback": "quantization",
     "ReestimateBatchNormCallback": "normalizing",
+    "SensitivityCallback": "measuring",
     "block": "patterns",
     "channel": "patterns",
     "cluster_model": "clustering",
     "export_model": "export.callback",
+    "layer_sensitivity": "measuring",
     "n_of_m": "patterns",
     "ramp_by_epoch": "schedules",
     "ramp_by_fraction": "schedules",

@@ -271,6 +271,11 @@ def runs_eagerly(model: Any) -> bool:
     return bool(getattr(model, "run_eagerly", False)) or tf.config.functions_run_eagerly()
 
 
+def is_compiled(model: Any) -> bool:
+    """Whether the model knows its loss and metrics."""
+    return bool(getattr(model, "compiled", None) or getattr(model, "_is_compiled", False))
+
+
 def is_built(model: Any) -> bool:
     """Whether all of the model's variables exist, as far as its layers tell.
 

@@ -9,7 +9,7 @@ matter:
 3. first `on_train_end` of ours: the weights are finished (the best ones restored, pruned, clustered), so that whoever
    saves the model behind us saves the finished one.
 4. behind the last `on_train_end` of the user's: weights that somebody replaced meanwhile (`EarlyStopping` restores
-   there) are finished again, constraints are put back, then exports and reports are made.
+   there) are finished again, constraints are put back, then sensitivity is measured, and exports and reports are made.
 
 Outside `fit` the same hooks are called by the user's own loop, best through a `CallbackList`.
 """
@@ -32,6 +32,7 @@ from segopt_callbacks.best_kept import BestKept
 from segopt_callbacks.codebooks import Codebook
 from segopt_callbacks.folding import Fold
 from segopt_callbacks.projections import Attachments, Chain, Masked, Projection, Unshared, WithAverages
+from segopt_callbacks.sensitivity import Sensitivity
 from segopt_callbacks.simulation import Simulation
 from segopt_callbacks.steps import Steps
 
@@ -43,9 +44,10 @@ class Stage(IntEnum):
     CLUSTER = 2
     QUANTIZE = 3
     NORMALIZE = 4
-    EXPORT = 5
-    SUMMARIZE = 6
-    JUDGE = 7
+    MEASURE = 5
+    EXPORT = 6
+    SUMMARIZE = 7
+    JUDGE = 8
 
 
 class CompressionCallback(compat.Callback):
@@ -123,6 +125,7 @@ class Lifecycle:
         codebooks: path -> what clustering has chosen for a weight, once it has.
         folds: callback -> the BatchNormalizations whose scale it has moved into kernels.
         ranges: name of a tensor -> its lowest and highest value, where the model trains against rounding.
+        sensitivity: how sensitive each weight is, where that was measured.
         steps: which step of its run the fit has come to.
         inputs: structure of `tf.TensorSpec`, what the model takes; `None` before `prepare`, or where nobody needs it.
     """
@@ -136,6 +139,7 @@ class Lifecycle:
         self.codebooks: dict[str, Codebook] = {}
         self.folds: dict[CompressionCallback, list[Fold]] = {}
         self.ranges: dict[str, tuple[float, float]] = {}
+        self.sensitivity: Sensitivity | None = None
         self.steps = Steps(updates_before_fit)
         self.inputs: Any = None
         self._projections: list[tuple[Stage, Any, Projection]] = []
@@ -391,7 +395,7 @@ class Lifecycle:
             for member in self._members if restore else ():
                 member.restore(self._logs)
             for member in self._members:
-                if member.stage < Stage.EXPORT:
+                if member.stage < Stage.MEASURE:
                     member.finish(self._logs)
 
     def _close(self) -> None:
@@ -416,7 +420,7 @@ class Lifecycle:
             self._release()
         with contextlib.ExitStack() as finishes:  # what one raises keeps no other from its turn
             for member in reversed(self._members):
-                if member.stage >= Stage.EXPORT:
+                if member.stage >= Stage.MEASURE:
                     finishes.callback(member.finish, self._logs)
 
     def _broken(self) -> list[CompressionCallback]:

@@ -1,4 +1,4 @@
-"""Weights as pictures: grey values of a few hundred pixels. Pure NumPy."""
+"""Weights, and what is known of them, as pictures: grey values of a few hundred pixels. Pure NumPy."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from segopt_callbacks.codebooks import Density
 
 _SMALLEST_SIDE, _LARGEST_SIDE = 256, 512  # pixels, where a matrix has fewer or more entries
 _HEIGHT, _SHADE, _LINE, _PAPER = 128, 190, 0, 255  # of a density: pixels, and grey values
+_BAR, _GAP, _PANEL = 10, 4, 160  # pixels: height of a bar, below it, and the width of the longest one
 
 
 def mask_picture(mask: np.ndarray) -> np.ndarray:
@@ -67,3 +68,31 @@ def density_picture(density: Density, values: np.ndarray) -> np.ndarray:
     places = (np.asarray(values, np.float64) - density.low) / width * (columns.size - 1) if width else np.zeros(1)
     picture[:, np.clip(places, 0, columns.size - 1).astype(int)] = _LINE
     return picture
+
+
+def bars_picture(losses: np.ndarray) -> np.ndarray:
+    """Draws numbers as bars: a line for each row, a panel for each column, all of one scale.
+
+    Black bars go to the right from a panel's black edge and are losses; grey ones are gains, as long as a loss of that
+    size. What is not finite has the longest bar.
+
+    Args:
+        losses: `(weights, treatments)`, negative where something is gained.
+
+    Returns:
+        `(height, width)` uint8.
+
+    >>> bars_picture(np.array([[1.0, -0.5]]))[0, [3, 159, 170, 240, 250]]
+    array([  0,   0, 190, 190, 255], dtype=uint8)
+    """
+    finite = np.isfinite(losses)
+    largest = np.abs(losses[finite]).max(initial=0.0) or 1.0
+    sizes = np.where(finite, np.abs(np.where(finite, losses, 0.0)) / largest, 1.0)
+    shades = np.where(np.where(finite, losses, 1.0) > 0, _LINE, _SHADE)
+    rows, columns = losses.shape
+    picture = np.full((rows, _BAR + _GAP, columns, _PANEL + _GAP), _PAPER, np.uint8)
+    is_inside = np.arange(_PANEL) < np.rint(sizes * _PANEL)[..., np.newaxis]  # (rows, columns, _PANEL)
+    bars = np.where(is_inside, shades[..., np.newaxis], _PAPER)
+    picture[:, :_BAR, :, :_PANEL] = bars[:, np.newaxis]
+    picture[..., 0] = _LINE
+    return picture.reshape(rows * (_BAR + _GAP), -1)

@@ -12,7 +12,8 @@ from segopt_callbacks import compat
 from segopt_callbacks.codebooks import Codebook
 from segopt_callbacks.lifecycle import CompressionCallback, Stage
 from segopt_callbacks.ordering import distinct
-from segopt_callbacks.pictures import density_picture, mask_picture
+from segopt_callbacks.pictures import bars_picture, density_picture, mask_picture
+from segopt_callbacks.sensitivity import Sensitivity, changes_markdown
 from segopt_callbacks.weights import select_weights
 
 _BUCKETS = 30  # of a histogram; TensorBoard draws no more
@@ -178,6 +179,29 @@ def write_codebook(path: str, value: np.ndarray, codebook: Codebook, *, step: in
     tf.summary.scalar(f"cluster_error/{path}", codebook.error, step)
     picture = density_picture(codebook.density, values)
     tf.summary.image(f"density/{path}", picture[np.newaxis, :, :, np.newaxis], step)
+
+
+def write_sensitivity(log_dir: str | os.PathLike[str], sensitivity: Sensitivity, *, step: int) -> None:
+    """Writes how sensitive each weight is, as the run `sensitivity` of a log directory.
+
+    | tag | what |
+    |---|---|
+    | `sensitivity/table` | text: the change of the monitored metric, by weight and treatment |
+    | `sensitivity/losses` | picture of the table, see `pictures.bars_picture`: a line for each weight, in its order |
+
+    Args:
+        log_dir: TensorBoard's log directory.
+        sensitivity: what was measured.
+        step: of training.
+    """
+    by_treatment = [list(sensitivity.losses(one).values()) for one in sensitivity.treatments]
+    picture = bars_picture(np.array(by_treatment, np.float64).T)
+    # A run of its own: TensorBoard reads the files of a run one after another, and none that was left again.
+    writer = tf.summary.create_file_writer(os.path.join(os.fspath(log_dir), "sensitivity"))
+    with writer.as_default():
+        tf.summary.text("sensitivity/table", "\n".join(changes_markdown(sensitivity.entry())), step)
+        tf.summary.image("sensitivity/losses", picture[np.newaxis, :, :, np.newaxis], step)
+    writer.close()
 
 
 def _write_histogram(tag: str, value: np.ndarray, step: int) -> None:

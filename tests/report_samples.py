@@ -97,6 +97,28 @@ def report(shift: float = 0.0, *, latency: bool = True) -> dict[str, Any]:
         "formats": formats,
         "baselines": {"dense float32": {"metrics": {"mIoU": 0.7452}}},
         "verification": {"examples": 42, "data": "evaluation data"},
+        "sensitivity": sensitivity(),
+    }
+
+
+def sensitivity() -> dict[str, Any]:
+    """As `Sensitivity.entry` makes it."""
+    return {
+        "monitor": "mIoU",
+        "higher_is_better": True,
+        "untreated": 0.7617,
+        "untreated_metrics": {"mIoU": 0.7617},
+        "examples": 42,
+        "treatments": ["int8", "prune 0.8"],
+        "weights": [
+            {
+                "weight": f"net/sensitive_{number}/kernel",
+                "elements": 1152,
+                "metrics": {"int8": {"mIoU": 0.7617}, "prune": {"mIoU": 0.7617 - 0.02 * number}},
+                "change": {"int8": 0.0 if number else None, "prune": -0.02 * number},
+            }
+            for number in range(3)
+        ],
     }
 
 

@@ -44,6 +44,7 @@ REQUIRED = [
     "quantize",
     "quantize_begin",
     "num_bits",
+    "sensitivity",
     "export_formats",
     "latency",
 ]
@@ -103,9 +104,9 @@ WRONG = {
     "no flag file": (["--flagfile=nowhere.flags"], "nowhere.flags"),
     "sparsity of 1": (["--prune", "--target_sparsity=1"], "fraction of zeros"),
     "sparsity in percent": (["--prune", "--target_sparsity=80"], "0.8"),
-    "sparsity without prune": (["--target_sparsity=0.5"], "--prune"),
+    "sparsity without prune": (["--target_sparsity=0.5"], "--prune or --sensitivity"),
     "distribution with noprune": (["--noprune", "--distribution=erk"], "--prune"),
-    "clusters without cluster": (["--number_of_clusters=8"], "--cluster"),
+    "clusters without cluster": (["--number_of_clusters=8"], "--cluster or --sensitivity"),
     "cluster begin without cluster": (["--cluster_begin=0.5"], "--cluster"),
     "cluster begin in steps": (["--cluster", "--cluster_begin=100"], "fraction of the training"),
     "bits without quantize": (["--num_bits=4"], "--quantize"),
@@ -148,6 +149,7 @@ def test_values_reach_the_caller():
     assert values.distribution == "erk"
     assert tuple(flags.parse(["train.py"]).export_formats) == DEFAULT
     assert flags.parse(["train.py", "--export_formats="]).export_formats == []
+    assert flags.parse(["train.py", "--sensitivity", "--target_sparsity=0.9"]).target_sparsity == 0.9
 
 
 def test_every_format_of_the_library_has_its_name():

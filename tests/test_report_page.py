@@ -409,3 +409,17 @@ def test_a_picture_is_drawn_by_the_browser(browser, tmp_path):
     shown(browser, path, 1280, "light")
     sizes = browser.execute_script("return [...document.images].map(one => [one.naturalWidth, one.naturalHeight])")
     assert sizes == [[30, 20]]
+
+
+def test_the_bars_of_sensitivity_are_as_long_as_the_losses():
+    given = report()
+    content = page(given)
+    cells = [row_of(content, f"net/<wbr>sensitive_{number}/<wbr>kernel") for number in range(3)]
+    widths = [[float(one) for one in re.findall(r"width:([\d.]+)%", "".join(row))] for row in cells]
+    assert widths == [[100, 0], [0, 50], [0, 100]]  # what has no value any more has lost everything
+    assert [re.match(r"[^<]*", row[2])[0] for row in cells] == ["+0.0000", "-0.0200", "-0.0400"]
+    assert "Change of mIoU with one weight treated (0.7617 with none; higher is better; 42 examples)" in content
+    given["sensitivity"]["higher_is_better"] = False
+    assert set(re.findall(r"width:([\d.]+)%", page(given))) <= {"0.0", "100.0"}
+    del given["sensitivity"]
+    assert "Sensitivity" not in page(given)

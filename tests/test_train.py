@@ -150,12 +150,18 @@ def test_pruned_clustered_and_trained_against_rounding(small_data, tmp_path):
         *SMALL,
         f"--flagfile={flag_file}",
         "--distribution=uniform",
+        "--sensitivity",
         f"--data_dir={small_data}",
         f"--output_dir={tmp_path}",
     )
     assert done.returncode == 0, done.stderr + done.stdout
     assert done.stderr == ""
-    entry = json.loads((tmp_path / "export" / "report.json").read_text())["formats"]["int8"]
+    report = json.loads((tmp_path / "export" / "report.json").read_text())
+    assert [report["sensitivity"][name] for name in ("monitor", "examples")] == ["mIoU", 3]
+    changes = [one["change"] for one in report["sensitivity"]["weights"]]
+    assert [(one["prune"], one["cluster"]) for one in changes] == [(0.0, 0.0)] * 15  # they are so already
+    assert any(one["int4"] for one in changes)
+    entry = report["formats"]["int8"]
     assert entry["ranges"]["learned"] > 15
     assert entry["ranges"]["calibrated"] == []
     for kernel in kernels_in_litert(tmp_path / "export" / "int8.tflite"):

@@ -81,6 +81,8 @@ def run(values: Any) -> None:
         *log_callbacks(log_dir, data["val"], folder.palette, compressed=bool(compression)),
         SaveOnTrainEnd(output_dir / "model.keras"),
     ]
+    if values.sensitivity:
+        callbacks.append(make_sensitivity(values, data["val"], log_dir))
     if values.export_formats:
         callbacks.append(make_export(values, folder, data["test"], output_dir / "export"))
     baseline = train_baseline(values, folder, data) if values.baseline else None
@@ -124,6 +126,14 @@ def make_export(values: Any, folder: Any, test: Any, export_dir: Path) -> Any:
         )
     except ValueError as error:
         raise FlagError(f"--export_formats: {error}") from error
+
+
+def make_sensitivity(values: Any, val: Any, log_dir: Path) -> Any:
+    """The callback that measures which weights to spare."""
+    from segopt_callbacks import SensitivityCallback
+
+    settings = {"sparsity": values.target_sparsity, "number_of_clusters": values.number_of_clusters}
+    return SensitivityCallback(val, monitor="mIoU", log_dir=log_dir, **settings)
 
 
 def make_model(values: Any, folder: Any, *, steps: int) -> Any:

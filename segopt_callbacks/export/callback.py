@@ -23,8 +23,9 @@ class ExportQuantizedCallback(CompressionCallback):
     """Exports the model when training ends, after pruning and clustering, wherever it stands in the list.
 
     Every file is opened, audited, run on the evaluation data and compared with the model in memory; see
-    `export_model`. The report is in `report` afterwards, and in `report.json`, `report.md` and `report.html`. Where no
-    format can be delivered, the trained weights are saved elsewhere, and the error says where.
+    `export_model`. The report is in `report` afterwards, and in `report.json`, `report.md` and `report.html`; it has
+    the table of a `SensitivityCallback` of the same fit. Where no format can be delivered, the trained weights are
+    saved elsewhere, and the error says where.
 
     Args:
         export_dir: the folder for all files.
@@ -149,6 +150,7 @@ class ExportQuantizedCallback(CompressionCallback):
                 input_signature=self.input_signature,
                 ranges=self.lifecycle.ranges or None,
                 calibration=self.calibration,
+                sensitivity=self.lifecycle.sensitivity,
                 on_failure=self.on_failure,
                 time_limit=self.time_limit,
                 latency=self.latency,

@@ -42,11 +42,12 @@ def validate_evaluation_data(data: Any) -> None:
         raise ValueError("`evaluation_data` must have at least one example. Received: an empty x.")
 
 
-def evaluation_batches(data: Any) -> Iterator[tuple[Any, Any, Any]]:
+def evaluation_batches(data: Any, batch_size: int = BATCH_SIZE) -> Iterator[tuple[Any, Any, Any]]:
     """Yields `(x, y, sample_weight)` in batches of NumPy arrays; `sample_weight` is `None` where there is none.
 
     Args:
-        data: `(x, y[, sample_weight])` of arrays, cut into batches of `BATCH_SIZE`, or a dataset of batches.
+        data: `(x, y[, sample_weight])` of arrays, cut into batches, or a dataset of batches.
+        batch_size: of arrays.
 
     Example:
         >>> [x.shape for x, _, _ in evaluation_batches((np.zeros((20, 4)), np.zeros(20)))]
@@ -58,8 +59,8 @@ def evaluation_batches(data: Any) -> Iterator[tuple[Any, Any, Any]]:
         return
     arrays = tf.nest.map_structure(lambda one: None if one is None else np.asarray(one), (*data, None)[:3])
     size = len(leaves(arrays[0])[0])
-    for start in range(0, size, BATCH_SIZE):
-        stop = min(start + BATCH_SIZE, size)
+    for start in range(0, size, batch_size):
+        stop = min(start + batch_size, size)
         yield tf.nest.map_structure(lambda one, a=start, b=stop: None if one is None else one[a:b], arrays)
 
 

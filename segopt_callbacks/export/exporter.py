@@ -22,6 +22,7 @@ from segopt_callbacks.export.metrics import validate_metrics
 from segopt_callbacks.export.report import table
 from segopt_callbacks.export.sources import Sources
 from segopt_callbacks.export.workspace import disk_errors_explained, workspace
+from segopt_callbacks.sensitivity import Sensitivity
 
 FORMATS = ("saved_model", "float32", "int8")
 
@@ -38,6 +39,7 @@ def export_model(
     input_signature: Any = None,
     ranges: ranged.Ranges | None = None,
     calibration: str = "min_max",
+    sensitivity: Sensitivity | None = None,
     on_failure: str = "raise",
     time_limit: float = 600.0,
     latency: bool = True,
@@ -72,13 +74,15 @@ def export_model(
             tensors that it lacks are found from the representative data. Other formats find theirs by themselves.
         calibration: how `int8` finds ranges that were not learned: `"min_max"` (everything that the representative data
             show), `"percentile"`, `"entropy"` or `"mse"`, see `calibration`.
+        sensitivity: of this model, as `layer_sensitivity` returns it, for a table in the report.
         on_failure: `"raise"` or `"warn"`, after every other format has been delivered.
         time_limit: seconds that writing a file may take, and running it on one batch.
         latency: whether to time one inference of every file, on one thread and on all; about 10 seconds of runs.
         verbose: 0 for silence, 1 for a line for each format and the table.
 
     Returns:
-        the report: `model`, `formats`, `baselines`, `verification` and `metadata`, as in `report.json`.
+        the report: `model`, `formats`, `baselines`, `verification` and `metadata`, as in `report.json`; `sensitivity`
+        and `warnings` where there are any.
 
     Raises:
         ValueError: for an argument outside its range, or a model whose input is not known.
@@ -102,6 +106,7 @@ def export_model(
         input_signature=input_signature,
         ranges=ranges,
         calibration=calibration,
+        sensitivity=sensitivity,
         on_failure=on_failure,
         time_limit=time_limit,
         latency=latency,
@@ -112,7 +117,7 @@ def export_model(
     with remembered_interrupts() as check, workspace(export_dir) as folder, contextlib.ExitStack() as open_processes:
         wanted = ranged.validate_ranges(ranges, calibration)
         sources = Sources(compat.without_wrappers(model), feed, wanted, folder, validate_metadata(metadata))
-        job = Job(sources, folder, time_limit, bool(verbose), open_processes)
+        job = Job(sources, folder, time_limit, bool(verbose), open_processes, sensitivity)
         for name in names:
             job.write(name)
             check()
@@ -144,6 +149,7 @@ def validate(
     input_signature: Any,
     ranges: Any = None,
     calibration: str = "min_max",
+    sensitivity: Any = None,
     on_failure: str,
     time_limit: float,
     latency: bool,
@@ -164,6 +170,10 @@ def validate(
     validate_metrics(metrics)
     validate_metadata(metadata)
     validate_input_signature(input_signature)
+    if sensitivity is not None and not isinstance(sensitivity, Sensitivity):
+        raise ValueError(
+            f"`sensitivity` must be what `layer_sensitivity` returns. Received: {type(sensitivity).__name__}."
+        )
     if on_failure not in ("raise", "warn"):
         raise ValueError(f"`on_failure` must be 'raise' or 'warn'. Received: on_failure={on_failure!r}.")
     if isinstance(time_limit, bool) or not isinstance(time_limit, int | float) or not time_limit > 0:

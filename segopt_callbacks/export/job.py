@@ -26,6 +26,7 @@ from segopt_callbacks.export.source import Source
 from segopt_callbacks.export.sources import Sources
 from segopt_callbacks.export.target import Runner, Target
 from segopt_callbacks.export.verify import MODEL, Verification, verify
+from segopt_callbacks.sensitivity import Sensitivity
 
 
 @dataclass
@@ -38,6 +39,7 @@ class Job:
         time_limit: seconds for each step of a format.
         verbose: whether to print a line for each step.
         open_processes: ends the processes of the export.
+        sensitivity: of the model, where it was measured.
         told: format -> what its file tells about itself.
         runners: format -> what runs its file, of those that have not failed.
         opened: format -> its file, in its process.
@@ -51,6 +53,7 @@ class Job:
     time_limit: float
     verbose: bool
     open_processes: contextlib.ExitStack
+    sensitivity: Sensitivity | None = None
     told: dict[str, dict[str, Any]] = field(default_factory=dict)
     runners: dict[str, Runner] = field(default_factory=dict)
     opened: dict[str, Opened] = field(default_factory=dict)
@@ -155,6 +158,7 @@ class Job:
             "verification": {"examples": verification.examples, "data": self.sources.feed.name},
             "latency": self.latencies.settings,
             "metadata": self.sources.metadata,
+            **({"sensitivity": self.sensitivity.entry()} if self.sensitivity else {}),
             **({"warnings": self.sources.feed.oddities} if self.sources.feed.oddities else {}),
         }
 

@@ -15,6 +15,7 @@ from segopt_callbacks.pages.figures import EXPLANATION, FIGURES, LATENCIES, RATI
 from segopt_callbacks.pages.files import write_whole
 from segopt_callbacks.pages.gallery import kept_pictures
 from segopt_callbacks.pages.page import page
+from segopt_callbacks.sensitivity import changes_markdown
 from segopt_callbacks.sizes import CorruptFileError, file_bytes, gzip_bytes, read_ledger
 
 JSON_NAME, MARKDOWN_NAME, HTML_NAME = REPORTS = ("report.json", "report.md", "report.html")
@@ -105,6 +106,8 @@ def markdown(report: Mapping[str, Any]) -> str:
     failures = _failures(report)
     if failures:
         lines += ["## Failed", "", *(f"- `{name}`: {why}" for name, why in failures), ""]
+    if report.get("sensitivity"):
+        lines += ["## Sensitivity", "", *changes_markdown(report["sensitivity"]), ""]
     for entry in report["formats"].values():
         if entry.get("weights"):
             lines += [f"## Weights in `{entry['file']}`", "", *_weight_table(entry["weights"]), ""]

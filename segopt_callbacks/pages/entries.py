@@ -88,6 +88,36 @@ class Row:
 
 
 @dataclass(frozen=True)
+class Changes:
+    """What becomes of the monitored metric where one weight is treated: a change for each treatment, `None` for NaN."""
+
+    weight: str
+    elements: int
+    changes: tuple[float | None, ...]
+
+
+@dataclass(frozen=True)
+class Measured:
+    """How sensitive each weight is.
+
+    Attributes:
+        monitor: name of the metric.
+        higher_is_better: whether more of it is better.
+        untreated: its value for the model as it is.
+        examples: on which it was measured.
+        treatments: their names, with their setting.
+        weights: in the model's order.
+    """
+
+    monitor: str
+    higher_is_better: bool
+    untreated: float
+    examples: int
+    treatments: tuple[str, ...]
+    weights: tuple[Changes, ...]
+
+
+@dataclass(frozen=True)
 class Report:
     """One export.
 
@@ -101,6 +131,7 @@ class Report:
         palette: `[red, green, blue]` of each class, empty if not known.
         classes: their names, empty if not known.
         about_latency: how it was measured, empty if not known.
+        sensitivity: of the model's weights, where it was measured.
     """
 
     model: str
@@ -112,6 +143,7 @@ class Report:
     palette: tuple[tuple[int, ...], ...] = ()
     classes: tuple[str, ...] = ()
     about_latency: str = ""
+    sensitivity: Measured | None = None
 
     def of_kind(self, kind: str) -> tuple[Row, ...]:
         """The rows of one kind."""

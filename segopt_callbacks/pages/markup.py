@@ -59,6 +59,15 @@ def joined(*children: str | None) -> Markup:
     return Markup("".join(text(child) for child in children if child is not None))
 
 
+def with_code(paragraph: str) -> list[str]:
+    """The pieces of a paragraph, those between backquotes as code.
+
+    >>> with_code("a `b`")
+    ['a ', '<code>b</code>', '']
+    """
+    return [element("code", part) if number % 2 else part for number, part in enumerate(paragraph.split("`"))]
+
+
 def section(heading: str, *children: str | None) -> Markup | None:
     """A part of a page under a heading; `None` where there is nothing to say."""
     present = [child for child in children if child]

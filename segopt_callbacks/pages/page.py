@@ -10,7 +10,8 @@ from segopt_callbacks.pages.charts import charts
 from segopt_callbacks.pages.entries import Report, Row
 from segopt_callbacks.pages.figures import EXPLANATION
 from segopt_callbacks.pages.gallery import gallery
-from segopt_callbacks.pages.markup import Markup, document, element, joined, section
+from segopt_callbacks.pages.markup import Markup, document, element, joined, section, with_code
+from segopt_callbacks.pages.sensitivity import sensitivity_table
 from segopt_callbacks.pages.strips import strips
 from segopt_callbacks.pages.style import STYLE
 
@@ -31,12 +32,13 @@ def page(report: Mapping[str, Any], pictures: Mapping[str, str] | None = None) -
     sections = [
         _header(parsed),
         problems(parsed.of_kind("format"), _warnings(parsed)),
-        section("Results", tables.figures_table(rows), element("p", *_code(EXPLANATION), class_="muted")),
+        section("Results", tables.figures_table(rows), element("p", *with_code(EXPLANATION), class_="muted")),
         section(
             "Size, latency and accuracy", charts(rows, [0] * len(rows), [row.name for row in rows]), _about(parsed)
         ),
         section("All metrics", tables.metrics_table(rows)),
         section("Weights", strips([row for row in rows if row.kind != "baseline"]), _weights(rows)),
+        section("Sensitivity", sensitivity_table(parsed.sensitivity) if parsed.sensitivity else None),
         section("Where files disagree with the model", gallery(parsed, pictures or {})),
         section("What the bytes are", tables.ledger_table(rows)),
         section("What formats tell of themselves", _notes(rows)),
@@ -71,12 +73,7 @@ def _header(report: Report) -> Markup:
 
 
 def _about(report: Report) -> Markup | None:
-    return element("p", *_code(report.about_latency), class_="muted") if report.about_latency else None
-
-
-def _code(paragraph: str) -> list[Markup | str]:
-    # Odd parts stand between backquotes.
-    return [element("code", part) if number % 2 else part for number, part in enumerate(paragraph.split("`"))]
+    return element("p", *with_code(report.about_latency), class_="muted") if report.about_latency else None
 
 
 def _weights(rows: Sequence[Row]) -> Markup | None:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from segopt_callbacks.pages import values
-from segopt_callbacks.pages.entries import Latency, Report, Row, Weight, Worst
+from segopt_callbacks.pages.entries import Changes, Latency, Measured, Report, Row, Weight, Worst
 from segopt_callbacks.pages.figures import FIGURES, LATENCIES
 from segopt_callbacks.sizes import CorruptFileError, Ledger
 
@@ -92,6 +92,7 @@ def parse(report: Any, *, with_weights: bool = True) -> Report:
         palette=_palette(metadata.get("palette")),
         classes=values.texts(metadata.get("classes"), "`classes`"),
         about_latency=values.text(values.mapping(whole.get("latency"), "`latency`").get("about")),
+        sensitivity=_sensitivity(whole.get("sensitivity")),
     )
 
 
@@ -197,6 +198,34 @@ def _worst(value: Any) -> Worst | None:
     share = float(values.number(entry.get("equal_argmax"), "`equal_argmax`"))
     numbers = {key: values.count(entry.get(key), f"`{key}`") or 0 for key in ("example", "classes")}
     return Worst(equal_argmax=share, **numbers)
+
+
+def _sensitivity(value: Any) -> Measured | None:
+    entry = values.mapping(value, "`sensitivity`")
+    if not entry:
+        return None
+    treatments = values.texts(entry.get("treatments"), "`treatments`")
+    weights = values.sequence(entry.get("weights"), "`sensitivity`")
+    return Measured(
+        monitor=values.text(entry.get("monitor")),
+        higher_is_better=entry.get("higher_is_better") is True,
+        untreated=float(values.number(entry.get("untreated"), "`untreated`")),
+        examples=values.count(entry.get("examples"), "`examples`") or 0,
+        treatments=treatments,
+        weights=tuple(_changes(one, len(treatments)) for one in weights),
+    )
+
+
+def _changes(value: Any, number: int) -> Changes:
+    entry = values.mapping(value, "a weight")
+    changes = tuple(values.mapping(entry.get("change"), "`change`").values())
+    if len(changes) != number:
+        raise CorruptFileError("`change` must have a value for each of `treatments`")
+    return Changes(
+        weight=values.text(entry.get("weight")),
+        elements=values.count(entry.get("elements"), "`elements`") or 0,
+        changes=tuple(None if one is None else float(values.number(one, "`change`")) for one in changes),
+    )
 
 
 def _palette(value: Any) -> tuple[tuple[int, ...], ...]:

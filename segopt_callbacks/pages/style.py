@@ -126,6 +126,8 @@ path.range {{ stroke-width: 1.6; }}
 .cell.i8 {{ border-bottom-color: var(--group1); }}
 .cell.i4 {{ border-bottom-color: var(--group3); border-bottom-style: double; }}
 .cell.other {{ border-bottom-color: var(--group4); border-bottom-style: dotted; }}
+.bar {{ display: block; height: 5px; margin-top: 2px; min-width: 64px; background: var(--panel); text-align: left; }}
+.bar i {{ display: block; height: 100%; background: var(--group1); }}
 .pictures {{ display: grid; grid-template-columns: repeat(auto-fill, minmax(150px, 1fr)); gap: 12px; }}
 .pictures figure {{ margin: 0; max-width: 256px; }}
 .pictures img {{ display: block; width: 100%; image-rendering: pixelated; border: 1px solid var(--line); }}

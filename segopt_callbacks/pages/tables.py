@@ -39,7 +39,7 @@ def figures_table(rows: Sequence[Row], names: Sequence[str] | None = None, *, fi
         if row.error:
             cells = [element("td", f"failed: {row.error}", colspan=len(headings), class_="words")]
         body.append(element("tr", _name(name, row.file), *cells, class_="failed" if row.error else row.kind))
-    return scrolling(_head(first, *headings), body)
+    return scrolling(head(first, *headings), body)
 
 
 def metrics_table(rows: Sequence[Row], names: Sequence[str] | None = None, *, first: str = "") -> Markup | None:
@@ -52,7 +52,7 @@ def metrics_table(rows: Sequence[Row], names: Sequence[str] | None = None, *, fi
         if row.metrics:
             cells = [element("td", cell(row.metrics.get(metric), "{:.4f}")) for metric in metrics]
             body.append(element("tr", _name(name, row.file), *cells, class_=row.kind))
-    return scrolling(_head(first, *metrics), body)
+    return scrolling(head(first, *metrics), body)
 
 
 def ledger_table(rows: Sequence[Row]) -> Markup | None:
@@ -67,7 +67,7 @@ def ledger_table(rows: Sequence[Row]) -> Markup | None:
     words = [element("li", element("b", ledger.path), f": {why(ledger)}.") for ledger in ledgers]
     comparison = compare(ledgers)
     return joined(
-        scrolling(_head("bytes", "graph", "weights", "whole", "gzip"), body),
+        scrolling(head("bytes", "graph", "weights", "whole", "gzip"), body),
         element("h3", "Why"),
         element("ul", *words, element("li", f"{comparison}.") if comparison else None),
     )
@@ -80,7 +80,7 @@ def weights_table(row: Row) -> Markup:
         share = weight.zeros / weight.elements if weight.elements else 0.0
         values = ("x".join(map(str, weight.shape)), weight.dtype, f"{share:.4f}", f"{weight.distinct:,}")
         body.append(element("tr", _name(weight.name), *(element("td", one) for one in values)))
-    return scrolling(_head("weight", "shape", "dtype", "zeros", "distinct"), body)
+    return scrolling(head("weight", "shape", "dtype", "zeros", "distinct"), body)
 
 
 def scrolling(head: Markup, body: Iterable[Markup]) -> Markup:
@@ -90,10 +90,14 @@ def scrolling(head: Markup, body: Iterable[Markup]) -> Markup:
     return element("div", table, class_="scroll", tabindex=0)
 
 
-def _head(*headings: str) -> Markup:
-    # Long words may break behind a slash.
-    breakable = (Markup(text(heading).replace("/", "/<wbr>")) for heading in headings)
-    return element("tr", *(element("th", heading, scope="col") for heading in breakable))
+def head(*headings: str) -> Markup:
+    """The line above a table."""
+    return element("tr", *(element("th", breakable(heading), scope="col") for heading in headings))
+
+
+def breakable(words: str) -> Markup:
+    """Text whose long words may break behind a slash."""
+    return Markup(text(words).replace("/", "/<wbr>"))
 
 
 def _name(name: str, file: str = "") -> Markup:

@@ -1,0 +1,251 @@
+"""How much a model loses where a single weight is compressed, and filters that spare what loses too much."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from numbers import Real
+from typing import Any
+
+# Names of metrics that tell which way is better; what is in neither, or in both, must be told.
+_LOWER = re.compile(r"loss|error|mse|mae|mape|msle|cross_?entropy|divergence|perplexity|hinge|cosh|poisson|false_")
+_HIGHER = re.compile(r"acc|iou|auc|precision|recall|f1|f_?beta|dice|score|similarity|r2|psnr|ssim|true_|specificity")
+_LEAST_DECIMALS = 4
+
+
+@dataclass(frozen=True)
+class Treated:
+    """One weight, treated in one way, with all others as they are.
+
+    Attributes:
+        path: of the weight.
+        elements: how many numbers it has.
+        treatment: `"int8"`, `"int4"`, `"prune"` or `"cluster"`.
+        metrics: name -> value with this weight treated; NaN where a metric has none.
+        change: of the monitored metric against the untreated model.
+    """
+
+    path: str
+    elements: int
+    treatment: str
+    metrics: Mapping[str, float]
+    change: float
+
+
+@dataclass(frozen=True)
+class Sensitivity:
+    """What `layer_sensitivity` has measured.
+
+    Attributes:
+        monitor: name of the metric by which weights are judged.
+        higher_is_better: whether more of it is better.
+        untreated: name -> value of the model as it is.
+        rows: one for each weight and treatment, in the model's order.
+        examples: on how many everything was measured.
+        sparsity: fraction of zeros, in [0, 1), that `"prune"` made.
+        number_of_clusters: distinct values that `"cluster"` left.
+
+    Example:
+        >>> first = Treated("a/kernel", 8, "int8", {"iou": 0.5}, -0.25)
+        >>> second = Treated("b/kernel", 9, "int8", {"iou": 0.8}, 0.05)
+        >>> sensitivity = Sensitivity("iou", True, {"iou": 0.75}, (first, second), 4, 0.8, 8)
+        >>> print(sensitivity.table())
+        Change of iou with one weight treated (0.7500 with none; higher is better; 4 examples):
+                  weights     int8
+        a/kernel        8  -0.2500
+        b/kernel        9  +0.0500
+        >>> sensitivity.spare("int8", 0.1)
+        ['^b/kernel$']
+    """
+
+    monitor: str
+    higher_is_better: bool
+    untreated: Mapping[str, float]
+    rows: tuple[Treated, ...]
+    examples: int
+    sparsity: float
+    number_of_clusters: int
+
+    @property
+    def treatments(self) -> tuple[str, ...]:
+        """What was done to each weight."""
+        return tuple(dict.fromkeys(row.treatment for row in self.rows))
+
+    def losses(self, treatment: str) -> dict[str, float]:
+        """How much worse the monitored metric gets where a weight is treated so; negative where it gets better.
+
+        Args:
+            treatment: one that was measured.
+
+        Returns:
+            path -> loss, in the metric's own unit; infinity where the metric has no value any more.
+
+        Raises:
+            ValueError: for a treatment that was not measured.
+        """
+        if treatment not in self.treatments:
+            raise ValueError(
+                f"`treatment` must be one that was measured: {', '.join(self.treatments)}; measure it as well. "
+                f"Received: treatment={treatment!r}."
+            )
+        sign = -1.0 if self.higher_is_better else 1.0
+        changes = {row.path: sign * row.change for row in self.rows if row.treatment == treatment}
+        return {path: math.inf if math.isnan(change) else change + 0.0 for path, change in changes.items()}
+
+    def spare(self, treatment: str, tolerance: float) -> list[str]:
+        """The `filters` that leave out every weight that loses too much.
+
+        Weights that were not measured are left out, too. Names that Keras numbers through a process
+        (`conv2d_7/kernel`) fit the same model only, and no regex fits a weight that only a predicate takes, such as an
+        embedding; a filter that fits nothing raises where it is used.
+
+        Args:
+            treatment: one that was measured.
+            tolerance: largest loss of the monitored metric, in its own unit, at least 0.
+
+        Returns:
+            a regex for each weight that may be treated, for `filters` of any callback.
+
+        Raises:
+            ValueError: for an argument outside its range, or if every weight loses more.
+        """
+        if isinstance(tolerance, bool) or not isinstance(tolerance, Real) or not 0 <= tolerance < math.inf:
+            raise ValueError(
+                f"`tolerance` must be the largest loss of {self.monitor!r}, at least 0. Received: "
+                f"tolerance={tolerance!r}."
+            )
+        losses = self.losses(treatment)
+        kept = [path for path, loss in losses.items() if loss <= tolerance]
+        if not kept:
+            raise ValueError(
+                f"`tolerance` must leave a weight to treat; raise it above {min(losses.values()):.4g}, the least loss "
+                f"of {self.monitor!r} by {treatment!r}. Received: tolerance={tolerance!r}."
+            )
+        return [f"^{re.escape(path)}$" for path in kept]
+
+    def table(self) -> str:
+        """The changes of the monitored metric as aligned text, a line for each weight."""
+        rows = changes_table(self.entry())
+        widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
+        lines = ["  ".join([row[0].ljust(widths[0]), *map(str.rjust, row[1:], widths[1:])]) for row in rows]
+        told = about(self.monitor, self.untreated[self.monitor], self.higher_is_better, self.examples)
+        return "\n".join([f"{told}:", *lines])
+
+    def entry(self) -> dict[str, Any]:
+        """Everything, as `report.json` holds it: numbers are finite, or `None`."""
+        weights: dict[str, dict[str, Any]] = {}
+        for row in self.rows:
+            one = weights.setdefault(
+                row.path, {"weight": row.path, "elements": row.elements, "metrics": {}, "change": {}}
+            )
+            one["metrics"][row.treatment] = {name: _finite(value) for name, value in row.metrics.items()}
+            one["change"][row.treatment] = _finite(row.change)
+        return {
+            "monitor": self.monitor,
+            "higher_is_better": self.higher_is_better,
+            "untreated": self.untreated[self.monitor],
+            "untreated_metrics": {name: _finite(value) for name, value in self.untreated.items()},
+            "examples": self.examples,
+            "treatments": [_heading(one, self) for one in self.treatments],
+            "weights": list(weights.values()),
+        }
+
+
+def choose_monitor(names: Sequence[str], monitor: str | None, higher_is_better: bool | None) -> tuple[str, bool]:
+    """By which metric weights are judged, and whether more of it is better.
+
+    Args:
+        names: of the metrics.
+        monitor: one of them; `None` for the only one that is no loss, or the loss where there is no other.
+        higher_is_better: `None` to tell by the name.
+
+    Raises:
+        ValueError: if that does not say which metric, or which way.
+
+    >>> choose_monitor(["loss", "mIoU"], None, None), choose_monitor(["loss"], None, None)
+    (('mIoU', True), ('loss', False))
+    """
+    if monitor is None:
+        others = [name for name in names if not name.endswith("loss")]
+        candidates = others or [name for name in names if name == "loss"] or list(names)
+        if len(candidates) != 1:
+            raise ValueError(
+                "`monitor` must say by which metric weights are judged, as there are several; pass its name. "
+                f"Received: monitor=None, and {', '.join(names)}."
+            )
+        (monitor,) = candidates
+    if monitor not in names:
+        raise ValueError(
+            f"`monitor` must be the name of a metric that is one number: {', '.join(names)}. "
+            f"Received: monitor={monitor!r}."
+        )
+    if higher_is_better is None:
+        name = monitor.lower()
+        is_lower = _LOWER.search(name) is not None
+        is_higher = _HIGHER.search(name) is not None and not name.endswith("loss")
+        if is_lower == is_higher:
+            raise ValueError(
+                "`higher_is_better` must be given for a metric whose name does not tell; pass True or False. "
+                f"Received: higher_is_better=None, monitor={monitor!r}."
+            )
+        higher_is_better = is_higher
+    return monitor, higher_is_better
+
+
+def about(monitor: str, untreated: float, higher_is_better: bool, examples: int) -> str:
+    """What a table of changes shows.
+
+    >>> about("mIoU", 0.75, True, 42)
+    'Change of mIoU with one weight treated (0.7500 with none; higher is better; 42 examples)'
+    """
+    better = "higher" if higher_is_better else "lower"
+    figures = f"{untreated:.{decimals(untreated)}f} with none; {better} is better; {examples:,} examples"
+    return f"Change of {monitor} with one weight treated ({figures})"
+
+
+def changes_markdown(entry: Mapping[str, Any]) -> list[str]:
+    """Lines of Markdown that show an entry as `Sensitivity.entry` makes it."""
+    head, *body = changes_table(entry)
+    rule = ["---", *("---:" for _ in head[1:])]
+    table = [head, rule, *([f"`{path}`", *cells] for path, *cells in body)]
+    told = about(*(entry[key] for key in ("monitor", "untreated", "higher_is_better", "examples")))
+    return [f"{told}:", "", *(f"| {' | '.join(row)} |" for row in table)]
+
+
+def changes_table(entry: Mapping[str, Any]) -> list[list[str]]:
+    """Head and rows of a table: weight, number of elements, and the change by each treatment."""
+    digits = decimals(entry["untreated"])
+    rows = [["", "weights", *entry["treatments"]]]
+    for one in entry["weights"]:
+        changes = one["change"].values()
+        rows.append([one["weight"], f"{one['elements']:,}", *(change_text(change, digits) for change in changes)])
+    return rows
+
+
+def change_text(change: float | None, digits: int) -> str:
+    """A change as text, with its sign.
+
+    >>> change_text(-0.01234, 4), change_text(-0.00001, 4), change_text(None, 4)
+    ('-0.0123', '+0.0000', 'no value')
+    """
+    return "no value" if change is None else f"{round(change, digits) + 0.0:+.{digits}f}"
+
+
+def decimals(value: float) -> int:
+    """How many decimals show changes of a metric of this size.
+
+    >>> decimals(0.7617), decimals(0.000025)
+    (4, 8)
+    """
+    return _LEAST_DECIMALS if value == 0 else min(max(_LEAST_DECIMALS, 3 - math.floor(math.log10(abs(value)))), 12)
+
+
+def _heading(treatment: str, settings: Sensitivity) -> str:
+    told = {"prune": f"prune {settings.sparsity:g}", "cluster": f"cluster {settings.number_of_clusters}"}
+    return told.get(treatment, treatment)
+
+
+def _finite(value: float) -> float | None:
+    return value if math.isfinite(value) else None
