@@ -112,6 +112,7 @@ def test_the_saved_model_needs_no_keras_and_takes_any_batch(tmp_path):
 # --- failures --------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.either_keras
 def test_weights_that_are_nan_are_named_for_each_format(tmp_path):
     model = built()
     cut(model, np.nan)
@@ -121,6 +122,7 @@ def test_weights_that_are_nan_are_named_for_each_format(tmp_path):
     assert names(tmp_path) == REPORTS
 
 
+@pytest.mark.either_keras
 def test_a_file_whose_weights_overflow_fails_and_the_others_are_delivered(tmp_path):
     """Weights above 65,504 do not fit into float16; the converter writes its largest number instead."""
     model = built()
@@ -152,6 +154,7 @@ def wide():
     return keras.Sequential([keras.layers.Conv2D(64, 3, activation="relu"), keras.layers.Conv2D(CLASSES, 3)])
 
 
+@pytest.mark.either_keras
 @pytest.mark.parametrize(
     ("change", "cause"),
     [
@@ -170,6 +173,7 @@ def test_a_damaged_file_is_not_delivered(tmp_path, monkeypatch, change, cause):
     assert names(tmp_path) == {"saved_model"} | REPORTS
 
 
+@pytest.mark.either_keras
 @pytest.mark.parametrize(
     ("functions", "cause"),
     [
@@ -190,6 +194,7 @@ def test_a_converter_or_runtime_that_goes_wrong_takes_no_other_format_with_it(tm
     assert names(tmp_path) == {"float32.tflite", "int8.tflite", "saved_model"} | REPORTS
 
 
+@pytest.mark.either_keras
 def test_an_operation_that_litert_lacks_is_named_in_one_line(tmp_path, capfd):
     with pytest.raises(ExportError, match="the converter refuses the model: .*Erf") as caught:
         export_model(built(Refused), tmp_path, ["float32", "saved_model"], evaluation_data=DATA, verbose=0)
@@ -199,6 +204,7 @@ def test_an_operation_that_litert_lacks_is_named_in_one_line(tmp_path, capfd):
     assert len(capfd.readouterr().err) < 1000
 
 
+@pytest.mark.either_keras
 def test_warn_delivers_and_warns(tmp_path):
     with pytest.warns(UserWarning, match="Export failed for 1 format: int8: operations compute in float32"):
         report = export_model(
@@ -208,6 +214,7 @@ def test_warn_delivers_and_warns(tmp_path):
     assert report["formats"]["float32"]["status"] == "ok"
 
 
+@pytest.mark.either_keras
 def test_an_earlier_good_file_is_kept_when_the_new_one_fails(tmp_path):
     export_model(built(), tmp_path, evaluation_data=DATA, verbose=0)
     before = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file() and path.parent != tmp_path}
@@ -222,6 +229,7 @@ def test_an_earlier_good_file_is_kept_when_the_new_one_fails(tmp_path):
     assert all(entry["earlier_file_kept"] for entry in entries.values())
 
 
+@pytest.mark.either_keras
 def test_a_second_export_replaces_the_first(tmp_path):
     export_model(built(), tmp_path, evaluation_data=DATA, verbose=0)
     model = built()
@@ -243,6 +251,7 @@ while True:
 """
 
 
+@pytest.mark.either_keras
 def test_ctrl_c_leaves_no_half_file(tmp_path):
     """The process is interrupted at moments of its own choosing, in the middle of real conversions."""
     process = subprocess.Popen(
@@ -335,6 +344,7 @@ def test_one_callback_serves_several_fits_and_models(tmp_path):
     assert len({id(report) for report in reports}) == 4
 
 
+@pytest.mark.either_keras
 def test_progress_is_told(tmp_path, capsys):
     export_model(built(), tmp_path, ["float32", "int8"], evaluation_data=DATA, verbose=1)
     lines = capsys.readouterr().out.splitlines()
@@ -344,6 +354,7 @@ def test_progress_is_told(tmp_path, capsys):
     assert any(line.split()[:1] == ["int8"] for line in lines)
 
 
+@pytest.mark.either_keras
 def test_the_terminal_stays_readable(tmp_path):
     """In a process without TF_CPP_MIN_LOG_LEVEL the converter would print dozens of lines."""
     code = (
