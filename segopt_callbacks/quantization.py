@@ -19,6 +19,7 @@ from segopt_callbacks.sites import find_sites
 from segopt_callbacks.weights import Filters, select_weights, validate_filters
 
 _FILE = "segopt_ranges.json"
+_OBSERVED = 10  # steps, at least, before a range is learned
 
 
 class QuantizationAwareTrainingCallback(CompressionCallback):
@@ -27,7 +28,9 @@ class QuantizationAwareTrainingCallback(CompressionCallback):
     While the fit runs, kernels are rounded to integers with a scale for each output channel, and each tensor that the
     file will hold to 256 steps between its lowest and highest value (`fake_quant`): of layers, of custom layers, and
     of raw operations in `call` alike, as the model's inference graph shows. Evaluations during the fit are rounded as
-    well. Ranges are averages over training steps. Near the end they are held, and BatchNormalization computes with its
+    well. Ranges are averages over training steps; with `learn_ranges` those are where they begin, and are then trained
+    with the weights, by gradients (`learned_ranges`; Esser et al. 2020, https://arxiv.org/abs/1902.08153; Bhalgat et
+    al. 2020, https://arxiv.org/abs/2004.09576), inside the model's own step. Near the end they are held, and BatchNormalization computes with its
     moving statistics, as in inference (Jacob et al. 2018, https://arxiv.org/abs/1712.05877, section 3.1; Krishnamoorthi
     2018, https://arxiv.org/abs/1806.08342, section 4.3).
 
@@ -39,6 +42,8 @@ class QuantizationAwareTrainingCallback(CompressionCallback):
             rounded in any case.
         begin_step: optimizer step from which on anything is rounded; until then ranges are observed.
         num_bits: of kernels, 8 or 4.
+        learn_ranges: whether ranges of tensors are trained, from `begin_step` on or, where that is later, once they were
+            observed for ten steps.
         freeze_at: when ranges and statistics are held: a fraction of the training, in [0, 1].
         ranges: what `ranges` was after an earlier fit, to go on from.
         verbose: 1 prints how many kernels and tensors are rounded.
@@ -69,6 +74,7 @@ class QuantizationAwareTrainingCallback(CompressionCallback):
         *,
         begin_step: int = 0,
         num_bits: int = 8,
+        learn_ranges: bool = False,
         freeze_at: float = 0.8,
         ranges: Mapping[str, tuple[float, float]] | None = None,
         verbose: int = 0,
@@ -85,9 +91,14 @@ class QuantizationAwareTrainingCallback(CompressionCallback):
             raise ValueError(
                 f"`freeze_at` must be a fraction of the training, in [0, 1]. Received: freeze_at={freeze_at!r}."
             )
+        if not isinstance(learn_ranges, bool):
+            raise ValueError(
+                f"`learn_ranges` must be True, or False for averages. Received: learn_ranges={learn_ranges!r}."
+            )
         self.filters = filters
         self.begin_step = begin_step
         self.num_bits = num_bits
+        self.learn_ranges = learn_ranges
         self.freeze_at = freeze_at
         self.verbose = verbose
         self.ranges: dict[str, tuple[float, float]] = dict(ranges or {})
@@ -128,11 +139,14 @@ class QuantizationAwareTrainingCallback(CompressionCallback):
                 stacklevel=2,
             )
         with compat.strategy_scope(self.model):
-            ranges = {name: Range(is_fixed=False) for name in sites.activations if name not in sites.fixed}
+            ranges = {
+                name: Range(is_learned=self.learn_ranges) for name in sites.activations if name not in sites.fixed
+            }
         ranges |= {name: Range(np.array([*pair, 1.0]), is_fixed=True) for name, pair in sites.fixed.items()}
         kernels = None if self.filters is None else set(self._weights)
         self._simulation = Simulation(self.model, sites, ranges, kernels=kernels, num_bits=self.num_bits)
-        self._restore_ranges()
+        is_restored = self._restore_ranges()
+        self._learn_step = max(self.begin_step, 0 if is_restored else self.lifecycle.step + _OBSERVED)
         self._adjust(self.lifecycle.step)
         self.lifecycle.simulate(self._simulation)
         if self.verbose:
@@ -176,6 +190,13 @@ class QuantizationAwareTrainingCallback(CompressionCallback):
                 f"representative data when the model is exported: {', '.join(unseen)}.",
                 stacklevel=2,
             )
+        if self.learn_ranges and not any(one.was_learned for one in simulation.ranges.values()):
+            warnings.warn(
+                "No range was learned, they are averages: learning must begin before `freeze_at`, and the model's "
+                "train_step must take gradients; train for more steps, or lower `begin_step`. Received: learning from "
+                f"step {self._learn_step} on, in a fit of {self.lifecycle.step}, freeze_at={self.freeze_at}.",
+                stacklevel=2,
+            )
         self.ranges = {name: pair for name, pair in read.items() if pair is not None}
         self.lifecycle.ranges.update(self.ranges)
         for backup in self._backups():
@@ -189,16 +210,26 @@ class QuantizationAwareTrainingCallback(CompressionCallback):
         """Sets what holds from a step on; returns whether that is new."""
         simulation, last_step = self.simulation, self.lifecycle.last_step
         is_frozen = last_step is not None and step >= self.freeze_at * last_step and step > 0
-        before = simulation.rounds, simulation.observes, simulation.freezes_statistics
+        learns = self.learn_ranges and not is_frozen and step >= self._learn_step
+        before = simulation.rounds, simulation.observes, simulation.learned, simulation.freezes_statistics
         simulation.rounds = step >= self.begin_step
+        simulation.learned = (simulation.learned or self._observed()) if learns else frozenset()
         simulation.observes = not is_frozen
         simulation.freezes_statistics = is_frozen
-        return before != (simulation.rounds, simulation.observes, simulation.freezes_statistics)
+        return before != (simulation.rounds, simulation.observes, simulation.learned, simulation.freezes_statistics)
+
+    def _observed(self) -> frozenset[str]:
+        """Names of the ranges that have been seen to hold more than zeros: those can be learned."""
+        read = {
+            name: one.read() for name, one in self.simulation.ranges.items() if name not in self.simulation.sites.fixed
+        }
+        return frozenset(name for name, pair in read.items() if pair is not None and pair[0] < pair[1])
 
     def _backups(self) -> list[Any]:
         return self.lifecycle.other_callbacks("BackupAndRestore")
 
-    def _restore_ranges(self) -> None:
+    def _restore_ranges(self) -> bool:
+        """Goes on from what is known; returns whether there was anything."""
         states = {name: [*pair, 1.0] for name, pair in self._given.items()}
         if self.lifecycle.step:
             for backup in self._backups():
@@ -207,6 +238,7 @@ class QuantizationAwareTrainingCallback(CompressionCallback):
         for name, state in states.items():
             if name in self.simulation.ranges and name not in self.simulation.sites.fixed:
                 self.simulation.ranges[name].state = state
+        return bool(states)
 
     def _by_our_names(self, saved: dict[str, Any]) -> dict[str, Any]:
         """Keras numbers layers through a process; a model of another process has other names in the same order."""
