@@ -28,11 +28,13 @@ class QuantizationAwareTrainingCallback(CompressionCallback):
     While the fit runs, kernels are rounded to integers with a scale for each output channel, and each tensor that the
     file will hold to 256 steps between its lowest and highest value (`fake_quant`): of layers, of custom layers, and
     of raw operations in `call` alike, as the model's inference graph shows. Evaluations during the fit are rounded as
-    well. Ranges are averages over training steps; with `learn_ranges` those are where they begin, and are then trained
-    with the weights, by gradients (`learned_ranges`; Esser et al. 2020, https://arxiv.org/abs/1902.08153; Bhalgat et
-    al. 2020, https://arxiv.org/abs/2004.09576), inside the model's own step. Near the end they are held, and BatchNormalization computes with its
+    well. Ranges are averages over training steps. Near the end they are held, and BatchNormalization computes with its
     moving statistics, as in inference (Jacob et al. 2018, https://arxiv.org/abs/1712.05877, section 3.1; Krishnamoorthi
     2018, https://arxiv.org/abs/1806.08342, section 4.3).
+
+    With `learn_ranges`, averages are where ranges begin. They are then trained by gradients, with the weights, inside
+    the model's own train_step (Esser et al. 2020, https://arxiv.org/abs/1902.08153, and Bhalgat et al. 2020,
+    https://arxiv.org/abs/2004.09576; see `learned_ranges`).
 
     `ExportQuantizedCallback` in the same fit writes the `int8` file with these ranges; `export_model` takes them as
     `ranges`. A resumed fit (`BackupAndRestore`) goes on with the ranges of before.
@@ -42,8 +44,7 @@ class QuantizationAwareTrainingCallback(CompressionCallback):
             rounded in any case.
         begin_step: optimizer step from which on anything is rounded; until then ranges are observed.
         num_bits: of kernels, 8 or 4.
-        learn_ranges: whether ranges of tensors are trained, from `begin_step` on or, where that is later, once they were
-            observed for ten steps.
+        learn_ranges: whether ranges are trained: from `begin_step` on, or from the tenth step where that is later.
         freeze_at: when ranges and statistics are held: a fraction of the training, in [0, 1].
         ranges: what `ranges` was after an earlier fit, to go on from.
         verbose: 1 prints how many kernels and tensors are rounded.
@@ -220,9 +221,8 @@ class QuantizationAwareTrainingCallback(CompressionCallback):
 
     def _observed(self) -> frozenset[str]:
         """Names of the ranges that have been seen to hold more than zeros: those can be learned."""
-        read = {
-            name: one.read() for name, one in self.simulation.ranges.items() if name not in self.simulation.sites.fixed
-        }
+        simulation = self.simulation
+        read = {name: simulation.ranges[name].read() for name in simulation.ranges.keys() - simulation.sites.fixed}
         return frozenset(name for name, pair in read.items() if pair is not None and pair[0] < pair[1])
 
     def _backups(self) -> list[Any]:

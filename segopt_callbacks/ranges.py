@@ -66,9 +66,9 @@ class Range:
 
     @property
     def was_learned(self) -> bool:
-        """Whether its width is another one than was observed."""
-        low, high, _, first_width = self.state
-        return bool(high - low != first_width)
+        """Whether its width is another one than was observed, by more than float32 rounds."""
+        low, high, _, first_width = self.state.tolist()
+        return abs(high - low - first_width) > 1e-6 * first_width
 
     @property
     def state(self) -> np.ndarray:
