@@ -104,7 +104,7 @@ def signals(ends: tf.Tensor, upstream: tf.Tensor) -> tf.Tensor:
     [0.0, 1.0]
     """
     # 255 / sqrt(N * 255) / sqrt(sum / N): N cancels out
-    pulls = tf.math.divide_no_nan(ends * STEPS**0.5, tf.norm(upstream))
+    pulls = tf.math.divide_no_nan(ends * STEPS**0.5, tf.sqrt(2.0 * tf.nn.l2_loss(upstream)))
     return tf.clip_by_value(tf.where(tf.math.is_finite(pulls), pulls, 0.0), -1.0, 1.0)
 
 

@@ -20,7 +20,7 @@ class Range:
     The first hundred steps have equal shares; from then on each has one of a hundredth, and older ones fade.
 
     Args:
-        state: `(4,)`, see `state`, or its first three; default: nothing seen.
+        state: `(5,)`, see `state`, or its first three; default: nothing seen.
         is_fixed: whether it never changes.
         is_learned: whether `learned` will be called. Tapes then watch the range, so that its gradient is taken even
             where no weight stands before it.
@@ -43,7 +43,7 @@ class Range:
         state = tf.convert_to_tensor(self._state)
         rate = tf.maximum(1.0 / (state[2] + 1.0), SLOWEST)
         bounds = state[:2] + rate * (tf.stack([low, high]) - state[:2])
-        self._state.assign(tf.stack([bounds[0], bounds[1], state[2] + 1.0, bounds[1] - bounds[0]]))
+        self._state.assign(tf.concat([bounds, state[2:3] + 1.0, bounds], 0))
 
     def rounded(self, values: tf.Tensor) -> tf.Tensor:
         """The values as 8 bits of this range give them."""
@@ -56,23 +56,23 @@ class Range:
 
     def _learn(self, ends: tf.Tensor, upstream: tf.Tensor) -> None:
         state = tf.convert_to_tensor(self._state)
-        bounds = moved(state[:2], signals(ends, upstream), state[3])
+        bounds = moved(state[:2], signals(ends, upstream), state[4] - state[3])
         self._state.assign(tf.concat([bounds, state[2:]], 0))
 
     def read(self) -> tuple[float, float] | None:
         """Lowest and highest value; `None` where nothing was seen."""
-        low, high, count, _ = self.state.tolist()
+        low, high, count = self.state.tolist()[:3]
         return (low, high) if count else None
 
     @property
     def was_learned(self) -> bool:
-        """Whether its width is another one than was observed, by more than float32 rounds."""
-        low, high, _, first_width = self.state.tolist()
-        return abs(high - low - first_width) > 1e-6 * first_width
+        """Whether it is another one than was observed."""
+        state = self.state
+        return not np.array_equal(state[:2], state[3:])
 
     @property
     def state(self) -> np.ndarray:
-        """`(4,)` lowest value, highest value, steps seen, and how wide it was when it was last observed."""
+        """`(5,)` lowest value, highest value, steps seen, and both values as they were last observed."""
         return np.asarray(self._state) if self._is_fixed else compat.read(self._state)
 
     @state.setter
@@ -82,6 +82,6 @@ class Range:
 
 
 def _whole_state(state: Any) -> np.ndarray:
-    """A state with all of its numbers; older files have no width."""
-    low, high, *others = np.asarray(state, np.float32)
-    return np.array([low, high, *others, *([high - low] if len(others) == 1 else [])], np.float32)
+    """A state with all of its numbers: what is known by the first three was observed."""
+    state = np.asarray(state, np.float32)
+    return np.concatenate([state, state[:2]]) if state.size == 3 else state

@@ -44,6 +44,7 @@ REQUIRED = [
     "quantize",
     "quantize_begin",
     "num_bits",
+    "learn_ranges",
     "export_formats",
     "latency",
 ]
@@ -109,6 +110,7 @@ WRONG = {
     "cluster begin without cluster": (["--cluster_begin=0.5"], "--cluster"),
     "cluster begin in steps": (["--cluster", "--cluster_begin=100"], "fraction of the training"),
     "bits without quantize": (["--num_bits=4"], "--quantize"),
+    "ranges without quantize": (["--learn_ranges"], "--quantize"),
     "two bits": (["--quantize", "--num_bits=2"], "4, 8"),
     "quantize begin in steps": (["--quantize", "--quantize_begin=100"], "fraction of the training"),
     "filters without either": (["--filters=kernel"], "--prune or --cluster"),
