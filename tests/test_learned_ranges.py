@@ -188,7 +188,7 @@ def test_outliers_are_clipped_where_averages_keep_them(tmp_path):
 
     assert export.report["formats"]["int8"]["ranges"] == {"learned": 3, "calibrated": []}
     interpreter = compat_interpreter(tmp_path)
-    (scale, zero) = interpreter.get_input_details()[0]["quantization"]
+    scale, _ = interpreter.get_input_details()[0]["quantization"]
     assert scale * 255 == pytest.approx(np.diff(learned.ranges["input_0"])[0], rel=1e-4)
 
 
