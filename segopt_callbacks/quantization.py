@@ -146,8 +146,8 @@ class QuantizationAwareTrainingCallback(CompressionCallback):
         ranges |= {name: Range(np.array([*pair, 1.0]), is_fixed=True) for name, pair in sites.fixed.items()}
         kernels = None if self.filters is None else set(self._weights)
         self._simulation = Simulation(self.model, sites, ranges, kernels=kernels, num_bits=self.num_bits)
-        is_restored = self._restore_ranges()
-        self._learn_step = max(self.begin_step, 0 if is_restored else self.lifecycle.step + _OBSERVED)
+        self._restore_ranges()
+        self._learn_step = self._first_step_to_learn()
         self._adjust(self.lifecycle.step)
         self.lifecycle.simulate(self._simulation)
         if self.verbose:
@@ -219,17 +219,24 @@ class QuantizationAwareTrainingCallback(CompressionCallback):
         simulation.freezes_statistics = is_frozen
         return before != (simulation.rounds, simulation.observes, simulation.learned, simulation.freezes_statistics)
 
+    def _first_step_to_learn(self) -> int:
+        """At once where a resumed fit has ranges, or all of them were given; else behind the first that observe."""
+        known, step = self._observed(), self.lifecycle.step
+        is_known = bool(known) if step else known == self._not_fixed()
+        return max(self.begin_step, step if is_known else step + _OBSERVED)
+
+    def _not_fixed(self) -> frozenset[str]:
+        return frozenset(self.simulation.ranges.keys() - self.simulation.sites.fixed.keys())
+
     def _observed(self) -> frozenset[str]:
         """Names of the ranges that have been seen to hold more than zeros: those can be learned."""
-        simulation = self.simulation
-        read = {name: simulation.ranges[name].read() for name in simulation.ranges.keys() - simulation.sites.fixed}
+        read = {name: self.simulation.ranges[name].read() for name in self._not_fixed()}
         return frozenset(name for name, pair in read.items() if pair is not None and pair[0] < pair[1])
 
     def _backups(self) -> list[Any]:
         return self.lifecycle.other_callbacks("BackupAndRestore")
 
-    def _restore_ranges(self) -> bool:
-        """Goes on from what is known; returns whether there was anything."""
+    def _restore_ranges(self) -> None:
         states = {name: [*pair, 1.0] for name, pair in self._given.items()}
         if self.lifecycle.step:
             for backup in self._backups():
@@ -238,7 +245,6 @@ class QuantizationAwareTrainingCallback(CompressionCallback):
         for name, state in states.items():
             if name in self.simulation.ranges and name not in self.simulation.sites.fixed:
                 self.simulation.ranges[name].state = state
-        return bool(states)
 
     def _by_our_names(self, saved: dict[str, Any]) -> dict[str, Any]:
         """Keras numbers layers through a process; a model of another process has other names in the same order."""
