@@ -58,7 +58,8 @@ def end_gradients(
     value with respect to `s` is `round(x / s) - x / s` inside of the range, `-Qn` below and `Qp` above (equation 3).
     Files have an integer zero that need not be in the middle, so both ends are learned (Bhalgat et al. 2020,
     https://arxiv.org/abs/2004.09576): `s` moves with each by a 255th, and what is clipped moves with its end alone.
-    Along `s`, where both ends move in proportion, that is equation 3 again.
+    Along `s`, where both ends move in proportion, that is equation 3 again. An end at zero moves with what is clipped
+    there alone, so that a range of values that are never negative has one parameter, and is the paper's unsigned one.
 
     Args:
         values: float32, any shape.
@@ -83,7 +84,7 @@ def end_gradients(
     )
     # Of s; what `rounded - values` is in steps, a 255th of it for each end.
     inside = tf.reduce_sum(passed * (rounded - values)) / (high - low)
-    return passed, tf.stack([below - inside, above + inside])
+    return passed, tf.stack([below, above]) + tf.where(tf.stack([low < 0, high > 0]), [-inside, inside], 0.0)
 
 
 def signals(ends: tf.Tensor, upstream: tf.Tensor) -> tf.Tensor:

@@ -70,6 +70,20 @@ def test_both_ends_have_gradients_of_their_own(gradients):
 
 
 @pytest.mark.either_keras
+def test_of_values_that_are_never_negative_the_step_size_alone_is_learned(gradients):
+    """The unsigned case of the paper: no step below zero, 255 above."""
+    step, values, upstream, *_ = gradients
+    values = np.maximum(values * 3, 0)
+    high = np.float32(255 * step)
+    _, ends = end_gradients(values, quantized_activation(tf.constant(values), 0.0, high), 0.0, high, upstream)
+    scaled = values / step
+    equation = np.where(scaled >= 255, 255, np.round(scaled) - scaled)
+    assert float(ends[1]) * 255 == pytest.approx((upstream * equation).sum(), rel=1e-4)
+    assert float(ends[0]) == 0
+    assert (scaled > 255).sum() > 5
+
+
+@pytest.mark.either_keras
 def test_a_step_has_the_papers_scale_whatever_the_scale_of_the_loss(gradients):
     _, _, upstream, bounds, _, ends = gradients
     ends = np.float32(ends / 50)  # none is clipped
