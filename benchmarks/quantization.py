@@ -7,8 +7,8 @@ accuracy: mIoU of a U-Net of 0.12M weights on the embedded land cover and on aer
   same order: plainly, against 8 bits, against kernels of 4 bits. Its `int8` and `int4` files are run on the test
   split. Results are appended to benchmarks/results/quantization.jsonl, and what stands there is not measured again; a
   seed takes four minutes on two idle cores. The table goes into docs/quantization.md.
-steps: training steps of the U-Net of `steps.py`, batch 16, beside tfmot's `quantize_model` on the same tf_keras
-  network, in turn; see benchmarks/pruning.py.
+steps: training steps of the U-Net of `steps.py`, batch 16, with averaged ranges and with trained ones, beside tfmot's
+  `quantize_model` on the same tf_keras network, in turn; see benchmarks/pruning.py.
 """
 
 from __future__ import annotations

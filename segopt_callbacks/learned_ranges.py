@@ -18,9 +18,10 @@ def learned_activation(values: tf.Tensor, state: tf.Tensor, learn: Callable[[tf.
 
     Args:
         values: floating, any shape.
-        state: at least `(2,)`, lower end, at most 0, and upper end, at least 0. Gradients are taken only where a tape
-            watches it or `values`; it gets none itself.
-        learn: takes `end_gradients` and the gradient of the rounded values; called where the gradient is traced.
+        state: at least `(2,)`: lower end, at most 0; upper end, at least 0. It gets no gradient, but a tape must watch
+            it, or `values`, for one to be taken at all.
+        learn: takes the gradient with respect to both ends, `(2,)`, and that with respect to the rounded values; called
+            while gradients are traced.
 
     Returns:
         the values' shape and dtype.
@@ -45,7 +46,7 @@ def learned_activation(values: tf.Tensor, state: tf.Tensor, learn: Callable[[tf.
 
         return rounded, gradient
 
-    # Outside of it, so that gradients are float32 in mixed precision.
+    # Casts stand outside, so that gradients inside are float32 in mixed precision.
     return tf.cast(rounding(tf.cast(values, tf.float32), state), values.dtype)
 
 
@@ -82,7 +83,7 @@ def end_gradients(
     passed, below, above = tf.quantization.fake_quant_with_min_max_vars_gradient(
         upstream, values, low, high, ACTIVATION_BITS
     )
-    # Of s; what `rounded - values` is in steps, a 255th of it for each end.
+    # `(rounded - values) / s` for the step size, and a 255th of that for each end.
     inside = tf.reduce_sum(passed * (rounded - values)) / (high - low)
     return passed, tf.stack([below, above]) + tf.where(tf.stack([low < 0, high > 0]), [-inside, inside], 0.0)
 
