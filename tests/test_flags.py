@@ -43,8 +43,8 @@ REQUIRED = [
     "cluster_per_channel",
     "quantize",
     "quantize_begin",
-    "num_bits",
     "learn_ranges",
+    "num_bits",
     "export_formats",
     "latency",
 ]
