@@ -7,8 +7,8 @@ accuracy: mIoU of a U-Net of 0.12M weights on the embedded land cover and on aer
   same order: plainly, against 8 bits, against kernels of 4 bits. Its `int8` and `int4` files are run on the test
   split. Results are appended to benchmarks/results/quantization.jsonl, and what stands there is not measured again; a
   seed takes four minutes on two idle cores. The table goes into docs/quantization.md.
-steps: training steps of the U-Net of `steps.py`, batch 16, beside tfmot's `quantize_model` on the same tf_keras
-  network, in turn; see benchmarks/pruning.py.
+steps: training steps of the U-Net of `steps.py`, batch 16, with averaged ranges and with trained ones, beside tfmot's
+  `quantize_model` on the same tf_keras network, in turn; see benchmarks/pruning.py.
 """
 
 from __future__ import annotations
@@ -78,10 +78,13 @@ STUDY = Study("quantization", "quantization.md", ("set", "row", "seed"), table)
 # --- steps -----------------------------------------------------------------------------------------------------------
 
 
-def rounded_step(library: Any) -> Any:
+def rounded_step(library: Any, *, learn_ranges: bool = False) -> Any:
     model = steps.compiled(steps.unet(library), library)
-    callback = steps.begin(QuantizationAwareTrainingCallback(), model)
-    return steps.make_step(model, steps.unet, after=callback.on_train_batch_end)
+    callback = steps.begin(QuantizationAwareTrainingCallback(learn_ranges=learn_ranges), model)
+    step = steps.make_step(model, steps.unet, after=callback.on_train_batch_end)
+    for _ in range(10 if learn_ranges else 0):
+        step()  # ranges are observed
+    return step
 
 
 def tfmot_step() -> Any:
@@ -99,12 +102,15 @@ def measure_steps() -> None:
         "plain": steps.plain_step(steps.unet, keras),
         "null": steps.plain_step(steps.unet, keras),
         "ours": rounded_step(keras),
+        "learned": rounded_step(keras, learn_ranges=True),
         "plain, K2": steps.plain_step(steps.unet, tf_keras),
         "ours, K2": rounded_step(tf_keras),
+        "learned, K2": rounded_step(tf_keras, learn_ranges=True),
         "tfmot, K2": tfmot_step(),
     }
     pairs = [("null", "plain"), ("ours", "plain"), ("ours, K2", "plain, K2"), ("tfmot, K2", "plain, K2")]
-    steps.compare_steps(steps.unet, every, [*pairs, ("ours, K2", "tfmot, K2")], ROUNDS)
+    pairs += [("ours, K2", "tfmot, K2"), ("learned", "ours"), ("learned, K2", "ours, K2")]
+    steps.compare_steps(steps.unet, every, pairs, ROUNDS)
 
 
 def main() -> int:

@@ -30,7 +30,13 @@ def define(values: absl_flags.FlagValues) -> None:
         "What kernels are rounded to; tensors between them have 8. Unit: bits, 8 or 4.",
         flag_values=values,
     )
+    absl_flags.DEFINE_boolean(
+        "learn_ranges",
+        False,
+        "Train the ranges of tensors by gradients, once rounding has begun; else they are averages. Yes or no.",
+        flag_values=values,
+    )
     require(
         values, "quantize_begin", lambda value: 0 <= value <= 1, "a fraction of the training, in [0, 1]", "half is 0.5"
     )
-    require_switch(values, ("quantize",), ["quantize_begin", "num_bits"])
+    require_switch(values, ("quantize",), ["quantize_begin", "num_bits", "learn_ranges"])

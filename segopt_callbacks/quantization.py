@@ -19,6 +19,7 @@ from segopt_callbacks.sites import find_sites
 from segopt_callbacks.weights import Filters, select_weights, validate_filters
 
 _FILE = "segopt_ranges.json"
+_OBSERVED = 10  # steps, at least, before a range is learned
 
 
 class QuantizationAwareTrainingCallback(CompressionCallback):
@@ -31,6 +32,10 @@ class QuantizationAwareTrainingCallback(CompressionCallback):
     moving statistics, as in inference (Jacob et al. 2018, https://arxiv.org/abs/1712.05877, section 3.1; Krishnamoorthi
     2018, https://arxiv.org/abs/1806.08342, section 4.3).
 
+    With `learn_ranges`, averages are where ranges begin. They are then trained by gradients, with the weights, inside
+    the model's own train_step (Esser et al. 2020, https://arxiv.org/abs/1902.08153, and Bhalgat et al. 2020,
+    https://arxiv.org/abs/2004.09576; see `learned_ranges`).
+
     `ExportQuantizedCallback` in the same fit writes the `int8` file with these ranges; `export_model` takes them as
     `ranges`. A resumed fit (`BackupAndRestore`) goes on with the ranges of before.
 
@@ -39,6 +44,7 @@ class QuantizationAwareTrainingCallback(CompressionCallback):
             rounded in any case.
         begin_step: optimizer step from which on anything is rounded; until then ranges are observed.
         num_bits: of kernels, 8 or 4.
+        learn_ranges: whether ranges are trained: from `begin_step` on, or from the tenth step where that is later.
         freeze_at: when ranges and statistics are held: a fraction of the training, in [0, 1].
         ranges: what `ranges` was after an earlier fit, to go on from.
         verbose: 1 prints how many kernels and tensors are rounded.
@@ -69,6 +75,7 @@ class QuantizationAwareTrainingCallback(CompressionCallback):
         *,
         begin_step: int = 0,
         num_bits: int = 8,
+        learn_ranges: bool = False,
         freeze_at: float = 0.8,
         ranges: Mapping[str, tuple[float, float]] | None = None,
         verbose: int = 0,
@@ -85,9 +92,14 @@ class QuantizationAwareTrainingCallback(CompressionCallback):
             raise ValueError(
                 f"`freeze_at` must be a fraction of the training, in [0, 1]. Received: freeze_at={freeze_at!r}."
             )
+        if not isinstance(learn_ranges, bool):
+            raise ValueError(
+                f"`learn_ranges` must be True, or False for averages. Received: learn_ranges={learn_ranges!r}."
+            )
         self.filters = filters
         self.begin_step = begin_step
         self.num_bits = num_bits
+        self.learn_ranges = learn_ranges
         self.freeze_at = freeze_at
         self.verbose = verbose
         self.ranges: dict[str, tuple[float, float]] = dict(ranges or {})
@@ -128,11 +140,14 @@ class QuantizationAwareTrainingCallback(CompressionCallback):
                 stacklevel=2,
             )
         with compat.strategy_scope(self.model):
-            ranges = {name: Range(is_fixed=False) for name in sites.activations if name not in sites.fixed}
+            ranges = {
+                name: Range(is_learned=self.learn_ranges) for name in sites.activations if name not in sites.fixed
+            }
         ranges |= {name: Range(np.array([*pair, 1.0]), is_fixed=True) for name, pair in sites.fixed.items()}
         kernels = None if self.filters is None else set(self._weights)
         self._simulation = Simulation(self.model, sites, ranges, kernels=kernels, num_bits=self.num_bits)
         self._restore_ranges()
+        self._learn_step = self._first_step_to_learn()
         self._adjust(self.lifecycle.step)
         self.lifecycle.simulate(self._simulation)
         if self.verbose:
@@ -176,6 +191,13 @@ class QuantizationAwareTrainingCallback(CompressionCallback):
                 f"representative data when the model is exported: {', '.join(unseen)}.",
                 stacklevel=2,
             )
+        if self.learn_ranges and not any(one.was_learned for one in simulation.ranges.values()):
+            warnings.warn(
+                "No range was learned, they are averages: learning must begin before `freeze_at`, and the model's "
+                "train_step must take gradients; train for more steps, or lower `begin_step`. Received: learning from "
+                f"step {self._learn_step} on, in a fit of {self.lifecycle.step}, freeze_at={self.freeze_at}.",
+                stacklevel=2,
+            )
         self.ranges = {name: pair for name, pair in read.items() if pair is not None}
         self.lifecycle.ranges.update(self.ranges)
         for backup in self._backups():
@@ -189,11 +211,27 @@ class QuantizationAwareTrainingCallback(CompressionCallback):
         """Sets what holds from a step on; returns whether that is new."""
         simulation, last_step = self.simulation, self.lifecycle.last_step
         is_frozen = last_step is not None and step >= self.freeze_at * last_step and step > 0
-        before = simulation.rounds, simulation.observes, simulation.freezes_statistics
+        learns = self.learn_ranges and not is_frozen and step >= self._learn_step
+        before = simulation.rounds, simulation.observes, simulation.learned, simulation.freezes_statistics
         simulation.rounds = step >= self.begin_step
+        simulation.learned = (simulation.learned or self._observed()) if learns else frozenset()
         simulation.observes = not is_frozen
         simulation.freezes_statistics = is_frozen
-        return before != (simulation.rounds, simulation.observes, simulation.freezes_statistics)
+        return before != (simulation.rounds, simulation.observes, simulation.learned, simulation.freezes_statistics)
+
+    def _first_step_to_learn(self) -> int:
+        """At once where a resumed fit has ranges, or all of them were given; else behind the first that observe."""
+        known, step = self._observed(), self.lifecycle.step
+        is_known = bool(known) if step else known == self._not_fixed()
+        return max(self.begin_step, step if is_known else step + _OBSERVED)
+
+    def _not_fixed(self) -> frozenset[str]:
+        return frozenset(self.simulation.ranges.keys() - self.simulation.sites.fixed.keys())
+
+    def _observed(self) -> frozenset[str]:
+        """Names of the ranges that have been seen to hold more than zeros: those can be learned."""
+        read = {name: self.simulation.ranges[name].read() for name in self._not_fixed()}
+        return frozenset(name for name, pair in read.items() if pair is not None and pair[0] < pair[1])
 
     def _backups(self) -> list[Any]:
         return self.lifecycle.other_callbacks("BackupAndRestore")

@@ -37,6 +37,7 @@ class Simulation:
     Attributes:
         rounds: whether anything is rounded.
         observes: whether training steps take the ranges along.
+        learned: names of the ranges that training steps move against their gradients instead.
         freezes_statistics: whether BatchNormalization computes with its moving statistics in training too.
         seen: names of the tensors that have been met in training steps.
     """
@@ -57,6 +58,7 @@ class Simulation:
         self.num_bits = num_bits
         self.rounds = True
         self.observes = False
+        self.learned: frozenset[str] = frozenset()
         self.freezes_statistics = False
         self.seen: set[str] = set()
         self._thread = threading.local()
@@ -161,6 +163,8 @@ class _Rounding:
         with tensor.graph.as_default(), tf.name_scope(_SCOPE):
             if self._observes:
                 simulation.seen.add(name)
+                if name in simulation.learned:
+                    return simulation.ranges[name].learned(tensor)
                 simulation.ranges[name].observe(tensor)
             return simulation.ranges[name].rounded(tensor) if simulation.rounds else tensor
 

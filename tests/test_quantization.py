@@ -140,7 +140,7 @@ def test_replicas_learn_one_range():
     (seen,) = results([start("quantization")])
     assert seen["equal"]
     assert seen["kernels_equal"]
-    assert seen["ranges"] == 7
+    assert seen["ranges"] == seen["trained"] == 7
     assert seen["int8"] == "ok"
 
 

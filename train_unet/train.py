@@ -183,6 +183,7 @@ def make_compression(values: Any, *, steps: int) -> list[Any]:
         quantize=values.quantize,
         quantize_begin=values.quantize_begin,
         num_bits=int(values.num_bits),
+        learn_ranges=values.learn_ranges,
     )
 
 

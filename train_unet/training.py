@@ -78,6 +78,7 @@ def compression_callbacks(
     quantize: bool = False,
     quantize_begin: float = 0.5,
     num_bits: int = 8,
+    learn_ranges: bool = False,
 ) -> list[Any]:
     """The callbacks that prune, cluster and train against rounding.
 
@@ -98,6 +99,7 @@ def compression_callbacks(
         quantize: whether to train against the rounding of the int8 file.
         quantize_begin: when rounding begins, as a fraction of the training in [0, 1].
         num_bits: of kernels, 8 or 4.
+        learn_ranges: whether ranges of tensors are trained by gradients.
     """
     chosen: list[Any] = []
     if prune:
@@ -116,7 +118,9 @@ def compression_callbacks(
             chosen.append(ClusterOnTrainEndCallback(number_of_clusters, **sharing))  # type: ignore[arg-type]
     if quantize:
         begin_step = round(quantize_begin * steps)
-        chosen.append(QuantizationAwareTrainingCallback(begin_step=begin_step, num_bits=num_bits))
+        chosen.append(
+            QuantizationAwareTrainingCallback(begin_step=begin_step, num_bits=num_bits, learn_ranges=learn_ranges)
+        )
     return chosen
 
 
