@@ -44,7 +44,7 @@ class Sources:
 
         Raises:
             FormatError: if the target cannot take open sizes, the model does not run as a graph, or its weights are
-                not finite.
+                not finite; or if there is nothing to calibrate an integer format on.
         """
         if self.feed.has_open_sizes and not target.open_sizes:
             raise FormatError(
@@ -64,6 +64,11 @@ class Sources:
             raise source
         if target.is_integer and self.feed.has_data:
             source.save_examples(self.feed.representative())
+        elif target.is_integer and not source.has_ranges:
+            raise FormatError(
+                "this format must see data to find the ranges of activations; pass `representative_dataset` or "
+                f"`evaluation_data`. Received: {self.feed.calibration}"
+            )
         return source
 
     def _save_rounded(self) -> Source:
