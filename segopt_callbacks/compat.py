@@ -431,19 +431,6 @@ def _require_dense(dataset: tf.data.Dataset) -> Any:
     return inputs
 
 
-def _shown_last(dataset: tf.data.Dataset, hook: Callable[..., None]) -> tf.data.Dataset:
-    """Likewise, and each only when it is asked for: what reads ahead does so before."""
-    last = dataset
-    while type(last).__name__ == "_OptionsDataset":
-        last = last._input_dataset
-    before = dataset.options()
-    if "Prefetch" not in type(last).__name__ and before.autotune.enabled is not False:
-        dataset = dataset.prefetch(tf.data.AUTOTUNE)  # TensorFlow adds it by itself, behind what is last
-    options = tf.data.Options()
-    options.experimental_optimization.inject_prefetch = False
-    return _shown(dataset, hook).with_options(options)
-
-
 def _shown(dataset: tf.data.Dataset, hook: Callable[..., None]) -> tf.data.Dataset:
     """A dataset of the same elements that calls `hook(*inputs)` for each."""
     is_unpacked = type(dataset.element_spec) is tuple  # named tuples are handed over whole
@@ -455,6 +442,25 @@ def _shown(dataset: tf.data.Dataset, hook: Callable[..., None]) -> tf.data.Datas
         return element
 
     return dataset.map(show)
+
+
+def _shown_last(dataset: tf.data.Dataset, hook: Callable[..., None]) -> tf.data.Dataset:
+    """As `_shown`, and each only when the fit asks for it: what reads ahead does so before.
+
+    TensorFlow itself prefetches behind what is last, where that does not read ahead.
+    """
+    before = dataset.options()
+    rewrites = before.experimental_optimization
+    if False in (before.autotune.enabled, rewrites.apply_default_optimizations, rewrites.inject_prefetch):
+        return _shown(dataset, hook)
+    last = dataset
+    while type(last).__name__ == "_OptionsDataset":
+        last = last._input_dataset
+    if "Prefetch" not in type(last).__name__:
+        dataset = dataset.prefetch(tf.data.AUTOTUNE)
+    options = tf.data.Options()
+    options.experimental_optimization.inject_prefetch = False
+    return _shown(dataset, hook).with_options(options)
 
 
 HOOKS_OF_CALLBACKS = (

@@ -40,7 +40,9 @@ class Reservoir:
         self, capacity: int = EXAMPLES, *, max_bytes: int = BYTES, fewest: int = FEWEST, seed: int = 0
     ) -> None:
         if capacity < 1:
-            raise ValueError(f"`capacity` must be a number of examples above 0. Received: capacity={capacity!r}.")
+            raise ValueError(
+                f"`capacity` must be a number of examples above 0; pass 1 or more. Received: capacity={capacity!r}."
+            )
         self.examples: list[list[np.ndarray]] = []
         self.seen = 0
         self._capacity = capacity

@@ -46,21 +46,23 @@ class TrainingSample:
             self.problem = "there was no memory for examples"
 
     def examples(self, specs: Any = None) -> list[Any]:
-        """The sample, each example of batch size 1 and in the structure that the model takes.
+        """The sample, each example of batch size 1.
 
         Args:
-            specs: structure of `tf.TensorSpec`, batch first: only examples of these sizes that lose nothing by being
-                cast to these dtypes. Default: those of the most frequent size.
+            specs: structure of `tf.TensorSpec`, batch first, of the examples: only those of these sizes that lose
+                nothing by being cast to these dtypes. Default: those of the most frequent size, in the structure in
+                which the fit has them.
         """
         held = [] if self.problem else self._reservoir.examples
+        structure = self._inputs if specs is None else specs
         if specs is None:
-            sizes = Counter(_sizes(example) for example in held)
-            held = [example for example in held if _sizes(example) == max(sizes, key=sizes.__getitem__)]
+            common = Counter(map(_sizes, held)).most_common(1)
+            held = [example for example in held if _sizes(example) == common[0][0]]
         else:
             leaves = tf.nest.flatten(specs)
             is_alike = len(leaves) == 1 or _names(specs) == _names(self._inputs)
             held = [example for example in held if is_alike and _fits(example, leaves)]
-        return [tf.nest.pack_sequence_as(self._inputs, [leaf[np.newaxis] for leaf in one]) for one in held]
+        return [tf.nest.pack_sequence_as(structure, [leaf[np.newaxis] for leaf in one]) for one in held]
 
     def told(self, used: int) -> str:
         """Says what is calibrated on.
