@@ -2,6 +2,7 @@
 
 `python -m tests.strategy_case mirrored POLICY`: MirroredStrategy on two virtual CPUs.
 `python -m tests.strategy_case methods`, `fine_tuning`, `quantization`: likewise, with other callbacks.
+`python -m tests.strategy_case sampling`: likewise, with and without a sample of the inputs.
 `python -m tests.strategy_case exports`: likewise, exported into every format.
 `python -m tests.strategy_case worker INDEX PORT,PORT FOLDER`: one process of MultiWorkerMirroredStrategy.
 """
@@ -29,6 +30,7 @@ from segopt_callbacks import (
     compat,
 )
 from segopt_callbacks.compat import keras
+from segopt_callbacks.export.training_sample import TrainingSample
 from tests import conformance_cases
 from tests.conformance import IMAGES, LABELS, Segmenter, Watch, compiled, fit, kernels
 
@@ -168,6 +170,33 @@ def quantization():
     }
 
 
+class Sampling(compat.Callback):
+    """Samples the inputs."""
+
+    def on_train_begin(self, logs=None):
+        self.sample = TrainingSample(self.model)
+
+
+def sampling():
+    weights, callback = [], Sampling()
+    for callbacks in ([], [callback]):
+        keras.utils.set_random_seed(7)
+        strategy = two_replicas()
+        with strategy.scope():
+            model = keras.Sequential([keras.layers.Dense(3)])
+            model.compile("sgd", "mse")
+        model.fit(IMAGES, IMAGES, batch_size=4, epochs=2, verbose=0, callbacks=callbacks)
+        weights.append(model.get_weights())
+    examples = callback.sample.examples()
+    return {
+        "replicas": strategy.num_replicas_in_sync,
+        "same": all(np.array_equal(one, other) for one, other in zip(*weights, strict=True)),
+        "shapes": sorted({one.shape for one in examples}),
+        "all": {one.tobytes() for one in examples} == {one.tobytes() for one in IMAGES},
+        "seen": len(examples),
+    }
+
+
 def exports():
     """The model of every format's page, trained, and exported inside the scope, where variables are mirrored ones."""
     strategy = two_replicas()
@@ -204,6 +233,7 @@ def main(mode, *arguments):
         "methods": methods,
         "fine_tuning": fine_tuning,
         "quantization": quantization,
+        "sampling": sampling,
         "exports": exports,
         "worker": worker,
     }

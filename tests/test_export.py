@@ -286,7 +286,6 @@ def test_ctrl_c_leaves_no_half_file(tmp_path):
         ({"formats": ["int9"]}, r"Received: 'int9'. Known: saved_model, float32, float16, dynamic_int8, int8"),
         ({"formats": []}, "at least one format"),
         ({"formats": ["float32", "float32"]}, "each once"),
-        ({"formats": ["int16x8"]}, "pass `representative_dataset` or `evaluation_data`"),
         ({"formats": ["float32"], "on_failure": "ignore"}, "must be 'raise' or 'warn'"),
         ({"formats": ["float32"], "time_limit": 0}, "seconds above 0"),
         ({"formats": ["float32"], "latency": 10}, "must be True or False"),
@@ -312,6 +311,11 @@ def test_every_format_of_the_contract_is_known():
 def test_an_unbuilt_model_says_what_to_do(tmp_path):
     with pytest.raises(ValueError, match="fit it, or call it on data first"):
         export_model(Segmenter(), tmp_path, ["float32"], verbose=0)
+
+
+def test_integers_without_data_are_refused(tmp_path):
+    with pytest.raises(ValueError, match="'int16x8' must see data.*pass `representative_dataset` or `evaluation_data`"):
+        export_model(built(), tmp_path, ["int16x8"], verbose=0)
 
 
 # --- the callback ----------------------------------------------------------------------------------------------------

@@ -139,14 +139,3 @@ def test_wrong_arguments_are_told_at_once(tmp_path, options, message):
     with pytest.raises(ValueError, match=message):
         export_model(functional(), tmp_path / "none", ("int8",), evaluation_data=FLOAT_DATA, **options)
     assert not (tmp_path / "none").exists()
-
-
-def test_int8_without_data_and_without_training_against_rounding_is_refused_before_a_step(tmp_path):
-    model = functional()
-    model.compile("sgd", "mse")
-    before = [weight.copy() for weight in model.get_weights()]
-    with pytest.raises(ValueError, match="'int8' must see data .* Received: neither"):
-        model.fit(FLOATS, FLOATS, verbose=0, callbacks=[ExportQuantizedCallback(tmp_path, ("int8",))])
-    assert all(np.array_equal(one, other) for one, other in zip(before, model.get_weights(), strict=True))
-    with pytest.raises(ValueError, match="'onnx_int8' must see data"):
-        ExportQuantizedCallback(tmp_path, ("onnx_int8",))

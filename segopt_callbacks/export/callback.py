@@ -15,6 +15,7 @@ from segopt_callbacks.export import rescue
 from segopt_callbacks.export.errors import ExportError
 from segopt_callbacks.export.exporter import FORMATS, export_model, validate
 from segopt_callbacks.export.formats import TARGETS, validate_formats
+from segopt_callbacks.export.training_sample import TrainingSample
 from segopt_callbacks.export.workspace import require_writable
 from segopt_callbacks.lifecycle import CompressionCallback, Stage
 
@@ -31,7 +32,9 @@ class ExportQuantizedCallback(CompressionCallback):
         export_dir: the folder for all files.
         formats: names of export formats.
         representative_dataset: examples for the ranges of activations: a callable that yields lists or dicts of
-            inputs, or a `tf.data.Dataset`. Default: the inputs of `evaluation_data`.
+            inputs, or a `tf.data.Dataset`. Default: a random sample of at most 128 of the examples that the fit trains
+            on, as it feeds them to the model, in at most 64 MiB (but 8 examples); where none can be taken, the inputs
+            of `evaluation_data`. The report says which.
         evaluation_data: what `fit` takes as `validation_data`.
         metrics: name -> Keras metric, computed on every file's own answers.
         metadata: what every file is to tell about itself: `classes`, `palette`, anything that JSON can hold. Files tell
@@ -47,9 +50,10 @@ class ExportQuantizedCallback(CompressionCallback):
         verbose: 0 for silence, 1 for a line for each format and the table.
 
     Raises:
-        ValueError: for an unknown format, one that is not available, an integer format without any data, or another
-            argument outside its range; when training begins, for `int8` without data where no
-            `QuantizationAwareTrainingCallback` learns its ranges.
+        ValueError: for an unknown format, one that is not available, or another argument outside its range; before the
+            first step, for an integer format without any data where no training inputs can be sampled either: outside
+            of `fit`, or of inputs that are not numbers. `int8` needs none where a `QuantizationAwareTrainingCallback`
+            learns its ranges.
         OSError: when training begins, if `export_dir` cannot be made or written.
         RuntimeError: when training begins, under a strategy of several workers.
 
@@ -96,7 +100,7 @@ class ExportQuantizedCallback(CompressionCallback):
             on_failure=on_failure,
             time_limit=time_limit,
             latency=latency,
-            may_learn=True,
+            is_before_fit=True,
         )
         self.export_dir = export_dir
         self.representative_dataset = representative_dataset
@@ -110,9 +114,10 @@ class ExportQuantizedCallback(CompressionCallback):
         self.latency = latency
         self.verbose = verbose
         self.report: dict[str, Any] | None = None
+        self._sample: TrainingSample | None = None
 
     def on_train_begin(self, logs: Any = None) -> None:
-        self.report = None
+        self.report = self._sample = None
         if compat.number_of_workers() > 1:
             raise RuntimeError(
                 "Files are exported and run by one process; call `model.save_weights` on every worker after the fit, "
@@ -122,12 +127,21 @@ class ExportQuantizedCallback(CompressionCallback):
         place = require_writable(Path(self.export_dir).resolve())
         if compat.has_weights(self.model):
             rescue.warn_if_tight(self.model, [TARGETS[name] for name in self.formats], place)
+        calibrates = any(TARGETS[name].is_integer for name in self.formats)
+        if calibrates and self.representative_dataset is None:
+            self._sample = TrainingSample(self.model)
         super().on_train_begin(logs)
 
     def prepare(self) -> None:
         """Makes sure that ranges can be found."""
-        has_data = self.representative_dataset is not None or self.evaluation_data is not None
-        validate_formats(self.formats, has_data=has_data, has_ranges=self.lifecycle.learns_ranges)
+        given = self.representative_dataset is not None or self.evaluation_data is not None
+        if self._sample is None or given:
+            return
+        try:
+            has_data = not self._sample.problem
+            validate_formats(self.formats, has_data=has_data, has_ranges=self.lifecycle.learns_ranges)
+        except ValueError as error:
+            raise ValueError(f"{error} Training inputs cannot be sampled: {self._sample.problem}.") from error
 
     def finish(self, logs: Any = None) -> None:
         """Exports the finished model; where nothing comes of it, saves its weights elsewhere."""
@@ -143,7 +157,7 @@ class ExportQuantizedCallback(CompressionCallback):
                 self.model,
                 self.export_dir,
                 self.formats,
-                representative_dataset=self.representative_dataset,
+                representative_dataset=self._sample or self.representative_dataset,
                 evaluation_data=self.evaluation_data,
                 metrics=self.metrics,
                 metadata={"training": training, **(self.metadata or {})},
@@ -159,6 +173,8 @@ class ExportQuantizedCallback(CompressionCallback):
         except ExportError as error:
             self.report = error.report
             raise
+        finally:
+            self._sample = None  # its memory
 
 
 def _training(model: Any, logs: Mapping[str, Any] | None) -> dict[str, Any]:

@@ -153,11 +153,11 @@ def validate(
     on_failure: str,
     time_limit: float,
     latency: bool,
-    may_learn: bool = False,
+    is_before_fit: bool = False,
 ) -> tuple[str, ...]:
     """Checks the arguments of an export, before any training is spent on it.
 
-    Args of `export_model`, and `may_learn`: whether ranges may yet come from training.
+    Args of `export_model`, and `is_before_fit`: whether data and ranges may yet come from training.
 
     Returns:
         the names of the formats.
@@ -182,4 +182,4 @@ def validate(
         raise ValueError(f"`latency` must be True or False. Received: latency={latency!r}.")
     wanted = ranged.validate_ranges(ranges, calibration)
     has_data = representative_dataset is not None or evaluation_data is not None
-    return validate_formats(formats, has_data=has_data, has_ranges=may_learn or bool(wanted.ranges))
+    return validate_formats(formats, has_data=has_data or is_before_fit, has_ranges=bool(wanted.ranges))

@@ -12,6 +12,7 @@ from segopt_callbacks import compat
 from segopt_callbacks.export import data, input_signature, signature
 from segopt_callbacks.export.errors import FormatError
 from segopt_callbacks.export.lint import Seen, lint
+from segopt_callbacks.export.training_sample import TrainingSample
 
 
 class Feed:
@@ -20,7 +21,7 @@ class Feed:
     Args:
         model: a built Keras model.
         evaluation_data: as `export_model` takes it.
-        representative_dataset: as `export_model` takes it.
+        representative_dataset: as `export_model` takes it, or a `TrainingSample`, which is used as far as it fits.
         given: the `input_signature` of `export_model`.
 
     Attributes:
@@ -28,6 +29,7 @@ class Feed:
         batch_size: that of files; `None` for any.
         has_open_sizes: whether files are to take other sizes than those of the data.
         name: what the files are run on, for people.
+        calibration: what integer formats are calibrated on, for people.
         oddities: what is odd about the representative data that the user passed, once they have been read; see `lint`.
 
     Raises:
@@ -36,17 +38,22 @@ class Feed:
 
     def __init__(self, model: Any, evaluation_data: Any, representative_dataset: Any, given: Any = None) -> None:
         self._evaluation_data = evaluation_data
-        self._representative_dataset = representative_dataset
+        sample = representative_dataset if isinstance(representative_dataset, TrainingSample) else None
+        self._representative_dataset = None if sample else representative_dataset
+        self._sampled: list[Any] = sample.examples(given) if sample else []
         self.oddities: list[str] = []
         example = None
         # What `fit` takes is what the model is fed; representative data may have been cast for the converter.
         if evaluation_data is not None:
             self.name = "evaluation data"
             example = next(data.evaluation_examples(evaluation_data), None)
-        elif representative_dataset is not None:
+        elif self._representative_dataset is not None:
             self.name = "representative data"
             structure = compat.model_input_specs(model) if given is None else given
-            example = next(data.representative_examples(representative_dataset, structure), None)
+            example = next(data.representative_examples(self._representative_dataset, structure), None)
+        elif self._sampled:
+            self.name = "training data"
+            example = self._sampled[0]
         else:
             self.name = "noise"
         self.batch_size = input_signature.batch_size(given)
@@ -55,11 +62,20 @@ class Feed:
             self.specs = signature.input_specs(model, example)
         else:
             self.specs = input_signature.fitted(given, example)
+        self.calibration = "representative data" if self._representative_dataset is not None else "evaluation data"
+        if sample:
+            self._sampled = sample.examples(self.specs)
+            self.calibration = self._told(sample)
+
+    def _told(self, sample: TrainingSample) -> str:
+        told = sample.told(len(self._sampled))
+        return told if self._sampled or self._evaluation_data is None else f"evaluation data, and {told}"
 
     @property
     def has_data(self) -> bool:
-        """Whether there is any data of the user's."""
-        return self._evaluation_data is not None or self._representative_dataset is not None
+        """Whether there is any data of the user's to calibrate on."""
+        given = self._evaluation_data is not None or self._representative_dataset is not None
+        return given or bool(self._sampled)
 
     def representative(self) -> Iterator[list[np.ndarray]]:
         """Yields the inputs of one example after the other, batch size 1, in the dtypes of `specs`.
@@ -67,10 +83,12 @@ class Feed:
         Raises:
             FormatError: if there is no example, or a dtype does not fit.
         """
-        if self._representative_dataset is None:
-            examples = data.evaluation_examples(self._evaluation_data)
-        else:
+        if self._representative_dataset is not None:
             examples = data.representative_examples(self._representative_dataset, self.specs)
+        elif self._sampled:
+            examples = iter(self._sampled)
+        else:
+            examples = data.evaluation_examples(self._evaluation_data)
         seen = Seen()
         for example in examples:
             seen.add(data.leaves(example))
@@ -87,6 +105,8 @@ class Feed:
         elif self._representative_dataset is not None:
             for example in data.representative_examples(self._representative_dataset, self.specs):
                 yield example, None, None
+        elif self._sampled:
+            yield from ((example, None, None) for example in self._sampled)
         else:
             yield data.synthetic_example(self.specs), None, None
 

@@ -43,13 +43,18 @@ class Sources:
         """The inference function as files, made when the first format needs it.
 
         Raises:
-            FormatError: if the target cannot take open sizes, the model does not run as a graph, or its weights are
-                not finite.
+            FormatError: if the target cannot take open sizes, the model does not run as a graph, its weights are not
+                finite, or there is nothing to calibrate an integer format on.
         """
         if self.feed.has_open_sizes and not target.open_sizes:
             raise FormatError(
                 "this format must know every size of its inputs; give `input_signature` all of them (a batch of 1), or "
                 "leave the format out"
+            )
+        if target.is_integer and not self.feed.has_data and not (target.takes_ranges and self.wanted.ranges):
+            raise FormatError(
+                "this format must see data to find the ranges of activations; pass `representative_dataset` or "
+                f"`evaluation_data`. Received: {self.feed.calibration}"
             )
         is_rounded = target.takes_ranges and not self.wanted.is_converters
         kind = "rounded" if is_rounded else ANY_BATCH if target.any_batch else ONE
