@@ -14,10 +14,10 @@ from segopt_callbacks.ordering import sortable
 from segopt_callbacks.points import Bins, Points, readings
 
 CUTS_PER_CLUSTER = 16  # among which the best are chosen
-RUNS_PER_CUT = 8  # from which it is told how densely they should lie
-REACH, DRIFT = 4, 8  # clusters; how much one spans at most, and how far a cut is from its even share
+MANY = 30_000  # points that are too many to look at each
+RUNS_PER_CUT = 8  # of points, from which it is told how densely cuts should lie
+REACH, DRIFT = 4, 4  # clusters; how much one spans at most, and how far a cut is from its even share
 WINDOW = 16  # steps, an even number, from one end to the other of where each cut is then looked for more closely
-CLOSER_LOOKS = 3
 LLOYD_ITERATIONS = 100
 WORTH = 1e-4  # of the error is what bins may add to it
 
@@ -80,7 +80,7 @@ def _candidates(points: Points, clusters: int) -> tuple[np.ndarray, float]:
 def _runs(points: Points, number: int) -> np.ndarray:
     """Ascending positions between which the density of points is taken as even."""
     values, size, weights = points.values, points.values.size, points.counts[-1]
-    if size <= RUNS_PER_CUT * number:
+    if size <= MANY:
         return np.arange(size + 1)
     # Runs are short in rank, in value, in points, and towards the ends for heavy tails.
     tail = np.geomspace(1, weights, RUNS_PER_CUT * number)
@@ -95,14 +95,14 @@ def _optimal_edges(points: Points, edges: np.ndarray, clusters: int) -> np.ndarr
     """The cuts of least total error among the candidate `edges`, by dynamic programming: `(clusters + 1,)` positions.
 
     A cluster spans at most so many candidates as `REACH` do on average, and no cut is further than `DRIFT` clusters
-    from its even share, unless one turns out to want more.
+    from its even share unless one turns out to come near to that.
     """
     last = edges.size - 1
     reach, drift = (min(limit * CUTS_PER_CLUSTER, last) for limit in (REACH, DRIFT))
     while True:
         places = _within_reach(points, edges, clusters, reach, drift)
         drifted = np.abs(places - np.arange(clusters + 1) * CUTS_PER_CLUSTER).max()
-        if (reach == last or np.diff(places).max() < reach) and (drift == last or drifted < drift):
+        if (reach == last or np.diff(places).max() < 3 * reach // 4) and (drift == last or drifted < drift // 2):
             return edges[places]
         reach, drift = min(4 * reach, last), min(4 * drift, last)
 
@@ -147,11 +147,13 @@ def _look_closer(points: Points, candidates: np.ndarray, edges: np.ndarray) -> n
     """The cuts of least total error near `edges`: dynamic programming in which each cut has a window of its own."""
     places = np.searchsorted(candidates, edges[1:-1])
     reach = np.diff(candidates[np.clip([places - 2, places + 2], 0, candidates.size - 1)], axis=0)[0] // 2
-    for _ in range(CLOSER_LOOKS if places.size else 0):
+    is_closest = places.size == 0
+    while not is_closest:
+        is_closest = (reach <= WINDOW // 2).all()
         reach = np.maximum(reach, WINDOW // 2)
         windows = edges[1:-1] + np.linspace(-reach, reach, WINDOW + 1).astype(np.int64)
         edges = _best_of_windows(points, np.clip(windows.T, 0, points.values.size))  # (cuts, WINDOW + 1)
-        reach //= WINDOW // 4
+        reach = reach // (WINDOW // 2)  # one step each way
     return edges
 
 
