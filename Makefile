@@ -22,8 +22,8 @@ train: setup
 	cd train_unet && ../$(BIN)/python train.py --prune --cluster
 
 test: setup
-	$(BIN)/python -m pytest -n 2 --dist worksteal
-	TF_USE_LEGACY_KERAS=1 $(BIN)/python -m pytest -n 2 --dist worksteal tests  # once more with tf.keras = Keras 2
+	$(BIN)/python -m pytest -n 3 --dist worksteal
+	TF_USE_LEGACY_KERAS=1 $(BIN)/python -m pytest -n 3 --dist worksteal tests  # once more with tf.keras = Keras 2
 
 lint: setup
 	$(BIN)/ruff check .

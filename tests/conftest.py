@@ -17,12 +17,18 @@ ONCE += tuple(
         "ai_edge",
         "audit",
         "data",
+        "files",
         "flatbuffer",
         "interrupts",
+        "lint",
+        "metadata",
         "metrics",
+        "onnx",
+        "openvino",
         "pictures",
         "report",
         "sparse",
+        "tvm",
         "verify",
     )
 )

@@ -289,7 +289,7 @@ def test_ctrl_c_exits_with_130_and_leaves_no_file(small_data, tmp_path):
                 _, errors = process.communicate(timeout=60)
         finally:
             process.kill()
-    assert process.returncode == 130
+    assert process.returncode == 130, errors
     assert errors.strip().startswith("Interrupted")
     assert errors.strip().count("\n") == 0
     assert [path.name for path in tmp_path.iterdir()] == ["logs"]
@@ -300,6 +300,7 @@ def run_here(capsys, *arguments):
     return code, capsys.readouterr()
 
 
+@pytest.mark.either_keras
 def test_the_seed_makes_runs_repeatable(small_data, tmp_path, capsys):
     lines = []
     for seed in (3, 3):
@@ -320,6 +321,7 @@ def test_the_seed_makes_runs_repeatable(small_data, tmp_path, capsys):
 
 
 @pytest.mark.slow
+@pytest.mark.either_keras
 @pytest.mark.filterwarnings("ignore:Mixed precision compatibility check")
 def test_other_ways_to_train_export_too(small_data, tmp_path, capsys):
     try:
