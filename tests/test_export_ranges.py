@@ -110,7 +110,8 @@ def test_other_integer_formats_calibrate_by_themselves(tmp_path):
     assert not has_scale(tmp_path / "int16x8.tflite", training.ranges["input_0"])
 
 
-def test_what_computes_in_float_is_still_found(tmp_path):
+def test_what_computes_in_float_is_still_found(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)  # where the weights are rescued
     export = ExportQuantizedCallback(tmp_path, ("int8",), evaluation_data=DATA, verbose=0)
     with (
         pytest.warns(UserWarning, match=r"no 8-bit form that is known here.*\(Sin\)"),
