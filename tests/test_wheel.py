@@ -38,7 +38,7 @@ def test_the_readme_example_runs_where_only_the_wheel_is_installed(wheel, tmp_pa
     venv.create(tmp_path / "empty", with_pip=True)
     binaries = tmp_path / "empty" / "bin"
     environment = {key: value for key, value in os.environ.items() if not key.startswith(("PYTHON", "TF_USE"))}
-    install = [str(binaries / "pip"), "install", "--quiet", str(wheel)]
+    install = [str(binaries / "pip"), "install", "--quiet", "--no-compile", str(wheel)]
     subprocess.run(install, check=True, timeout=1200, env=environment, cwd=tmp_path)
     (tmp_path / "example.py").write_text("\n".join(python_blocks(ROOT / "README.md")))
     result = subprocess.run(
