@@ -57,9 +57,7 @@ WAYS = {
     "90% zeros, 16 values": Way(0.9, 16),
     "90% zeros, 8 values, not folded": Way(0.9, 8, fold=False),
     "95% zeros, 8 values": Way(0.95, 8),
-    "95% zeros, 8 values, not folded": Way(0.95, 8, fold=False),
     "97% zeros, 8 values": Way(0.97, 8),
-    "97% zeros, 8 values, not folded": Way(0.97, 8, fold=False),
     "98% zeros, 8 values": Way(0.98, 8),
 }
 FLOAT, FORMATS = "float32", ("int8", "dynamic_int8")
