@@ -56,7 +56,7 @@ def _candidates(points: Points, clusters: int) -> tuple[np.ndarray, float]:
 
     Optimal cuts lie in proportion to the cube root of the density (Panter and Dite 1951): a run of n values over a
     distance d holds n^(1/3) d^(2/3) of them, and k of them in all leave an error of the sum over runs of n d^2 / 12
-    over the square of their own number. A run of one value has place for one cut, however far it is from the next.
+    over the square of their own number. A run has room for one cut, its end, however far it is to the next.
 
     Returns:
         `(CUTS_PER_CLUSTER * clusters + 1,)` ascending, with repetitions where values are few; and the error.
@@ -95,7 +95,7 @@ def _optimal_edges(points: Points, edges: np.ndarray, clusters: int) -> np.ndarr
     """The cuts of least total error among the candidate `edges`, by dynamic programming: `(clusters + 1,)` positions.
 
     A cluster spans at most so many candidates as `REACH` do on average, and no cut is further than `DRIFT` clusters
-    from its even share unless one turns out to come near to that.
+    from its even share, unless one turns out to come near to that.
     """
     last = edges.size - 1
     reach, drift = (min(limit * CUTS_PER_CLUSTER, last) for limit in (REACH, DRIFT))

@@ -300,7 +300,6 @@ def run_here(capsys, *arguments):
     return code, capsys.readouterr()
 
 
-@pytest.mark.either_keras
 def test_the_seed_makes_runs_repeatable(small_data, tmp_path, capsys):
     lines = []
     for seed in (3, 3):
@@ -321,7 +320,6 @@ def test_the_seed_makes_runs_repeatable(small_data, tmp_path, capsys):
 
 
 @pytest.mark.slow
-@pytest.mark.either_keras
 @pytest.mark.filterwarnings("ignore:Mixed precision compatibility check")
 def test_other_ways_to_train_export_too(small_data, tmp_path, capsys):
     try:
