@@ -136,7 +136,8 @@ def export(export_dir, name):
     layers = [keras.layers.Conv2D(4, 3, name=name), keras.layers.ReLU(), keras.layers.Conv2D(2, 1)]
     model = keras.Sequential([keras.Input((8, 8, 3)), *layers], name=name)
     data = (IMAGES[:2, :8, :8] / 255).astype("float32"), IMAGES[:2, :6, :6, :2]
-    export_model(model, export_dir, FORMATS, evaluation_data=data, verbose=0)
+    # Every file tells the name, so that no two exports have one in common.
+    export_model(model, export_dir, FORMATS, evaluation_data=data, metadata={"export": name}, verbose=0)
 
 
 def exported(export_dir, name):
@@ -152,7 +153,7 @@ def debris(export_dir):
 
 
 def kills(folder, number, seed):
-    """Kills exports at random moments, spread over the time that one takes; lastly lets one end."""
+    """Kills exports at random moments, spread over a little more than the time that one takes; lastly lets one end."""
     import_all()
     export_dir = pathlib.Path(folder, "exported")
     exported(export_dir, "old")
@@ -161,13 +162,14 @@ def kills(folder, number, seed):
     seen = []
     for index in range(int(number)):
         pid = forked(export, export_dir, f"new_{index}")
-        moment = seconds * (index + random.random()) / int(number)
+        moment = 1.1 * seconds * (index + random.random()) / int(number)
         time.sleep(moment)
         os.kill(pid, signal.SIGKILL)
         code = ended(pid)
         now = tree(export_dir)
-        seen.append({"at": moment / seconds, "code": code, "debris": debris(export_dir), "now": now, "old": old})
-        seen[-1]["report"] = json.loads((export_dir / "report.json").read_text())
+        one = {"name": f"new_{index}", "at": moment / seconds, "code": code, "now": now, "old": old}
+        report = json.loads((export_dir / "report.json").read_text())
+        seen.append(one | {"debris": debris(export_dir), "report": report})
         old = now
     _, last = exported(export_dir, "last")
     # TensorFlow's own copies of Python functions go with the process that traces, unless it is killed.
