@@ -1,6 +1,6 @@
 """Training against rounding: what it wins back of what rounding takes, and what it costs a training step.
 
-    python benchmarks/quantization.py [--only accuracy|steps] [--data_dir DIR] [--table]
+    python benchmarks/quantization.py [--only accuracy|steps|sampling] [--data_dir DIR] [--table]
 
 accuracy: mIoU of a U-Net of 0.12M weights on the embedded land cover and on aerial images of Dubai, three seeds each. A
   float model is trained, then trained on in each way, equally long, from the same weights, with the same images in the
@@ -9,6 +9,8 @@ accuracy: mIoU of a U-Net of 0.12M weights on the embedded land cover and on aer
   seed takes four minutes on two idle cores. The table goes into docs/quantization.md.
 steps: training steps of the U-Net of `steps.py`, batch 16, with averaged ranges and with trained ones, beside tfmot's
   `quantize_model` on the same tf_keras network, in turn; see benchmarks/pruning.py.
+sampling: 256 steps of a U-Net of 0.12M weights on images of 32 pixels, batch 8, with and without the sample of training
+  inputs that integer files are calibrated on: from the first example on, and after a million of them.
 """
 
 from __future__ import annotations
@@ -18,14 +20,21 @@ import os
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 
 import sys
+import time
 from collections.abc import Mapping
 from typing import Any
+
+import numpy as np
+import tensorflow as tf
 
 from benchmarks import steps
 from benchmarks.aerial import LANDCOVER, SEEDS, Study, Training, parser_of, run_study, spread
 from segopt_callbacks import QuantizationAwareTrainingCallback
-from segopt_callbacks.compat import keras
+from segopt_callbacks.compat import Callback, keras
+from segopt_callbacks.export.training_sample import TrainingSample
+from segopt_callbacks.reservoir import Reservoir
 from train_unet.folder import DataFolder
+from train_unet.unet import UNet
 
 FORMATS = ("int8", "int4")
 SETS = {"land cover": (16, 8), "Dubai": (8, 4)}  # epochs in float, and further ones
@@ -36,7 +45,7 @@ WAYS: dict[str, dict[str, Any] | None] = {
     "trained on against 8 bits": {"num_bits": 8},
     "trained on against 4 bits": {"num_bits": 4},
 }
-ROUNDS = 48
+ROUNDS, SAMPLING_ROUNDS = 48, 12
 
 
 # --- accuracy --------------------------------------------------------------------------------------------------------
@@ -113,13 +122,53 @@ def measure_steps() -> None:
     steps.compare_steps(steps.unet, every, pairs, ROUNDS)
 
 
+# --- sampling --------------------------------------------------------------------------------------------------------
+
+
+class Sampling(Callback):
+    """Samples training inputs, of which some have passed before."""
+
+    def __init__(self, before: int = 0) -> None:
+        super().__init__()
+        self.before = before
+
+    def on_train_begin(self, logs: Any = None) -> None:
+        self.sample = TrainingSample(self.model)
+        self.sample._reservoir = reservoir = Reservoir()
+        wait = 0
+        while reservoir.seen < self.before:
+            wait = reservoir.add([np.zeros((1, 32, 32, 3), np.float32)], wait)
+
+
+def measure_sampling() -> None:
+    random = np.random.default_rng(0)
+    images = random.uniform(size=(256, 32, 32, 3)).astype("float32")
+    labels = random.integers(0, steps.CLASSES, (256, 32, 32)).astype("int32")
+    data = tf.data.Dataset.from_tensor_slices((images, labels)).cache().repeat(8).batch(8, drop_remainder=True)
+    model = UNet(steps.CLASSES, 8)
+    model.compile("adam", keras.losses.SparseCategoricalCrossentropy(from_logits=True))
+    every: dict[str, list[Any]] = {"plain": [], "null": [], "sampled": [Sampling()], "sampled later": [Sampling(10**6)]}
+    seconds: dict[str, list[float]] = {name: [] for name in every}
+    model.fit(data, verbose=0, shuffle=False)
+    for _ in range(SAMPLING_ROUNDS):
+        for name in random.permutation(list(every)):
+            start = time.perf_counter()
+            model.fit(data, verbose=0, shuffle=False, callbacks=every[name])
+            seconds[name].append(time.perf_counter() - start)
+    batches = int(data.cardinality())
+    print(f"sampling: {batches} steps of batch 8, median {np.median(seconds['plain']) / batches * 1e3:.1f} ms")
+    for name in ("null", "sampled", "sampled later"):
+        print(" ", steps.ratio_text(seconds, name, "plain"), flush=True)
+
+
 def main() -> int:
     parser = parser_of(__doc__)
-    parser.add_argument("--only", choices=("accuracy", "steps"), help="one of the two parts")
+    parser.add_argument("--only", choices=("accuracy", "steps", "sampling"), help="one of the parts")
     arguments = parser.parse_args()
-    if arguments.only != "accuracy" and not arguments.table:
-        measure_steps()
-    if arguments.only == "steps":
+    for part, measure_part in {"steps": measure_steps, "sampling": measure_sampling}.items():
+        if arguments.only in (None, part) and not arguments.table:
+            measure_part()
+    if arguments.only in ("steps", "sampling"):
         return 0
     results = STUDY.results()
     missing = [

@@ -380,35 +380,34 @@ def before_first_step(model: Any, hook: Callable[[Any], Any], on_interrupt: Call
     model.train_function = first_step
 
 
-def watch_training_data(model: Any, hook: Callable[..., None]) -> Any:
-    """Calls `hook(*arrays)` with the inputs of each batch that the `fit` which calls us now will read.
+def watch_training_data(model: Any, watched: Callable[[tf.data.Dataset, bool], tf.data.Dataset]) -> Any:
+    """Replaces the dataset from which the `fit` that calls us now will read.
 
-    To be called in `on_train_begin`, before `fit` makes its iterator: its dataset is replaced by one of the same
-    elements that shows them on their way, on the host and outside of the compiled step. Under a strategy of several
-    replicas these are the parts of a batch, and some may be shown that are never trained on: devices read ahead.
+    To be called in `on_train_begin`, before `fit` makes its iterator.
 
     Args:
         model: in `fit`.
-        hook: must not keep the arrays, which are TensorFlow's own memory, and must not raise.
+        watched: dataset, is it the only one -> one of the same elements. Of several, each has the parts of batches
+            that one replica trains on; some may be read that are never trained on, since devices read ahead.
 
     Returns:
         structure of `tf.TensorSpec`, the inputs of a batch.
 
     Raises:
-        LookupError: if there is no `fit`, or its batches cannot be looked at; the model trains as ever.
+        LookupError: if there is no `fit`, or its inputs are no numbers; the model trains as ever.
     """
     owner, name = _training_data(model)
     dataset = getattr(owner, name)
     if isinstance(dataset, tf.data.Dataset):
         inputs = _require_dense(dataset)
-        setattr(owner, name, _shown_last(dataset, hook))
+        setattr(owner, name, watched(dataset, True))
         return inputs
     parts = getattr(dataset, "_cloned_datasets", None)  # DistributedDataset
     if not parts:
         raise LookupError(f"fit reads from a {type(dataset).__name__}, which cannot be looked into")
     inputs = _require_dense(parts[0])
     dataset = copy.copy(dataset)  # it may be the user's
-    dataset._cloned_datasets = [_shown(part, hook) for part in parts]
+    dataset._cloned_datasets = [watched(part, False) for part in parts]
     setattr(owner, name, dataset)
     return inputs
 
@@ -434,38 +433,6 @@ def _require_dense(dataset: tf.data.Dataset) -> Any:
         if not is_dense or not (leaf.dtype.is_floating or leaf.dtype.is_integer or leaf.dtype.is_bool):
             raise LookupError(f"inputs are not numbers in dense batches: {leaf}")
     return inputs
-
-
-def _shown(dataset: tf.data.Dataset, hook: Callable[..., None]) -> tf.data.Dataset:
-    """A dataset of the same elements that calls `hook(*inputs)` for each."""
-    is_unpacked = type(dataset.element_spec) is tuple  # named tuples are handed over whole
-
-    @tf.autograph.experimental.do_not_convert
-    def show(*arguments: Any) -> Any:
-        element = arguments if is_unpacked else arguments[0]
-        tf.numpy_function(hook, tf.nest.flatten(element[0] if isinstance(element, tuple) else element), [])
-        return element
-
-    return dataset.map(show)
-
-
-def _shown_last(dataset: tf.data.Dataset, hook: Callable[..., None]) -> tf.data.Dataset:
-    """As `_shown`, and each only when the fit asks for it: what reads ahead does so before.
-
-    TensorFlow itself prefetches behind what is last, where that does not read ahead.
-    """
-    before = dataset.options()
-    rewrites = before.experimental_optimization
-    if False in (before.autotune.enabled, rewrites.apply_default_optimizations, rewrites.inject_prefetch):
-        return _shown(dataset, hook)
-    last = dataset
-    while type(last).__name__ == "_OptionsDataset":
-        last = last._input_dataset
-    if "Prefetch" not in type(last).__name__:
-        dataset = dataset.prefetch(tf.data.AUTOTUNE)
-    options = tf.data.Options()
-    options.experimental_optimization.inject_prefetch = False
-    return _shown(dataset, hook).with_options(options)
 
 
 HOOKS_OF_CALLBACKS = (

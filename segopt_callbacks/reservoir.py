@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import threading
 
 import numpy as np
@@ -12,11 +13,12 @@ FEWEST = 8  # kept however large they are
 
 
 class Reservoir:
-    """A uniform random sample of a stream of examples, whose length need not be known (Vitter 1985, algorithm R).
+    """A uniform random sample of a stream of examples, whose length need not be known (Li 1994, algorithm L).
 
-    Example `n` of the stream, counted from 1, enters with probability `capacity / n`, in place of a random one of those
-    held: then each of the first `n` is held with the same probability. Where examples are so large that `capacity` of
-    them exceed `max_bytes`, random ones are dropped, and `capacity` falls; what is left is a uniform sample still.
+    As if each example had a random number in [0, 1), and the `capacity` lowest were held. Only the highest number held
+    need be known, and it tells how many examples pass before one enters: after the first few, nearly all. Where
+    examples are so large that `capacity` of them exceed `max_bytes`, those of the highest numbers are dropped, and
+    `capacity` falls; what is left is a uniform sample still.
 
     Args:
         capacity: examples to hold.
@@ -26,12 +28,12 @@ class Reservoir:
 
     Attributes:
         examples: those held, each a list of arrays without a batch axis; the sizes of two may differ.
-        seen: length of the stream so far.
+        seen: length of the stream so far, as far as `add` was told.
 
     Example:
         >>> reservoir = Reservoir(2)
         >>> for batch in np.arange(12).reshape(3, 4):
-        ...     reservoir.add([batch])
+        ...     wait = reservoir.add([batch])
         >>> len(reservoir.examples), reservoir.seen
         (2, 12)
     """
@@ -49,36 +51,62 @@ class Reservoir:
         self._max_bytes = max_bytes
         self._fewest = fewest
         self._bytes = 0
+        self._highest = 1.0
+        self._wait = 0
         self._random = np.random.default_rng(seed)
         self._lock = threading.Lock()  # batches may come from threads of an input pipeline
 
-    def add(self, batch: list[np.ndarray]) -> None:
+    def add(self, batch: list[np.ndarray], passed: int = 0) -> int:
         """Takes the next examples of the stream; those that enter are copied.
 
         Args:
             batch: arrays whose first axis counts the same examples.
+            passed: how many examples came before them and need not be shown: at most what the last call returned.
+
+        Returns:
+            how many of the next examples will not enter.
         """
         size = len(batch[0])
         with self._lock:
-            counts = np.arange(self.seen + 1, self.seen + size + 1)
-            self.seen += size
-            places = self._random.integers(counts)  # each in [0, count)
-            for index in np.flatnonzero((counts <= self._capacity) | (places < self._capacity)):
-                self._enter([leaf[index].copy() for leaf in batch], int(counts[index]), int(places[index]))
+            self.seen += passed + size
+            self._wait -= passed
+            while self._wait < size:
+                self._enter([leaf[self._wait].copy() for leaf in batch])
+                self._wait += 1 + self._gap()
+            self._wait -= size
+            return self._wait
 
-    def _enter(self, example: list[np.ndarray], count: int, place: int) -> None:
-        if count <= self._capacity:
-            self.examples.append(example)
-        elif place < self._capacity:  # it may have fallen since the batch began
-            self._bytes -= _bytes(self.examples[place])
-            self.examples[place] = example
-        else:
-            return
+    @property
+    def _is_full(self) -> bool:
+        return len(self.examples) == self._capacity
+
+    def _enter(self, example: list[np.ndarray]) -> None:
+        if self._is_full:
+            self._drop()
+        self.examples.append(example)
         self._bytes += _bytes(example)
+        if self._is_full:
+            self._lower()
         while self._bytes > self._max_bytes and len(self.examples) > self._fewest:
-            dropped = self.examples.pop(int(self._random.integers(len(self.examples))))
-            self._bytes -= _bytes(dropped)
+            if not self._is_full:
+                self._lower()
+            self._drop()
             self._capacity = len(self.examples)
+            self._lower()
+
+    def _drop(self) -> None:
+        """Drops that of the highest number: any, with the same probability."""
+        self._bytes -= _bytes(self.examples.pop(int(self._random.integers(len(self.examples)))))
+
+    def _lower(self) -> None:
+        """The highest number held, where each is now anywhere below the one before."""
+        self._highest *= (1 - self._random.random()) ** (1 / len(self.examples))
+
+    def _gap(self) -> int:
+        """How many numbers in a row are above the highest one held."""
+        if not self._is_full:
+            return 0
+        return math.floor(math.log(1 - self._random.random()) / math.log1p(-self._highest))
 
 
 def _bytes(example: list[np.ndarray]) -> int:

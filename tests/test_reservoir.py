@@ -74,6 +74,22 @@ def test_equal_streams_give_equal_samples_and_leave_the_global_generator_alone()
         Reservoir(0)
 
 
+@pytest.mark.either_keras
+def test_what_need_not_be_shown_leaves_the_sample_the_same():
+    shown, spared = Reservoir(5, seed=1), Reservoir(5, seed=1)
+    wait, passed, looks = 0, 0, 0
+    for first in range(0, 3000, 7):
+        batch = [np.arange(first, first + 7)]
+        shown.add(batch)
+        if passed + 7 <= wait:
+            passed += 7
+        else:
+            wait, passed, looks = spared.add(batch, passed), 0, looks + 1
+    assert shown.examples == spared.examples
+    assert looks < 3000 / 7 / 8
+    assert shown.seen == 3003 == spared.seen + passed
+
+
 # --- in a fit --------------------------------------------------------------------------------------------------------
 
 
@@ -125,9 +141,35 @@ def test_the_fit_stays_the_same_to_the_bit_and_the_sample_is_what_it_was_trained
     examples = np.concatenate(sampling.sample.examples())
     count = 96 if "several" in name else 80  # fewer than a sample may have: all of them
     assert examples.shape == (count, 6)
-    assert sampling.sample.told(5) == f"5 examples sampled from {count} that the model was trained on"
+    assert sampling.sample.told(5) == "5 examples sampled from what the model was trained on"
     shown, rows = {row.tobytes() for row in examples}, {row.tobytes() for row in X}
     assert shown <= rows if name == "generator" else shown == rows
+
+
+def test_few_batches_of_a_long_fit_are_looked_at_and_the_sample_is_uniform():
+    looks = []
+
+    class Small(Sampling):
+        def on_train_begin(self, logs=None):
+            super().on_train_begin(logs)
+            self.sample._reservoir = reservoir = Reservoir(10)
+            add = reservoir.add
+            reservoir.add = lambda batch, passed: looks.append(passed) or add(batch, passed)
+
+    rows = np.repeat(np.arange(4000, dtype=np.float32)[:, None], 6, axis=1)
+    data = tf.data.Dataset.from_tensor_slices((rows, rows[:, :2])).batch(5)
+    keras.utils.set_random_seed(0)
+    model = keras.Sequential([keras.layers.Dense(2)])
+    model.compile(keras.optimizers.SGD(0.0), "mse")
+    sampling = Small()
+    model.fit(data, epochs=2, shuffle=False, verbose=0, callbacks=[sampling])
+    assert 10 < len(looks) < 160
+    assert sum(looks) > 0.8 * 8000
+    reference = Reservoir(10)
+    for _ in range(2):
+        for first in range(0, 4000, 5):
+            reference.add([rows[first : first + 5]])
+    assert np.array_equal(sampling.sample.examples(), [[one] for (one,) in reference.examples])
 
 
 def test_a_sample_can_not_be_taken_of_what_is_no_number_and_the_fit_goes_on():
@@ -146,7 +188,7 @@ def test_what_is_no_batch_of_examples_is_told_and_ends_no_fit():
     sample = TrainingSample(dense())
     assert sample.problem == "the model does not train by fit"
     sample.problem = ""
-    sample._look(X, X[:2])
+    assert sample._look(0, X, X[:2]) > 2**60
     assert sample.problem == "inputs are not batches of the same examples: (40, 6), (2, 6)"
     assert sample.examples() == []
 
@@ -184,7 +226,7 @@ FLOATS = np.random.default_rng(0).uniform(-1, 2, size=IMAGES.shape).astype("floa
 def test_int8_needs_no_data_and_has_the_ranges_of_training(tmp_path):
     dull = (FLOATS[:2] * 0.01, LABELS[:2])
     report = files(convolutional(), tmp_path, (FLOATS, LABELS), evaluation_data=dull)
-    told = "10 examples sampled from 10 that the model was trained on"
+    told = "10 examples sampled from what the model was trained on"
     assert report["formats"]["int8"]["notes"]["calibrated on"] == told
     assert report["verification"] == {"examples": 2, "data": "evaluation data"}
     np.testing.assert_allclose(input_range(tmp_path / "int8.tflite"), (FLOATS.min(), FLOATS.max()), atol=0.02)
@@ -202,7 +244,7 @@ def test_subclassed_models_of_raw_images_of_which_only_the_size_of_the_files_cou
     fit = {"shuffle": False}
     report = files(Segmenter(), tmp_path, (data.concatenate(small),), calibration="percentile", fit=fit)
     entry = report["formats"]["int8"]
-    assert entry["notes"]["calibrated on"] == "10 examples sampled from 15 that the model was trained on"
+    assert entry["notes"]["calibrated on"] == "10 examples sampled from what the model was trained on"
     assert entry["ranges"]["method"] == "percentile"
     assert entry["equal_argmax"] >= 0.9
     assert report["verification"] == {"examples": 10, "data": "training data"}

@@ -9,7 +9,10 @@ import numpy as np
 import tensorflow as tf
 
 from segopt_callbacks import compat
+from segopt_callbacks.export.watching import watched, watched_last
 from segopt_callbacks.reservoir import Reservoir
+
+NEVER = 2**62  # examples: longer than any fit
 
 
 class TrainingSample:
@@ -29,21 +32,25 @@ class TrainingSample:
         self._reservoir = Reservoir()
         self._inputs: Any = None
         try:
-            self._inputs = compat.watch_training_data(model, self._look)
+            self._inputs = compat.watch_training_data(model, self._watched)
         except LookupError as error:
             self.problem = str(error)
 
-    def _look(self, *batch: np.ndarray) -> None:
-        """Runs in the input pipeline, where an error would end the fit."""
+    def _watched(self, dataset: tf.data.Dataset, is_alone: bool) -> tf.data.Dataset:
+        return (watched_last if is_alone else watched)(dataset, self._look)
+
+    def _look(self, passed: int, *batch: np.ndarray) -> int:
+        """Runs in the input pipeline, where an error would end the fit; returns how many examples need not be seen."""
         if self.problem:
-            return
+            return NEVER
         if len({leaf.shape[:1] for leaf in batch}) != 1 or not batch[0].ndim:
             self.problem = f"inputs are not batches of the same examples: {', '.join(str(one.shape) for one in batch)}"
-            return
+            return NEVER
         try:
-            self._reservoir.add(list(batch))
+            return self._reservoir.add(list(batch), passed)
         except MemoryError:
             self.problem = "there was no memory for examples"
+            return NEVER
 
     def examples(self, specs: Any = None) -> list[Any]:
         """The sample, each example of batch size 1.
@@ -71,7 +78,7 @@ class TrainingSample:
             used: how many examples of the sample; with 0, why none are.
         """
         if used:
-            return f"{used} examples sampled from {self._reservoir.seen:,} that the model was trained on"
+            return f"{used} examples sampled from what the model was trained on"
         if self.problem:
             return f"no training inputs, since {self.problem}"
         if not self._reservoir.seen:
