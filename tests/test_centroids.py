@@ -99,7 +99,7 @@ def test_no_worse_than_scikit_learn(clusters):
     assert error_of(values, clusters) <= 1.001 * reference.inertia_
 
 
-LARGE = 120_000  # weights that are put into bins
+LARGE = 30_000  # weights that are put into bins
 LARGE_DISTRIBUTIONS = {
     "laplace": RNG.laplace(size=LARGE) * 0.01,
     "uniform": RNG.uniform(size=LARGE),

@@ -241,8 +241,8 @@ def test_a_second_export_replaces_the_first(tmp_path):
 
 
 INTERRUPTED = """
-import sys
-import numpy as np
+import signal, sys
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a job in the background is started to ignore it
 from segopt_callbacks import export_model
 from tests.export_models import DATA, built
 print("ready", flush=True)

@@ -39,6 +39,13 @@ def test_an_interrupt_that_a_finalizer_swallows_is_raised_at_the_next_check():
     assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
 
 
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+def test_an_interrupt_behind_the_last_check_is_raised_at_the_end():
+    with pytest.raises(KeyboardInterrupt), remembered_interrupts():
+        Finalized()
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+
+
 def test_another_handler_and_other_threads_are_left_alone():
     def mine(number, frame):
         pass

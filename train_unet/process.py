@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import _thread
 import contextlib
 import os
 import re
 import signal
 import sys
 import tempfile
+import threading
 from collections.abc import Iterator
 from types import FrameType, TracebackType
 
 INTERRUPTED = 130  # exit code of a command ended by Ctrl-C
+PATIENCE = 2.0  # seconds
 # TensorFlow's C++ log lines of the levels information, warning and error about devices that are not there.
 _NOISE = re.compile(r"[IWE]\d{4} |WARNING: All log messages before absl::InitializeLog|To enable the following instr")
 
@@ -19,8 +22,9 @@ _NOISE = re.compile(r"[IWE]\d{4} |WARNING: All log messages before absl::Initial
 class ExitOnInterrupt:
     """Context: Ctrl-C ends the process with one line and code 130.
 
-    A `KeyboardInterrupt` inside a C++ call-back arrives as some other exception; whatever leaves the context after
-    Ctrl-C ends the process in the same way.
+    The first Ctrl-C waits for the next `check`: raised in a call-back from C++ or in a finalizer, it would abort the
+    process or be dropped. A second one, or `PATIENCE` seconds, raise `KeyboardInterrupt` wherever the process is;
+    whatever leaves the context then ends it in the same way.
 
     Args:
         line: what to print to stderr.
@@ -35,8 +39,17 @@ class ExitOnInterrupt:
         return self
 
     def _interrupt(self, number: int, frame: FrameType | None) -> None:
+        if self.interrupted:
+            raise KeyboardInterrupt
         self.interrupted = True
-        raise KeyboardInterrupt
+        again = threading.Timer(PATIENCE, _thread.interrupt_main)
+        again.daemon = True
+        again.start()
+
+    def check(self) -> None:
+        """Raises `KeyboardInterrupt` if there was a Ctrl-C; to be called where nothing is half done."""
+        if self.interrupted:
+            raise KeyboardInterrupt
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None

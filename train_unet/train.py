@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -33,7 +34,8 @@ def main(argv: list[str] | None = None) -> int:
     """
     values = flags.parse(sys.argv if argv is None else argv)
     sys.stdout.reconfigure(line_buffering=True)  # type: ignore[union-attr]  # a pipe shows progress too
-    with ExitOnInterrupt("Interrupted by Ctrl-C: no file is half-written; start again to train."):
+    line = "Interrupted by Ctrl-C: no file is half-written; start again to train."
+    with ExitOnInterrupt(line) as interrupt:
         with without_start_up_noise():
             import tensorflow as tf
 
@@ -42,7 +44,7 @@ def main(argv: list[str] | None = None) -> int:
         from train_unet.folder import DataFolderError
 
         try:
-            run(values)
+            run(values, interrupt.check)
         except (DataFolderError, FlagError) as error:
             print(error, file=sys.stderr)
             return USAGE_ERROR
@@ -56,14 +58,14 @@ class FlagError(ValueError):
     """A flag's value that turned out wrong only with the model at hand."""
 
 
-def run(values: Any) -> None:
-    """Trains, compresses, exports and reports as the flags say."""
+def run(values: Any, check: Callable[[], None]) -> None:
+    """Trains, compresses, exports and reports as the flags say; calls `check` behind each batch."""
     from segopt_callbacks.compat import keras
     from segopt_callbacks.export import add_baseline
     from segopt_callbacks.export.report import table
     from train_unet.data import datasets
     from train_unet.folder import open_folder
-    from train_unet.training import SaveOnTrainEnd, log_callbacks
+    from train_unet.training import CheckAfterBatch, SaveOnTrainEnd, log_callbacks
 
     keras.utils.set_random_seed(values.seed)  # the order of the images depends on it too
     keras.mixed_precision.set_global_policy("mixed_float16" if values.mixed_precision else "float32")
@@ -80,6 +82,7 @@ def run(values: Any) -> None:
         *compression,
         *log_callbacks(log_dir, data["val"], folder.palette, compressed=bool(compression)),
         SaveOnTrainEnd(output_dir / "model.keras"),
+        CheckAfterBatch(check),
     ]
     if values.sensitivity:
         callbacks.append(make_sensitivity(values, data["val"], log_dir))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +22,7 @@ from segopt_callbacks import (
     channel,
     n_of_m,
 )
-from segopt_callbacks.compat import keras
+from segopt_callbacks.compat import Callback, keras
 from train_unet.losses import SegmentationLoss, class_ious, mean_iou
 
 
@@ -212,3 +212,18 @@ class SaveOnTrainEnd(keras.callbacks.Callback):
             os.replace(partial, self.path)
         finally:
             partial.unlink(missing_ok=True)
+
+
+class CheckAfterBatch(Callback):
+    """Calls a function behind each batch.
+
+    Args:
+        check: what to call.
+    """
+
+    def __init__(self, check: Callable[[], None]) -> None:
+        super().__init__()
+        self.check = check
+
+    def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
+        self.check()

@@ -39,5 +39,6 @@ def remembered_interrupts() -> Iterator[Callable[[], None]]:
     signal.signal(signal.SIGINT, handle)
     try:
         yield check
+        check()
     finally:
         signal.signal(signal.SIGINT, before)
