@@ -9,8 +9,8 @@ accuracy: mIoU of a U-Net of 0.12M weights on the embedded land cover and on aer
   seed takes four minutes on two idle cores. The table goes into docs/quantization.md.
 steps: training steps of the U-Net of `steps.py`, batch 16, with averaged ranges and with trained ones, beside tfmot's
   `quantize_model` on the same tf_keras network, in turn; see benchmarks/pruning.py.
-sampling: 256 steps of a U-Net of 0.12M weights on images of 32 pixels, batch 8, with and without the sample of training
-  inputs that integer files are calibrated on: from the first example on, and after a million of them.
+sampling: steps of a tiny network, with and without the sample of training inputs that integer files are calibrated on,
+  for the first 8,192 examples, and after a million of them.
 """
 
 from __future__ import annotations
@@ -34,7 +34,6 @@ from segopt_callbacks.compat import Callback, keras
 from segopt_callbacks.export.training_sample import TrainingSample
 from segopt_callbacks.reservoir import Reservoir
 from train_unet.folder import DataFolder
-from train_unet.unet import UNet
 
 FORMATS = ("int8", "int4")
 SETS = {"land cover": (16, 8), "Dubai": (8, 4)}  # epochs in float, and further ones
@@ -45,7 +44,7 @@ WAYS: dict[str, dict[str, Any] | None] = {
     "trained on against 8 bits": {"num_bits": 8},
     "trained on against 4 bits": {"num_bits": 4},
 }
-ROUNDS, SAMPLING_ROUNDS = 48, 12
+ROUNDS = 48
 
 
 # --- accuracy --------------------------------------------------------------------------------------------------------
@@ -126,39 +125,47 @@ def measure_steps() -> None:
 
 
 class Sampling(Callback):
-    """Samples training inputs, of which some have passed before."""
+    """Samples training inputs behind some that have passed before, or none, and times the epoch."""
 
-    def __init__(self, before: int = 0) -> None:
+    def __init__(self, behind: int | None) -> None:
         super().__init__()
-        self.before = before
+        self.behind, self.seconds = behind, 0.0
 
     def on_train_begin(self, logs: Any = None) -> None:
-        self.sample = TrainingSample(self.model)
-        self.sample._reservoir = reservoir = Reservoir()
-        wait = 0
-        while reservoir.seen < self.before:
-            wait = reservoir.add([np.zeros((1, 32, 32, 3), np.float32)], wait)
+        if self.behind is None:
+            return
+        sample = TrainingSample(self.model)
+        sample._reservoir, wait = Reservoir(), 0
+        while sample._reservoir.seen < self.behind:
+            wait = sample._reservoir.add([np.zeros((1, 32, 32, 3), np.float32)], wait)
+
+    def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
+        self.seconds = -time.perf_counter()
+
+    def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
+        self.seconds += time.perf_counter()
 
 
 def measure_sampling() -> None:
     random = np.random.default_rng(0)
     images = random.uniform(size=(256, 32, 32, 3)).astype("float32")
     labels = random.integers(0, steps.CLASSES, (256, 32, 32)).astype("int32")
-    data = tf.data.Dataset.from_tensor_slices((images, labels)).cache().repeat(8).batch(8, drop_remainder=True)
-    model = UNet(steps.CLASSES, 8)
+    data = tf.data.Dataset.from_tensor_slices((images, labels)).cache().repeat(32).batch(8, drop_remainder=True)
+    layers = [keras.layers.Conv2D(8, 3, padding="same", activation="relu"), keras.layers.Conv2D(steps.CLASSES, 1)]
+    model = keras.Sequential([keras.Input((32, 32, 3)), *layers])
     model.compile("adam", keras.losses.SparseCategoricalCrossentropy(from_logits=True))
-    every: dict[str, list[Any]] = {"plain": [], "null": [], "sampled": [Sampling()], "sampled later": [Sampling(10**6)]}
-    seconds: dict[str, list[float]] = {name: [] for name in every}
     model.fit(data, verbose=0, shuffle=False)
-    for _ in range(SAMPLING_ROUNDS):
+    every = {"plain": None, "null": None, "first": 0, "after a million": 10**6}
+    seconds: dict[str, list[float]] = {name: [] for name in every}
+    for _ in range(ROUNDS // 4):
         for name in random.permutation(list(every)):
-            start = time.perf_counter()
-            model.fit(data, verbose=0, shuffle=False, callbacks=every[name])
-            seconds[name].append(time.perf_counter() - start)
-    batches = int(data.cardinality())
-    print(f"sampling: {batches} steps of batch 8, median {np.median(seconds['plain']) / batches * 1e3:.1f} ms")
-    for name in ("null", "sampled", "sampled later"):
-        print(" ", steps.ratio_text(seconds, name, "plain"), flush=True)
+            epoch = Sampling(every[name])
+            model.fit(data, verbose=0, shuffle=False, callbacks=[epoch])
+            seconds[name].append(epoch.seconds / int(data.cardinality()))
+    print("sampling: milliseconds of a step of batch 8, median and quartiles")
+    for name, found in seconds.items():
+        low, middle, high = np.quantile(found, [0.25, 0.5, 0.75]) * 1e3
+        print(f"  {name:16} {middle:.2f} [{low:.2f}, {high:.2f}]", flush=True)
 
 
 def main() -> int:
