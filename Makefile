@@ -13,7 +13,7 @@ help:
 
 $(VENV)/.ready: pyproject.toml
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/pip install --disable-pip-version-check --progress-bar off --no-compile -e ".[dev]"
+	$(BIN)/pip install --disable-pip-version-check --progress-bar off -e ".[dev]"
 	@touch $@
 
 setup: $(VENV)/.ready
