@@ -144,6 +144,7 @@ def test_litert_kernels_are_pruned_to_the_weight_and_clustered_by_channel(name, 
         assert max(np.unique(channel).size for channel in kernel) <= 16, kernel.shape
 
 
+@pytest.mark.either_keras  # the three together are in test_quantization_together.py under both
 def test_pruned_clustered_and_trained_against_rounding(small_data, tmp_path):
     flag_file = ROOT / "flags" / "pcqat.flags"
     done = command(
@@ -300,6 +301,7 @@ def run_here(capsys, *arguments):
     return code, capsys.readouterr()
 
 
+@pytest.mark.either_keras
 def test_the_seed_makes_runs_repeatable(small_data, tmp_path, capsys):
     lines = []
     for seed in (3, 3):
