@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import threading
 
 import numpy as np
@@ -106,7 +105,7 @@ class Reservoir:
         """How many numbers in a row are above the highest one held."""
         if not self._is_full:
             return 0
-        return math.floor(math.log(1 - self._random.random()) / math.log1p(-self._highest))
+        return int(self._random.geometric(self._highest)) - 1
 
 
 def _bytes(example: list[np.ndarray]) -> int:

@@ -296,6 +296,37 @@ def test_ctrl_c_exits_with_130_and_leaves_no_file(small_data, tmp_path):
     assert [path.name for path in tmp_path.iterdir()] == ["logs"]
 
 
+WAITING = """
+import time
+from train_unet.process import ExitOnInterrupt
+with ExitOnInterrupt("Interrupted") as interrupt:
+    print("ready", flush=True)
+    try:
+        while True:
+            time.sleep(0.1)
+            CHECK
+    finally:
+        time.sleep(3)  # longer than the patience
+        print("cleaned up", flush=True)
+"""
+
+
+@pytest.mark.either_keras
+@pytest.mark.skipif(sys.platform == "win32", reason="sends SIGINT")
+@pytest.mark.parametrize("check", ["interrupt.check()", "pass"], ids=["checked", "nobody checks"])
+def test_one_ctrl_c_is_enough_and_leaves_whoever_cleans_up_alone(check):
+    command_line = [sys.executable, "-c", WAITING.replace("CHECK", check)]
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+    with subprocess.Popen(command_line, cwd=ROOT, **pipes) as process:
+        try:
+            assert process.stdout.readline() == "ready\n"
+            process.send_signal(signal.SIGINT)
+            out, errors = process.communicate(timeout=60)
+        finally:
+            process.kill()
+    assert (process.returncode, out, errors.strip()) == (130, "cleaned up\n", "Interrupted")
+
+
 def run_here(capsys, *arguments):
     code = train.main(["train.py", *SMALL, *arguments])
     return code, capsys.readouterr()

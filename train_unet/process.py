@@ -33,6 +33,7 @@ class ExitOnInterrupt:
     def __init__(self, line: str) -> None:
         self.line = line
         self.interrupted = False
+        self._again = threading.Timer(PATIENCE, _thread.interrupt_main)
 
     def __enter__(self) -> ExitOnInterrupt:
         self._previous = signal.signal(signal.SIGINT, self._interrupt)
@@ -42,18 +43,19 @@ class ExitOnInterrupt:
         if self.interrupted:
             raise KeyboardInterrupt
         self.interrupted = True
-        again = threading.Timer(PATIENCE, _thread.interrupt_main)
-        again.daemon = True
-        again.start()
+        self._again.daemon = True
+        self._again.start()
 
     def check(self) -> None:
         """Raises `KeyboardInterrupt` if there was a Ctrl-C; to be called where nothing is half done."""
         if self.interrupted:
+            self._again.cancel()  # whoever cleans up is left alone
             raise KeyboardInterrupt
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        self._again.cancel()
         signal.signal(signal.SIGINT, self._previous)
         if self.interrupted:
             sys.stdout.flush()

@@ -65,7 +65,7 @@ def run(values: Any, check: Callable[[], None]) -> None:
     from segopt_callbacks.export.report import table
     from train_unet.data import datasets
     from train_unet.folder import open_folder
-    from train_unet.training import CheckAfterBatch, SaveOnTrainEnd, log_callbacks
+    from train_unet.training import SaveOnTrainEnd, log_callbacks
 
     keras.utils.set_random_seed(values.seed)  # the order of the images depends on it too
     keras.mixed_precision.set_global_policy("mixed_float16" if values.mixed_precision else "float32")
@@ -82,14 +82,13 @@ def run(values: Any, check: Callable[[], None]) -> None:
         *compression,
         *log_callbacks(log_dir, data["val"], folder.palette, compressed=bool(compression)),
         SaveOnTrainEnd(output_dir / "model.keras"),
-        CheckAfterBatch(check),
     ]
     if values.sensitivity:
         callbacks.append(make_sensitivity(values, data["val"], log_dir))
     if values.export_formats:
         callbacks.append(make_export(values, folder, data["test"], output_dir / "export"))
-    baseline = train_baseline(values, folder, data) if values.baseline else None
-    fit(model, data, values.epochs, callbacks)
+    baseline = train_baseline(values, folder, data, check) if values.baseline else None
+    fit(model, data, values.epochs, callbacks, check)
     print(f"Test mIoU in memory: {evaluate(model, data['test']):.4f}")
     if baseline is not None:
         print(f"Test mIoU of the dense float32 baseline: {baseline:.4f}")
@@ -190,26 +189,28 @@ def make_compression(values: Any, *, steps: int) -> list[Any]:
     )
 
 
-def fit(model: Any, data: dict[str, Any], epochs: int, callbacks: list[Any]) -> None:
+def fit(model: Any, data: dict[str, Any], epochs: int, callbacks: list[Any], check: Callable[[], None]) -> None:
     """Trains with a progress bar, or a line for each epoch where the output is no terminal."""
+    from train_unet.training import CheckAfterBatch
+
     print(f"Training {model.count_params():,} weights for {epochs} epochs of {len(data['train'])} steps.")
     model.fit(
         data["train"],
         epochs=epochs,
         validation_data=data["val"],
-        callbacks=callbacks,
+        callbacks=[*callbacks, CheckAfterBatch(check)],
         shuffle=False,  # the dataset shuffles itself
         verbose=1 if sys.stdout.isatty() else 2,
     )
 
 
-def train_baseline(values: Any, folder: Any, data: dict[str, Any]) -> float:
+def train_baseline(values: Any, folder: Any, data: dict[str, Any], check: Callable[[], None]) -> float:
     """The test mIoU of a plain float model, trained equally long from the same weights."""
     from train_unet.training import SaveOnTrainEnd
 
     print("Baseline: the same model and training without compression.")
     model = make_model(values, folder, steps=len(data["train"]) * values.epochs)
-    fit(model, data, values.epochs, [SaveOnTrainEnd(Path(values.output_dir) / "baseline.keras")])
+    fit(model, data, values.epochs, [SaveOnTrainEnd(Path(values.output_dir) / "baseline.keras")], check)
     return evaluate(model, data["test"])
 
 

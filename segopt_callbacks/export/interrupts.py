@@ -16,7 +16,8 @@ def remembered_interrupts() -> Iterator[Callable[[], None]]:
     interrupts of an export went unheard. Another handler than Python's own is left in its place, and so are threads.
 
     Yields:
-        function that raises `KeyboardInterrupt` if there was an interrupt; call it between two steps of work.
+        function that raises `KeyboardInterrupt` if there was an interrupt; call it between two steps of work. It is
+        called once more at the end.
 
     Example:
         >>> with remembered_interrupts() as check:
