@@ -172,8 +172,9 @@ def kills(folder, number, seed):
         seen.append(one | {"debris": debris(export_dir), "report": report})
         old = now
     _, last = exported(export_dir, "last")
-    # TensorFlow's own copies of Python functions go with the process that traces, unless it is killed.
-    temporary = [name for name in os.listdir(tempfile.gettempdir()) if not name.startswith("__autograph_")]
+    # TensorFlow's own copies of Python functions go with the process that traces, unless it is killed; bytecode stays.
+    of_autograph = ("__autograph_", "__pycache__")
+    temporary = [name for name in os.listdir(tempfile.gettempdir()) if not name.startswith(of_autograph)]
     return {"kills": seen, "debris": debris(export_dir), "last": last, "temporary": temporary}
 
 
