@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pytest
 
 from segopt_callbacks import (
     ClusterOnTrainEndCallback,
@@ -16,6 +17,7 @@ from segopt_callbacks import (
     ConstantSparsity,
     ExportQuantizedCallback,
     PruningScheduleCallback,
+    SensitivityCallback,
     channel,
     compat,
 )
@@ -128,13 +130,13 @@ SITUATIONS = (
 )
 
 
-def check_pruned(model: Any, history: Any, path: Path) -> None:
+def check_pruned(model: Any, history: Any, path: Path, callback: Any) -> None:
     total = sum(value.size for value in kernels(model).values())
     assert zeros(model) == {name: round(0.8 * value.size) for name, value in kernels(model).items()}
     assert history.history["sparsity"][-1] == sum(zeros(model).values()) / total
 
 
-def check_pruned_by_channel(model: Any, history: Any, path: Path) -> None:
+def check_pruned_by_channel(model: Any, history: Any, path: Path, callback: Any) -> None:
     counts = []
     for value in kernels(model).values():
         matrix = value.reshape(-1, value.shape[-2] if value.shape[-1] == 1 else value.shape[-1])  # depthwise
@@ -145,30 +147,38 @@ def check_pruned_by_channel(model: Any, history: Any, path: Path) -> None:
     assert set(counts) <= {(8, 4), (3, 1)}
 
 
-def check_pruned_globally(model: Any, history: Any, path: Path) -> None:
+def check_pruned_globally(model: Any, history: Any, path: Path, callback: Any) -> None:
     sizes = {name: value.size for name, value in kernels(model).items()}
     assert sum(zeros(model).values()) == round(0.8 * sum(sizes.values()))
     assert all(zeros(model)[name] < size for name, size in sizes.items())
     assert history.history["sparsity"][-1] == sum(zeros(model).values()) / sum(sizes.values())
 
 
-def check_clustered(model: Any, history: Any, path: Path) -> None:
+def check_clustered(model: Any, history: Any, path: Path, callback: Any) -> None:
     assert all(2 <= np.unique(value).size <= 6 for value in kernels(model).values())
 
 
-def check_exported(model: Any, history: Any, path: Path) -> None:
+def check_exported(model: Any, history: Any, path: Path, callback: Any) -> None:
     report = json.loads((path / "exported" / "report.json").read_text())
     assert report["formats"]["float32"]["status"] == "ok"
     assert report["formats"]["float32"]["largest_difference"] < 1e-4
     assert report["formats"]["float32"]["bytes"] == (path / "exported" / "float32.tflite").stat().st_size
 
 
-def check_summarized(model: Any, history: Any, path: Path) -> None:
+def check_summarized(model: Any, history: Any, path: Path, callback: Any) -> None:
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
     events = EventAccumulator(str(next((path / "logs").rglob("events.*")).parent))
     events.Reload()
     assert any(tag.startswith("sparsity/") for tag in events.Tags()["tensors"] + events.Tags()["scalars"])
+
+
+def check_measured(model: Any, history: Any, path: Path, callback: Any) -> None:
+    measured = callback.sensitivity
+    assert [row.elements for row in measured.rows] == [value.size for value in kernels(model).values()]
+    assert len({row.metrics["loss"] for row in measured.rows}) == len(measured.rows)  # each was treated, alone
+    now = model.evaluate(IMAGES, LABELS, verbose=0, return_dict=True)
+    assert measured.untreated == {name: pytest.approx(value, rel=1e-5) for name, value in now.items()}  # and put back
 
 
 @dataclass(frozen=True)
@@ -177,7 +187,7 @@ class Kind:
 
     name: str
     make: Callable[[Path], Any]
-    check: Callable[[Any, Any, Path], None]
+    check: Callable[[Any, Any, Path, Any], None]
 
     def __str__(self) -> str:
         return self.name
@@ -200,6 +210,11 @@ KINDS = (
             path / "exported", ("float32",), evaluation_data=(IMAGES, LABELS), verbose=0
         ),
         check_exported,
+    ),
+    Kind(
+        "measure",
+        lambda path: SensitivityCallback((IMAGES, LABELS), treatments=["prune"], verbose=0),
+        check_measured,
     ),
     Kind("summaries", lambda path: CompressionSummaries(path / "logs"), check_summarized),
 )

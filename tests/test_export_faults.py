@@ -65,8 +65,8 @@ def test_work_that_is_killed_before_any_of_its_operations_is_old_or_new(tmp_path
 @once
 @pytest.mark.slow
 def test_an_export_that_is_killed_at_any_moment_leaves_the_earlier_one_or_itself(tmp_path):
-    result = fault_case(tmp_path, "kills", "30", "7")
-    assert len(result["kills"]) == 30
+    result = fault_case(tmp_path, "kills", "16", "7")
+    assert len(result["kills"]) == 16
     for one in result["kills"]:
         assert len(one["debris"]) <= 1, "that of the one before was not removed"
         if one["report"]["model"]["name"] == one["name"]:
@@ -76,8 +76,8 @@ def test_an_export_that_is_killed_at_any_moment_leaves_the_earlier_one_or_itself
             assert [path for path, digest in one["now"].items() if digest == one["old"].get(path)] == []
         else:
             assert one["now"] == one["old"]
-    assert sum(bool(one["debris"]) for one in result["kills"]) > 10
-    assert sum(one["now"] == one["old"] for one in result["kills"]) > 10
+    assert sum(bool(one["debris"]) for one in result["kills"]) > 5
+    assert sum(one["now"] == one["old"] for one in result["kills"]) > 5
     assert result["debris"] == []
     assert result["temporary"] == [], "converters work in the folder of the export"
     assert set(result["last"]) == set(result["kills"][0]["old"])
