@@ -10,7 +10,7 @@ from absl import flags as absl_flags
 from flags.rules import require, require_switch
 
 DISTRIBUTIONS = ("erk", "uniform", "global")
-PATTERNS = ("none", "block", "n_of_m", "channel")
+PATTERNS = ("none", "pairs", "block", "n_of_m", "channel")
 
 
 def define(values: absl_flags.FlagValues) -> None:
@@ -65,8 +65,9 @@ def _define(values: absl_flags.FlagValues) -> None:
         "pattern",
         "none",
         PATTERNS,
-        "What is pruned together: none (each weight by itself), block (1 input by 4 output channels), n_of_m (2 of 4 "
-        "input channels are kept; needs --distribution=uniform) or channel (whole output channels). A name.",
+        "What is pruned together: none (each weight by itself), pairs (2 neighbouring input channels; the smallest "
+        "files after gzip), block (1 input by 4 output channels), n_of_m (2 of 4 input channels are kept; needs "
+        "--distribution=uniform) or channel (whole output channels). A name.",
         flag_values=values,
     )
     absl_flags.DEFINE_multi_string(

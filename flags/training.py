@@ -16,6 +16,7 @@ def define(values: absl_flags.FlagValues) -> None:
     _define_optimization(values)
     for name in ("epochs", "batch_size", "base_filters"):
         require(values, name, lambda value: value >= 1, "a whole number of at least 1")
+    require(values, "levels", lambda value: value >= 2, "a whole number of at least 2", "4 is a good start")
     require(values, "learning_rate", lambda value: 0 < value < 1, "above 0 and below 1", "0.003 is a good start")
     require(values, "weight_decay", lambda value: 0 <= value < 1, "in [0, 1)", "0.0001 is a good start")
     require(values, "seed", lambda value: 0 <= value < 2**31, "a whole number from 0 to 2147483647")
@@ -26,6 +27,13 @@ def _define_model(values: absl_flags.FlagValues) -> None:
         "base_filters",
         16,
         "Filters of the first encoder; each deeper level doubles them. Unit: channels.",
+        flag_values=values,
+    )
+    absl_flags.DEFINE_integer(
+        "levels",
+        4,
+        "Resolutions of the network, the full one included; height and width of the images must divide by "
+        "2 ** (levels - 1). Unit: levels.",
         flag_values=values,
     )
     absl_flags.DEFINE_enum(

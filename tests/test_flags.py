@@ -21,6 +21,7 @@ REQUIRED = [
     "learning_rate",
     "weight_decay",
     "base_filters",
+    "levels",
     "upsampling",
     "loss",
     "seed",
@@ -95,6 +96,7 @@ WRONG = {
     "not a number": (["--epochs=x"], "integer"),
     "too small": (["--epochs=0"], "at least 1"),
     "batch": (["--batch_size=-1"], "at least 1"),
+    "levels": (["--levels=1"], "at least 2"),
     "not finite": (["--learning_rate=nan"], "above 0"),
     "weight decay": (["--weight_decay=1"], r"\[0, 1\)"),
     "seed": (["--seed=-1"], "from 0"),
@@ -124,7 +126,7 @@ WRONG = {
         ["--prune", "--distribution=uniform", "--target_sparsity=0.4", "--pattern=n_of_m"],
         "at least 0.5",
     ),
-    "no such pattern": (["--prune", "--pattern=2:4"], "none, block, n_of_m, channel"),
+    "no such pattern": (["--prune", "--pattern=2:4"], "none, pairs, block, n_of_m, channel"),
     "broken regex": (["--prune", "--filters=("], "regular expression"),
     "unknown format": (["--export_formats=int9"], "int8"),
     "format twice": (["--export_formats=int8,int8"], "different"),
@@ -173,7 +175,7 @@ def test_flag_files_are_accepted(path):
     assert all(values[name].present for name in given)
 
 
-@pytest.mark.parametrize("name", ["prune_cluster_int8", "qat", "pqat", "cqat", "pcqat"])
+@pytest.mark.parametrize("name", ["prune_cluster_int8", "qat", "pqat", "cqat", "pcqat", "smallest"])
 def test_the_promised_flag_files_exist(name):
     assert f"{name}.flags" in [path.name for path in FLAG_FILES]
 

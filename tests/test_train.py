@@ -362,7 +362,9 @@ def test_other_ways_to_train_export_too(small_data, tmp_path, capsys):
             "--mixed_precision",
             "--upsampling=transposed",
             "--loss=cross_entropy_dice",
+            "--levels=3",
             "--prune",
+            "--pattern=pairs",
             "--cluster",
             "--export_formats=float32,int8",
             f"--data_dir={small_data}",
@@ -373,6 +375,9 @@ def test_other_ways_to_train_export_too(small_data, tmp_path, capsys):
     assert code == 0, captured.err
     report = json.loads((tmp_path / "export" / "report.json").read_text())
     assert set(report["formats"]) == {"float32", "int8"}
+    weights = {row["weight"]: row for row in report["formats"]["float32"]["weights"]}
+    assert [path for path in weights if "encoder_2" in path] == []
+    assert all(row["elements"] % 2 or row["zeros"] % 2 == 0 for path, row in weights.items() if "conv_2" in path)
 
 
 @pytest.mark.either_keras

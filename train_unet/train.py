@@ -69,7 +69,7 @@ def run(values: Any, check: Callable[[], None]) -> None:
 
     keras.utils.set_random_seed(values.seed)  # the order of the images depends on it too
     keras.mixed_precision.set_global_policy("mixed_float16" if values.mixed_precision else "float32")
-    folder = open_folder(values.data_dir, size_multiple=8)  # the U-Net halves height and width three times
+    folder = open_folder(values.data_dir, size_multiple=2 ** (values.levels - 1))
     data = datasets(folder, batch_size=values.batch_size, seed=values.seed)
     steps = len(data["train"]) * values.epochs
     output_dir = make_output_dir(values.output_dir)
@@ -146,7 +146,7 @@ def make_model(values: Any, folder: Any, *, steps: int) -> Any:
     from train_unet.unet import UNet
 
     keras.utils.set_random_seed(values.seed)  # the baseline starts from the same weights
-    model = UNet(len(folder.classes), values.base_filters, upsampling=values.upsampling)
+    model = UNet(len(folder.classes), values.base_filters, levels=values.levels, upsampling=values.upsampling)
     model.build((None, *folder.image_size, 3))
     try:
         select_weights(model, list(values.filters) or None)

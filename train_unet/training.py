@@ -90,7 +90,7 @@ def compression_callbacks(
         end: when the target is reached, as a fraction of the training in [0, 1].
         frequency: steps from one raise to the next.
         distribution: `"erk"`, `"uniform"` or `"global"`.
-        pattern: `"none"`, `"block"` (1 by 4), `"n_of_m"` (2 of 4) or `"channel"`.
+        pattern: `"none"`, `"pairs"` (2 input channels), `"block"` (1 by 4), `"n_of_m"` (2 of 4) or `"channel"`.
         cluster: whether to cluster.
         number_of_clusters: distinct values in each weight.
         cluster_begin: when weights begin to share values, as a fraction of the training in [0, 1]; 1 is its end.
@@ -104,7 +104,13 @@ def compression_callbacks(
     chosen: list[Any] = []
     if prune:
         schedule = PolynomialDecay(0.0, target_sparsity, *prune_steps(begin, end, steps), frequency=frequency)
-        patterns = {"none": None, "block": block(1, 4), "n_of_m": n_of_m(2, 4), "channel": channel()}
+        patterns = {
+            "none": None,
+            "pairs": block(2, 1),
+            "block": block(1, 4),
+            "n_of_m": n_of_m(2, 4),
+            "channel": channel(),
+        }
         spread = {"scope": "global"} if distribution == "global" else {"distribution": distribution}
         chosen.append(
             PruningScheduleCallback(schedule, list(filters) or None, pattern=patterns[pattern], **spread)  # type: ignore[arg-type]
