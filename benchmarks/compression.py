@@ -1,15 +1,16 @@
 """How small a file can be that answers as well: the whole front of size against mIoU, three seeds each.
 
-    python benchmarks/compression.py [--data_dir DIR] [--table]
+    python benchmarks/compression.py [--data_dir DIR] [--only SETTING] [--seed SEED] [--table]
 
-A U-Net of 0.49M weights, on the embedded land cover and on aerial images of Dubai. Each row is one training; all are
-equally long, the dense one too. Pruning by Erdos-Renyi-Kernel reaches its sparsity at six tenths of the training, and
-weights share their values from eight tenths on, with the scales of normalisations folded into them unless the row says
-otherwise.
+A U-Net of four levels (0.49M weights) on the embedded land cover and on aerial images of Dubai, and one of five levels
+(1.95M) on the latter, trained longer. Each row is one training; all of a setting are equally long, the dense one too.
+Pruning by Erdos-Renyi-Kernel reaches its sparsity at six tenths of the training, and weights share their values from
+eight tenths on, with the scales of normalisations folded into them unless the row says otherwise.
 The size is that of the whole file after `gzip -9`, its graph included; mIoU is that of the file, run on the test split.
-Results are appended to benchmarks/results/compression.jsonl, and what stands there is not measured again. Each
-training takes some two minutes on two idle cores. The table goes into docs/compression.md, and
-docs/images/make_compression.py draws the picture.
+Results are appended to benchmarks/results/compression.jsonl, and what stands there is not measured again. A training of
+four levels takes some two minutes on two idle cores; one of five levels up to 20, when the three seeds are trained
+beside each other, on one thread each (TF_NUM_INTRAOP_THREADS=1 TF_NUM_INTEROP_THREADS=1), which makes them repeatable.
+The table goes into docs/compression.md, and docs/images/make_compression.py draws the picture.
 """
 
 from __future__ import annotations
@@ -31,16 +32,15 @@ from segopt_callbacks import (
     PolynomialDecay,
     PruningScheduleCallback,
     ReestimateBatchNormCallback,
+    block,
 )
 from train_unet.folder import DataFolder
 from train_unet.training import prune_steps
 from train_unet.unet import UNet
 
-SETS = {"land cover": 24, "Dubai": 10}  # epochs
 BASE_FILTERS, BATCH_SIZE = 16, 8
 PRUNE_BEGIN, PRUNE_END, CLUSTER_BEGIN, FREQUENCY = 0.1, 0.6, 0.8, 10
 BATCHES = 20  # to refresh statistics from
-DENSE = "dense"
 
 
 @dataclass(frozen=True)
@@ -50,31 +50,54 @@ class Way:
     sparsity: float = 0.0
     values: int | None = None
     fold: bool = True  # scales of normalisations into the kernels; without, their statistics are refreshed at the end
+    neighbours: int = 1  # input channels that are pruned together
 
 
-WAYS = {
-    DENSE: Way(),
+DENSE, NOT_FOLDED = "dense", "90% zeros, 8 values, not folded"
+ALONE = {  # each weight goes by itself
     "90% zeros, 16 values": Way(0.9, 16),
-    "90% zeros, 8 values, not folded": Way(0.9, 8, fold=False),
     "95% zeros, 8 values": Way(0.95, 8),
     "97% zeros, 8 values": Way(0.97, 8),
     "98% zeros, 8 values": Way(0.98, 8),
+}
+IN_PAIRS = {
+    "95% zeros in pairs, 16 values": Way(0.95, 16, neighbours=2),
+    "94% zeros in pairs, 8 values": Way(0.94, 8, neighbours=2),
+}
+WAYS = {DENSE: Way(), **ALONE, NOT_FOLDED: Way(0.9, 8, fold=False), **IN_PAIRS}
+
+
+@dataclass(frozen=True)
+class Setting:
+    """What is trained on which images for how long, and how it is compressed."""
+
+    epochs: int
+    levels: int  # of the U-Net
+    ways: tuple[str, ...]
+
+
+SETS = {
+    "land cover": Setting(24, 4, (DENSE, *ALONE)),
+    "Dubai": Setting(10, 4, (DENSE, *ALONE, NOT_FOLDED)),
+    "Dubai, five levels, 20 epochs": Setting(20, 5, (DENSE, "95% zeros in pairs, 16 values")),
+    "Dubai, five levels, 40 epochs": Setting(40, 5, (DENSE, "94% zeros in pairs, 8 values")),
 }
 FLOAT, FORMATS = "float32", ("int8", "dynamic_int8")
 TOLERANCE = 0.005  # of mIoU, below the dense float32 file
 
 
 def measure(folder: DataFolder, one: tuple[str, int]) -> None:
-    """Every training of one set and seed that is not there yet."""
+    """Every training of one setting and seed that is not there yet."""
     name, seed = one
-    for way in WAYS:
+    setting = SETS[name]
+    for way in setting.ways:
         if (name, way, seed) in STUDY.results():
             continue
         training = Training(
             folder,
             seed,
-            make=lambda classes: UNet(classes, BASE_FILTERS),
-            epochs=SETS[name],
+            make=lambda classes: UNet(classes, BASE_FILTERS, levels=setting.levels),
+            epochs=setting.epochs,
             batch=BATCH_SIZE,
         )
         training.run(*_callbacks(training, WAYS[way]))
@@ -87,8 +110,9 @@ def _callbacks(training: Training, way: Way) -> list[Any]:
     ramp = prune_steps(PRUNE_BEGIN, PRUNE_END, training.steps)
     schedule = PolynomialDecay(0.0, way.sparsity, *ramp, frequency=FREQUENCY)
     begin = round(CLUSTER_BEGIN * training.steps)
+    pattern = block(way.neighbours, 1) if way.neighbours > 1 else None
     return [
-        PruningScheduleCallback(schedule, distribution="erk"),
+        PruningScheduleCallback(schedule, distribution="erk", pattern=pattern),
         ClusterScheduleCallback(way.values, begin_step=begin, fold_batch_norm=way.fold),
         *([] if way.fold else [ReestimateBatchNormCallback(training.calibration(BATCHES))]),
     ]
@@ -139,15 +163,18 @@ STUDY = Study("compression", "compression.md", ("set", "row", "seed"), table)
 
 def main() -> int:
     parser = parser_of(__doc__)
-    parser.add_argument("--only", choices=SETS, help="one of the two sets of images")
+    parser.add_argument("--only", choices=SETS, help="one of the settings")
+    parser.add_argument("--seed", type=int, choices=SEEDS, help="one of the seeds")
     arguments = parser.parse_args()
     results = STUDY.results()
-    chosen = [arguments.only] if arguments.only else list(SETS)
     missing = [
-        (name, seed) for name in chosen for seed in SEEDS if any((name, way, seed) not in results for way in WAYS)
+        (name, seed)
+        for name in ([arguments.only] if arguments.only else SETS)
+        for seed in (SEEDS if arguments.seed is None else [arguments.seed])
+        if any((name, way, seed) not in results for way in SETS[name].ways)
     ]
-    places = {"land cover": LANDCOVER, "Dubai": arguments.data_dir}
-    return run_study(STUDY, missing, measure, arguments, data_dir=lambda one: places[one[0]])
+    place = {True: LANDCOVER, False: arguments.data_dir}
+    return run_study(STUDY, missing, measure, arguments, data_dir=lambda one: place[one[0] == "land cover"])
 
 
 if __name__ == "__main__":

@@ -25,7 +25,7 @@ from segopt_callbacks.pages.plots import Axis, Mark, Place, bytes_text, scatter 
 from segopt_callbacks.pages.shapes import symbol  # noqa: E402
 from segopt_callbacks.pages.style import STYLE  # noqa: E402
 
-ACROSS, DOWN = 560, 380  # CSS pixels of one plot
+ACROSS, DOWN, COLUMNS = 560, 380, 2  # CSS pixels of one plot; plots beside each other
 LAYOUT = "main{max-width:none;padding:0 16px 12px} h3{margin:8px 0}"
 KINDS = (compression.FLOAT, *compression.FORMATS)
 
@@ -55,14 +55,15 @@ def legend() -> Markup:
 
 
 def main() -> None:
-    """Takes the photograph of both plots beside each other."""
+    """Takes the photograph of all plots."""
     plots = [plot(name) for name in compression.SETS]
     body = element("main", element("div", *plots, class_="plots"), legend())
-    width = len(plots) * (ACROSS + 40) + 16
+    rows = -(-len(plots) // COLUMNS)
+    width = COLUMNS * (ACROSS + 40) + 16
     with tempfile.TemporaryDirectory() as folder:
         page = Path(folder) / "compression.html"
         page.write_text(f'<!doctype html><meta charset="utf-8"><style>{STYLE}{LAYOUT}</style>{body}')
-        with tensorboard_page.opened(Path(folder) / "profile", width=width, height=DOWN + 400) as driver:
+        with tensorboard_page.opened(Path(folder) / "profile", width=width, height=rows * (DOWN + 100) + 300) as driver:
             driver.get(page.as_uri())
             taken = driver.find_element("css selector", "main").screenshot_as_png
     picture = Image.open(io.BytesIO(taken)).convert("RGB")
