@@ -203,7 +203,7 @@ def test_the_report_has_times_and_says_how_they_were_taken(report):
     assert cells == pytest.approx(figures, rel=0.01)
     for shown in (marked, html):
         assert "the median and its 95% interval (bootstrap over rounds)" in shown
-    assert f"{times['one_thread']['ratio_to_float32']['median']:.3g} of float32" in html
+    assert f"{times['one_thread']['ratio_to_float32']['median']:#.3g} of float32" in html
     assert parse(report).rows[3].latency["all_threads"].median == times["all_threads"]["median"]
 
 
