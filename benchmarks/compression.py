@@ -173,8 +173,9 @@ def main() -> int:
         for seed in (SEEDS if arguments.seed is None else [arguments.seed])
         if any((name, way, seed) not in results for way in SETS[name].ways)
     ]
-    place = {True: LANDCOVER, False: arguments.data_dir}
-    return run_study(STUDY, missing, measure, arguments, data_dir=lambda one: place[one[0] == "land cover"])
+    return run_study(
+        STUDY, missing, measure, arguments, lambda one: LANDCOVER if one[0] == "land cover" else arguments.data_dir
+    )
 
 
 if __name__ == "__main__":
