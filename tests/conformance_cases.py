@@ -187,7 +187,9 @@ def exported(model: Any, x: Any) -> dict[str, dict[str, Any]]:
     data = tf.data.Dataset.from_tensor_slices((x, np.zeros((len(tf.nest.flatten(x)[0]), 1)))).batch(2)
     with tempfile.TemporaryDirectory() as folder, warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        report = export_model(model, folder, formats(), evaluation_data=data, on_failure="warn", verbose=0)
+        report = export_model(
+            model, folder, formats(), evaluation_data=data, on_failure="warn", latency=False, verbose=0
+        )
     return report["formats"]
 
 

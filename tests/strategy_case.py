@@ -149,7 +149,7 @@ def quantization():
     with two_replicas().scope():
         model = compiled(Segmenter())
     training = QuantizationAwareTrainingCallback(learn_ranges=True)
-    export = ExportQuantizedCallback(tempfile.mkdtemp(), ("int8",), verbose=0)
+    export = ExportQuantizedCallback(tempfile.mkdtemp(), ("int8",), latency=False, verbose=0)
 
     def record(model):
         states = [replicas(one._state) for one in training.simulation.ranges.values()]
