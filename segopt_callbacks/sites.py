@@ -27,7 +27,7 @@ KERNELS: dict[str, tuple[str, tuple[int, ...]]] = {
 # LiteRT computes these in 8 bits from a range of their own.
 _RANGED = {
     *KERNELS,
-    *("BiasAdd", "Add", "AddV2", "Sub", "Mul", "RealDiv", "Maximum", "Minimum", "ConcatV2", "AvgPool", "Mean", "Sum"),
+    *("BiasAdd", "Add", "AddV2", "Sub", "Mul", "RealDiv", "Maximum", "Minimum", "ConcatV2", "Mean", "Sum"),
     *("Relu", "Relu6", "LeakyRelu", "Sigmoid", "Tanh", "Softmax", "LogSoftmax"),
     *("Sqrt", "Rsqrt", "Exp", "Abs", "SquaredDifference", "Pack", "GatherV2", "Cast"),
     *("PartitionedCall", "StatefulPartitionedCall"),  # a grouped convolution that Keras hands to XLA
@@ -37,7 +37,7 @@ _SAME_RANGE = {
     *("Identity", "Reshape", "Squeeze", "ExpandDims", "Transpose", "Pad", "MirrorPad", "StridedSlice", "Slice"),
     *("Split", "SplitV", "Unpack", "Tile", "MaxPool", "ResizeBilinear", "ResizeNearestNeighbor", "DepthToSpace"),
     *("SpaceToDepth", "SpaceToBatchND", "BatchToSpaceND", "ReverseV2", "StopGradient", "BroadcastTo"),
-    *("IdentityN", "Max", "Min"),
+    *("IdentityN", "Max", "Min", "AvgPool"),
 }
 # One operation of the file: what begins with one of the first goes on through the second, and may end in a third.
 _BEGINS = {"Conv2D", "DepthwiseConv2dNative", "MatMul", "BatchMatMulV2"}

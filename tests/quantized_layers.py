@@ -40,6 +40,20 @@ class Twice(keras.Model):
         return self.last(tf.nn.relu(self.shared(hidden)))
 
 
+class ReadTwice(keras.Model):
+    """What an operation gives is read by a convolution and by what stands beside that."""
+
+    def __init__(self, operation: Callable[[tf.Tensor], tf.Tensor], **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.operation = operation
+        self.first = L.Conv2D(6, 3, padding="same")
+        self.last = L.Conv2D(4, 1)
+
+    def call(self, inputs):
+        hidden = self.operation(self.first(inputs))
+        return tf.concat([hidden, self.last(hidden)], -1)
+
+
 class Residual(L.Layer):
     """A custom layer, nested, with normalisations."""
 
@@ -121,6 +135,12 @@ LAYERS: dict[str, Callable[[], Any]] = {
     "nearest": lambda: sequential(L.Conv2D(6, 3), L.UpSampling2D(), L.Conv2D(4, 1)),
     "bilinear": lambda: sequential(L.Conv2D(6, 3), L.UpSampling2D(interpolation="bilinear"), L.Conv2D(4, 1)),
     "padding": lambda: sequential(L.ZeroPadding2D(1), L.Conv2D(6, 3), L.Cropping2D(1), L.Conv2D(4, 1)),
+    "average_pooling_read_twice": lambda: ReadTwice(lambda hidden: tf.nn.avg_pool2d(hidden, 2, 2, "SAME")),
+    "average_pooling_last": lambda: sequential(L.Conv2D(6, 3), L.AveragePooling2D(2)),
+    "average_pooling_of_concat": lambda: ReadTwice(
+        lambda hidden: tf.nn.avg_pool2d(tf.concat([hidden, 3.0 * hidden], -1), 2, 2, "SAME")
+    ),
+    "max_pooling_read_twice": lambda: ReadTwice(lambda hidden: tf.nn.max_pool2d(hidden, 2, 2, "SAME")),
     "called_twice": Twice,
     "shared": shared_layer,
     "custom_layer": lambda: sequential(Residual(), L.Conv2D(4, 1)),
