@@ -137,9 +137,7 @@ def export(export_dir, name):
     model = keras.Sequential([keras.Input((8, 8, 3)), *layers], name=name)
     data = (IMAGES[:2, :8, :8] / 255).astype("float32"), IMAGES[:2, :6, :6, :2]
     # Every file tells the name, so that no two exports have one in common.
-    export_model(
-        model, export_dir, FORMATS, evaluation_data=data, metadata={"export": name}, latency=False, verbose=0
-    )
+    export_model(model, export_dir, FORMATS, evaluation_data=data, metadata={"export": name}, latency=False, verbose=0)
 
 
 def exported(export_dir, name):
