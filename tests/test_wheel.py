@@ -9,7 +9,6 @@ import zipfile
 
 import pytest
 
-from tests.latency_targets import UNTIMED
 from tests.test_docs import python_blocks
 
 ROOT = pathlib.Path(__file__).parent.parent
@@ -41,7 +40,7 @@ def test_the_readme_example_runs_where_only_the_wheel_is_installed(wheel, tmp_pa
     environment = {key: value for key, value in os.environ.items() if not key.startswith(("PYTHON", "TF_USE"))}
     install = [str(binaries / "pip"), "install", "--quiet", "--no-compile", str(wheel)]
     subprocess.run(install, check=True, timeout=1200, env=environment, cwd=tmp_path)
-    (tmp_path / "example.py").write_text("\n".join([UNTIMED, *python_blocks(ROOT / "README.md")]))
+    (tmp_path / "example.py").write_text("\n".join(python_blocks(ROOT / "README.md")))
     result = subprocess.run(
         [str(binaries / "python"), "example.py"],
         cwd=tmp_path,
