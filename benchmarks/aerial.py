@@ -40,6 +40,7 @@ class Training:
         epochs: how long.
         batch: images in a batch.
         learning_rate: the highest; it falls to 0 along a cosine.
+        hold: fraction of the training before it begins to fall.
 
     Attributes:
         steps: of the whole training.
@@ -56,6 +57,7 @@ class Training:
         epochs: int = EPOCHS,
         batch: int = BATCH,
         learning_rate: float = 3e-3,
+        hold: float = 0.0,
     ) -> None:
         keras.backend.clear_session()
         keras.utils.set_random_seed(seed)
@@ -65,7 +67,7 @@ class Training:
         self.steps = epochs * len(self._batches)
         self.model = (make or (lambda classes: UNet(classes, BASE_FILTERS)))(len(folder.classes))
         self.model.build((None, *folder.image_size, 3))
-        compile_model(self.model, folder.classes, steps=self.steps, learning_rate=learning_rate)
+        compile_model(self.model, folder.classes, steps=self.steps, learning_rate=learning_rate, hold=hold)
 
     def run(self, *callbacks: Any) -> None:
         """Trains."""

@@ -5,8 +5,9 @@
 A U-Net of four levels (0.49M weights) on the embedded land cover and on aerial images of Dubai, and ones of five levels
 (1.95M, or 7.8M with twice the filters) on the latter, trained longer. Each row is one training; all of a setting are
 equally long, the dense one too.
-Pruning by Erdos-Renyi-Kernel reaches its sparsity at six tenths of the training, and weights share their values from
-eight tenths on, with the scales of normalisations folded into them unless the row says otherwise.
+Pruning by Erdos-Renyi-Kernel reaches its sparsity at six tenths of the training (at a half, where the learning rate is
+half as high), and weights share their values from eight tenths on, with the scales of normalisations folded into them,
+unless the row says otherwise.
 The size is that of the whole file after `gzip -9`, its graph included; mIoU is that of the file, run on the test split.
 Results are appended to benchmarks/results/compression.jsonl, and what stands there is not measured again. A training of
 four levels takes some two minutes on two idle cores; one of five levels 11 to 35, when the three seeds are trained
@@ -40,7 +41,7 @@ from train_unet.training import prune_steps
 from train_unet.unet import UNet
 
 BASE_FILTERS, BATCH_SIZE = 16, 8
-PRUNE_BEGIN, PRUNE_END, CLUSTER_BEGIN, FREQUENCY = 0.1, 0.6, 0.8, 10
+FREQUENCY = 10  # steps from one raise of the sparsity to the next
 BATCHES = 20  # to refresh statistics from
 
 
@@ -52,9 +53,12 @@ class Way:
     values: int | None = None
     fold: bool = True  # scales of normalisations into the kernels; without, their statistics are refreshed at the end
     neighbours: int = 1  # input channels that are pruned together
+    clustered: float = 0.8  # fraction of the training at which weights begin to share values
 
 
 DENSE, NOT_FOLDED = "dense", "90% zeros, 8 values, not folded"
+SHARED_LATE = "95% zeros in pairs, 16 values from 0.95 on"
+NEITHER_FOLDED = "95% zeros in pairs, 8 values from 0.9 on, not folded"
 ALONE = {  # each weight goes by itself
     "90% zeros, 16 values": Way(0.9, 16),
     "95% zeros, 8 values": Way(0.95, 8),
@@ -64,6 +68,8 @@ ALONE = {  # each weight goes by itself
 IN_PAIRS = {
     "95% zeros in pairs, 16 values": Way(0.95, 16, neighbours=2),
     "94% zeros in pairs, 8 values": Way(0.94, 8, neighbours=2),
+    SHARED_LATE: Way(0.95, 16, neighbours=2, clustered=0.95),
+    NEITHER_FOLDED: Way(0.95, 8, fold=False, neighbours=2, clustered=0.9),
 }
 WAYS = {DENSE: Way(), **ALONE, NOT_FOLDED: Way(0.9, 8, fold=False), **IN_PAIRS}
 
@@ -76,6 +82,9 @@ class Setting:
     levels: int  # of the U-Net
     ways: tuple[str, ...]
     filters: int = BASE_FILTERS  # of its first level
+    learning_rate: float = 3e-3  # the highest; it falls to 0 along a cosine
+    hold: float = 0.0  # fraction of the training before it begins to fall
+    pruned: tuple[float, float] = (0.1, 0.6)  # fractions of the training at which pruning begins and ends
 
 
 SETS = {
@@ -84,6 +93,14 @@ SETS = {
     "Dubai, five levels, 20 epochs": Setting(20, 5, (DENSE, "95% zeros in pairs, 16 values")),
     "Dubai, five levels, 40 epochs": Setting(40, 5, (DENSE, "94% zeros in pairs, 8 values")),
     "Dubai, five levels of twice the filters, 20 epochs": Setting(20, 5, (DENSE, "94% zeros in pairs, 8 values"), 32),
+    "Dubai, five levels, 20 epochs, half the learning rate": Setting(
+        20,
+        5,
+        (DENSE, SHARED_LATE, NEITHER_FOLDED),
+        learning_rate=1.5e-3,
+        hold=0.6,
+        pruned=(0.05, 0.5),
+    ),
 }
 FLOAT, FORMATS = "float32", ("int8", "dynamic_int8")
 TOLERANCE = 0.005  # of mIoU, below the dense float32 file
@@ -102,17 +119,19 @@ def measure(folder: DataFolder, one: tuple[str, int]) -> None:
             make=lambda classes: UNet(classes, setting.filters, levels=setting.levels),
             epochs=setting.epochs,
             batch=BATCH_SIZE,
+            learning_rate=setting.learning_rate,
+            hold=setting.hold,
         )
-        training.run(*_callbacks(training, WAYS[way]))
+        training.run(*_callbacks(training, WAYS[way], setting))
         STUDY.add((name, way, seed), training.weigh((FLOAT, *FORMATS) if way == DENSE else FORMATS))
 
 
-def _callbacks(training: Training, way: Way) -> list[Any]:
+def _callbacks(training: Training, way: Way, setting: Setting) -> list[Any]:
     if way.values is None:
         return []
-    ramp = prune_steps(PRUNE_BEGIN, PRUNE_END, training.steps)
+    ramp = prune_steps(*setting.pruned, training.steps)
     schedule = PolynomialDecay(0.0, way.sparsity, *ramp, frequency=FREQUENCY)
-    begin = round(CLUSTER_BEGIN * training.steps)
+    begin = round(way.clustered * training.steps)
     pattern = block(way.neighbours, 1) if way.neighbours > 1 else None
     return [
         PruningScheduleCallback(schedule, distribution="erk", pattern=pattern),

@@ -25,7 +25,7 @@ from tests import litert_cases
 from train_unet import images, train, unet  # noqa: F401  (loading a saved model takes its class)
 from train_unet.data import datasets
 from train_unet.folder import open_folder
-from train_unet.training import SaveOnTrainEnd, prune_steps
+from train_unet.training import SaveOnTrainEnd, falling, prune_steps
 
 ROOT = Path(__file__).resolve().parent.parent
 LANDCOVER = ROOT / "train_unet" / "data" / "landcover"
@@ -409,6 +409,14 @@ def test_an_output_folder_that_cannot_be_made_is_told_before_training(small_data
 )
 def test_prune_steps(begin, end, steps, expected):
     assert prune_steps(begin, end, steps) == expected
+
+
+@pytest.mark.parametrize("hold", [0.0, 0.6])
+def test_the_learning_rate_falls_along_a_cosine_from_where_it_is_held_to(hold):
+    steps = 200
+    rates, at = falling(1e-3, steps, hold), np.arange(steps + 1)
+    fallen = np.clip((at / steps - hold) / (1 - hold), 0, 1)
+    np.testing.assert_allclose([float(rates(step)) for step in at], 1e-3 * (1 + np.cos(np.pi * fallen)) / 2, atol=1e-9)
 
 
 @pytest.mark.either_keras

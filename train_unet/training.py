@@ -32,6 +32,7 @@ def compile_model(
     *,
     steps: int,
     learning_rate: float = 3e-3,
+    hold: float = 0.0,
     weight_decay: float = 1e-4,
     loss: str = "cross_entropy",
     jit_compile: bool = False,
@@ -43,13 +44,12 @@ def compile_model(
         classes: names by id; `len(classes)` itself is the id of unlabelled pixels.
         steps: of the whole training.
         learning_rate: the highest.
+        hold: fraction of the training, in [0, 1), before it begins to fall.
         weight_decay: fraction of each kernel taken away in a step, times the learning rate.
         loss: a name of `train_unet.losses.LOSSES`.
         jit_compile: compile the step with XLA.
     """
-    optimizer = keras.optimizers.AdamW(
-        keras.optimizers.schedules.CosineDecay(learning_rate, steps), weight_decay=weight_decay
-    )
+    optimizer = keras.optimizers.AdamW(falling(learning_rate, steps, hold), weight_decay=weight_decay)
     # Decay would pull offsets and scales of the normalisation towards 0, which does not regularise.
     optimizer.exclude_from_weight_decay(var_names=["bias", "gamma", "beta"])
     model.compile(
@@ -57,6 +57,14 @@ def compile_model(
         loss=SegmentationLoss(loss, ignore_class=len(classes)),
         metrics=[mean_iou(len(classes), ignore_class=len(classes))],
         jit_compile=jit_compile,
+    )
+
+
+def falling(highest: float, steps: int, hold: float = 0.0) -> Any:
+    """A learning rate that is held for a fraction of the training, in [0, 1), and falls to 0 along a cosine."""
+    held = round(hold * steps)
+    return keras.optimizers.schedules.CosineDecay(
+        highest, steps - held, warmup_target=highest if held else None, warmup_steps=held
     )
 
 
