@@ -280,11 +280,13 @@ def _is_absorbed(made: _Made, trace: _Trace) -> bool:
 def _begins_with_kernel(made: _Made | None, trace: _Trace, *, biased: bool) -> bool:
     """Whether a tensor is a convolution's, or what constants of each channel have made of it."""
     while made is not None:
-        if made.kind in _BEGINS | _CALLS:
+        from_input = [name for name in made.inputs if name is not None]
+        if made.kind in _CALLS:
             return True
+        if made.kind in _BEGINS:
+            return len(from_input) == 1  # a product of two tensors (attention) takes nothing in
         if made.kind == "Conv2DBackpropInput":
             return biased  # LiteRT's transposed convolution adds a bias, and folds nothing else
-        from_input = [name for name in made.inputs if name is not None]
         if made.kind not in _AFFINE | _SHAPES or len(from_input) != 1 or len(made.readers) > 1:
             return False
         biased = biased and made.kind in {"BiasAdd", *_SHAPES}

@@ -168,6 +168,15 @@ LAYERS: dict[str, Callable[[], Any]] = {
     "raw_attention": raw(
         lambda hidden, inputs: tf.matmul(tf.nn.softmax(tf.matmul(hidden, inputs, transpose_b=True)), inputs)
     ),
+    "raw_scaled_attention": raw(
+        lambda hidden, inputs: tf.matmul(tf.nn.softmax(tf.matmul(hidden, inputs, transpose_b=True) * 0.35), inputs)
+    ),
+    "raw_linear_attention": raw(
+        lambda hidden, inputs: tf.matmul(tf.nn.relu(tf.matmul(hidden, inputs, transpose_b=True)), inputs)
+    ),
+    "raw_attention_with_places": raw(
+        lambda hidden, inputs: tf.matmul(hidden, inputs, transpose_b=True) + tf.linspace(-1.0, 1.0, 8)
+    ),
     "raw_gelu": raw(lambda hidden, inputs: tf.nn.gelu(hidden, approximate=True)),
     "raw_log_softmax": raw(lambda hidden, inputs: tf.nn.log_softmax(hidden)),
     "raw_space_to_depth": raw(lambda hidden, inputs: tf.nn.space_to_depth(hidden, 2)),
