@@ -58,7 +58,7 @@ class Way:
 
 DENSE, NOT_FOLDED = "dense", "90% zeros, 8 values, not folded"
 SHARED_LATE = "95% zeros in pairs, 16 values from 0.95 on"
-NEITHER_FOLDED = "95% zeros in pairs, 8 values from 0.9 on, not folded"
+LATE_NOT_FOLDED = "95% zeros in pairs, 8 values from 0.9 on, not folded"
 ALONE = {  # each weight goes by itself
     "90% zeros, 16 values": Way(0.9, 16),
     "95% zeros, 8 values": Way(0.95, 8),
@@ -69,7 +69,7 @@ IN_PAIRS = {
     "95% zeros in pairs, 16 values": Way(0.95, 16, neighbours=2),
     "94% zeros in pairs, 8 values": Way(0.94, 8, neighbours=2),
     SHARED_LATE: Way(0.95, 16, neighbours=2, clustered=0.95),
-    NEITHER_FOLDED: Way(0.95, 8, fold=False, neighbours=2, clustered=0.9),
+    LATE_NOT_FOLDED: Way(0.95, 8, fold=False, neighbours=2, clustered=0.9),
 }
 WAYS = {DENSE: Way(), **ALONE, NOT_FOLDED: Way(0.9, 8, fold=False), **IN_PAIRS}
 
@@ -96,7 +96,7 @@ SETS = {
     "Dubai, five levels, 20 epochs, half the learning rate": Setting(
         20,
         5,
-        (DENSE, SHARED_LATE, NEITHER_FOLDED),
+        (DENSE, SHARED_LATE, LATE_NOT_FOLDED),
         learning_rate=1.5e-3,
         hold=0.6,
         pruned=(0.05, 0.5),
