@@ -7,7 +7,7 @@ A U-Net of four levels (0.49M weights) on the embedded land cover and on aerial 
 equally long, the dense one too.
 Pruning by Erdos-Renyi-Kernel reaches its sparsity at six tenths of the training (at a half, where the learning rate is
 half as high), and weights share their values from eight tenths on, with the scales of normalisations folded into them,
-unless the row says otherwise.
+unless the row says otherwise. Rows of 4 bits train their kernels against that rounding from where pruning ends.
 The size is that of the whole file after `gzip -9`, its graph included; mIoU is that of the file, run on the test split.
 Results are appended to benchmarks/results/compression.jsonl, and what stands there is not measured again. A training of
 four levels takes some two minutes on two idle cores; one of five levels 11 to 35, when the three seeds are trained
@@ -33,6 +33,7 @@ from segopt_callbacks import (
     ClusterScheduleCallback,
     PolynomialDecay,
     PruningScheduleCallback,
+    QuantizationAwareTrainingCallback,
     ReestimateBatchNormCallback,
     block,
 )
@@ -43,6 +44,7 @@ from train_unet.unet import UNet
 BASE_FILTERS, BATCH_SIZE = 16, 8
 FREQUENCY = 10  # steps from one raise of the sparsity to the next
 BATCHES = 20  # to refresh statistics from
+FREEZE_AT = 0.95  # fraction of the training from which statistics are held, where kernels have 4 bits
 
 
 @dataclass(frozen=True)
@@ -54,6 +56,7 @@ class Way:
     fold: bool = True  # scales of normalisations into the kernels; without, their statistics are refreshed at the end
     neighbours: int = 1  # input channels that are pruned together
     clustered: float = 0.8  # fraction of the training at which weights begin to share values
+    bits: int | None = None  # kernels are trained against rounding to so many, from where pruning ends
 
 
 DENSE, NOT_FOLDED = "dense", "90% zeros, 8 values, not folded"
@@ -71,7 +74,13 @@ IN_PAIRS = {
     SHARED_LATE: Way(0.95, 16, neighbours=2, clustered=0.95),
     LATE_NOT_FOLDED: Way(0.95, 8, fold=False, neighbours=2, clustered=0.9),
 }
-WAYS = {DENSE: Way(), **ALONE, NOT_FOLDED: Way(0.9, 8, fold=False), **IN_PAIRS}
+BITS = {
+    "94% zeros in pairs, 4 bits": Way(0.94, neighbours=2, bits=4),
+    "95% zeros in pairs, 4 bits": Way(0.95, neighbours=2, bits=4),
+    "96.5% zeros in pairs, 4 bits": Way(0.965, neighbours=2, bits=4),
+    "97.5% zeros in pairs, 4 bits": Way(0.975, neighbours=2, bits=4),
+}
+WAYS = {DENSE: Way(), **ALONE, NOT_FOLDED: Way(0.9, 8, fold=False), **IN_PAIRS, **BITS}
 
 
 @dataclass(frozen=True)
@@ -88,7 +97,7 @@ class Setting:
 
 
 SETS = {
-    "land cover": Setting(24, 4, (DENSE, *ALONE)),
+    "land cover": Setting(24, 4, (DENSE, *ALONE, "96.5% zeros in pairs, 4 bits", "97.5% zeros in pairs, 4 bits")),
     "Dubai": Setting(10, 4, (DENSE, *ALONE, NOT_FOLDED)),
     "Dubai, five levels, 20 epochs": Setting(20, 5, (DENSE, "95% zeros in pairs, 16 values")),
     "Dubai, five levels, 40 epochs": Setting(40, 5, (DENSE, "94% zeros in pairs, 8 values")),
@@ -96,13 +105,13 @@ SETS = {
     "Dubai, five levels, 20 epochs, half the learning rate": Setting(
         20,
         5,
-        (DENSE, SHARED_LATE, LATE_NOT_FOLDED),
+        (DENSE, SHARED_LATE, LATE_NOT_FOLDED, "94% zeros in pairs, 4 bits", "95% zeros in pairs, 4 bits"),
         learning_rate=1.5e-3,
         hold=0.6,
         pruned=(0.05, 0.5),
     ),
 }
-FLOAT, FORMATS = "float32", ("int8", "dynamic_int8")
+FLOAT, FORMATS, OF_BITS = "float32", ("int8", "dynamic_int8"), ("int4",)
 TOLERANCE = 0.005  # of mIoU, below the dense float32 file
 
 
@@ -123,21 +132,29 @@ def measure(folder: DataFolder, one: tuple[str, int]) -> None:
             hold=setting.hold,
         )
         training.run(*_callbacks(training, WAYS[way], setting))
-        STUDY.add((name, way, seed), training.weigh((FLOAT, *FORMATS) if way == DENSE else FORMATS))
+        STUDY.add((name, way, seed), training.weigh(_formats(way)))
+
+
+def _formats(way: str) -> tuple[str, ...]:
+    """What is exported: the files that a way is meant for."""
+    if WAYS[way].bits is not None:
+        return OF_BITS
+    return (FLOAT, *FORMATS) if way == DENSE else FORMATS
 
 
 def _callbacks(training: Training, way: Way, setting: Setting) -> list[Any]:
-    if way.values is None:
-        return []
-    ramp = prune_steps(*setting.pruned, training.steps)
-    schedule = PolynomialDecay(0.0, way.sparsity, *ramp, frequency=FREQUENCY)
-    begin = round(way.clustered * training.steps)
-    pattern = block(way.neighbours, 1) if way.neighbours > 1 else None
-    return [
-        PruningScheduleCallback(schedule, distribution="erk", pattern=pattern),
-        ClusterScheduleCallback(way.values, begin_step=begin, fold_batch_norm=way.fold),
-        *([] if way.fold else [ReestimateBatchNormCallback(training.calibration(BATCHES))]),
-    ]
+    callbacks: list[Any] = []
+    begin, end = prune_steps(*setting.pruned, training.steps)
+    if way.sparsity:
+        schedule = PolynomialDecay(0.0, way.sparsity, begin, end, frequency=FREQUENCY)
+        pattern = block(way.neighbours, 1) if way.neighbours > 1 else None
+        callbacks.append(PruningScheduleCallback(schedule, distribution="erk", pattern=pattern))
+    if way.values is not None:
+        shared = round(way.clustered * training.steps)
+        callbacks.append(ClusterScheduleCallback(way.values, begin_step=shared, fold_batch_norm=way.fold))
+    if way.bits is not None:
+        callbacks.append(QuantizationAwareTrainingCallback(num_bits=way.bits, begin_step=end, freeze_at=FREEZE_AT))
+    return callbacks if way.fold else [*callbacks, ReestimateBatchNormCallback(training.calibration(BATCHES))]
 
 
 # --- table and picture -----------------------------------------------------------------------------------------------
@@ -151,7 +168,7 @@ def front(results: Mapping[tuple, dict[str, Any]], name: str) -> dict[File, dict
     found = {}
     for way in WAYS:
         of_seeds = [results[name, way, seed] for seed in SEEDS if (name, way, seed) in results]
-        for kind in [kind for kind in (FLOAT, *FORMATS) if of_seeds and f"{kind}_gzip" in of_seeds[0]]:
+        for kind in [kind for kind in (FLOAT, *FORMATS, *OF_BITS) if of_seeds and f"{kind}_gzip" in of_seeds[0]]:
             every = {key: [one[f"{kind}_{key}"] for one in of_seeds] for key in ("miou", "gzip", "entropy")}
             found[way, kind] = {"mious": every["miou"], **{key: float(np.mean(one)) for key, one in every.items()}}
     return found

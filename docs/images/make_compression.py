@@ -27,7 +27,7 @@ from segopt_callbacks.pages.style import STYLE  # noqa: E402
 
 ACROSS, DOWN, COLUMNS = 560, 380, 2  # CSS pixels of one plot; plots beside each other
 LAYOUT = "main{max-width:none;padding:0 16px 12px} h3{margin:8px 0}"
-KINDS = (compression.FLOAT, *compression.FORMATS)
+KINDS = (compression.FLOAT, *compression.FORMATS, *compression.OF_BITS)
 
 
 def plot(name: str) -> Markup:
