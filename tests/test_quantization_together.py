@@ -1,4 +1,4 @@
-"""Pruned, clustered and trained against rounding in one fit: the promises of all three hold in the `int8` file."""
+"""Pruned, clustered and trained against rounding in one fit: `int8` and `int4` files keep the promises of all three."""
 
 import numpy as np
 import pytest
@@ -11,6 +11,7 @@ from segopt_callbacks import (
     ExportQuantizedCallback,
     PruningScheduleCallback,
     QuantizationAwareTrainingCallback,
+    block,
     compat,
 )
 from segopt_callbacks.compat import keras
@@ -36,7 +37,7 @@ class Net(keras.Model):
         return self.head(tf.nn.relu(self.again(self.second(hidden), training=training)) + hidden)
 
 
-def int8_kernels(path):
+def integer_kernels(path):
     """Kernels as LiteRT itself reads them, `(out, height, width, in)`."""
     interpreter = Interpreter(str(path))
     interpreter.allocate_tensors()
@@ -67,7 +68,7 @@ def test_zeros_and_shared_values_reach_the_file(tmp_path, clustering):
     )
     assert export.report["formats"]["int8"]["ranges"] == {"learned": len(training.ranges), "calibrated": []}
     assert export.report["formats"]["int8"]["equal_argmax"] > 0.95
-    kernels = int8_kernels(tmp_path / "int8.tflite")
+    kernels = integer_kernels(tmp_path / "int8.tflite")
     weights = [compat.read(weight) for weight in model.weights if len(weight.shape) == 4]
     assert [kernel.dtype for kernel in kernels] == [np.dtype("int8")] * 3
     for kernel, weight in zip(kernels, weights, strict=True):
@@ -82,3 +83,28 @@ def test_zeros_and_shared_values_reach_the_file(tmp_path, clustering):
             path.rpartition("/")[0].rpartition("/")[2] for path, one in clusterings[0].report.items() if one.folded
         }
         assert folded == {"first", "second"}
+
+
+def test_pairs_of_zeros_and_the_rounding_of_training_reach_a_file_of_4_bits(tmp_path):
+    export = ExportQuantizedCallback(tmp_path, ("int4",), evaluation_data=(IMAGES, LABELS), verbose=0)
+    pruning = PruningScheduleCallback(0.5, pattern=block(2, 1), filters=["second"])
+    training = QuantizationAwareTrainingCallback(num_bits=4)
+    model = compiled(Net())
+    model.fit(IMAGES, LABELS, batch_size=8, epochs=4, verbose=0, callbacks=[export, training, pruning])
+    kernels = integer_kernels(tmp_path / "int4.tflite")
+    weights = [weight for weight in model.weights if len(weight.shape) == 4]
+    for kernel, weight in zip(kernels, weights, strict=True):
+        values = compat.read(weight)
+        scale = np.abs(values).max((0, 1, 2)) / 7
+        codes = np.round(values / scale)
+        np.testing.assert_array_equal(kernel, np.moveaxis(codes, -1, 0))
+        weight.assign((codes * scale).astype("float32"))
+    second = kernels[1].reshape(-1, 2)  # neighbouring input channels: the two that share a byte
+    assert (second == 0).all(1).mean() >= 0.5
+    answers = model.predict(IMAGES, verbose=0)
+    assert export.report["formats"]["int4"]["status"] == "ok"
+    interpreter = Interpreter(str(tmp_path / "int4.tflite"))
+    run = interpreter.get_signature_runner()
+    (name,) = run.get_input_details()
+    found = np.concatenate([next(iter(run(**{name: image[None]}).values())) for image in IMAGES])
+    assert np.mean(found.argmax(-1) == answers.argmax(-1)) >= 0.995
