@@ -42,7 +42,9 @@ collect_ignore = [f"test_{name}.py" for name in ONCE] if IS_KERAS_2 else []
 def pytest_collection_modifyitems(config, items):
     twice = [item for item in items if not (IS_KERAS_2 and item.get_closest_marker("either_keras"))]
     config.hook.pytest_deselected(items=[item for item in items if item not in twice])
-    items[:] = twice
+    slow = {item.path for item in twice if item.get_closest_marker("slow")}
+    # At the end they would keep one worker busy, and the others waiting.
+    items[:] = sorted(twice, key=lambda item: item.path not in slow)
 
 
 @pytest.fixture(scope="session", autouse=True)
