@@ -43,7 +43,7 @@ class QuantizationAwareTrainingCallback(CompressionCallback):
         filters: which kernels are rounded, see `weights.select_weights`. Default: every one. Tensors between them are
             rounded in any case.
         begin_step: optimizer step from which on anything is rounded; until then ranges are observed.
-        num_bits: of kernels, 8 or 4.
+        num_bits: of kernels, 8 or 4. With 4, depthwise and transposed convolutions have 8, as in the `int4` file.
         learn_ranges: whether ranges are trained: from `begin_step` on, or from the tenth step where that is later.
         freeze_at: when ranges and statistics are held: a fraction of the training, in [0, 1].
         ranges: what `ranges` was after an earlier fit, to go on from.

@@ -17,7 +17,7 @@ import tensorflow as tf
 from segopt_callbacks import compat
 from segopt_callbacks.fake_quant import extremes, quantized_activation, quantized_weight
 from segopt_callbacks.ranges import Range
-from segopt_callbacks.sites import ADDS, KERNELS, Names, Sites, given_tensors
+from segopt_callbacks.sites import ADDS, KERNELS, Names, Sites, bits_of_kernel, given_tensors
 
 _SCOPE = "rounding/"  # of what is added: the model's own operations keep their names
 
@@ -32,7 +32,7 @@ class Simulation:
         sites: see `sites.find_sites`.
         ranges: name -> range, of every tensor that shall be rounded.
         kernels: paths of the variables whose kernels are rounded; `None` for all.
-        num_bits: of kernels.
+        num_bits: of kernels, where the file has so few, see `sites.bits_of_kernel`.
 
     Attributes:
         rounds: whether anything is rounded.
@@ -190,7 +190,7 @@ class _Rounding:
         if simulation.kernels is not None and simulation.sites.kernels[name] not in simulation.kernels:
             return kernel
         with tf.name_scope(_SCOPE):
-            return quantized_weight(kernel, KERNELS[kind][1], simulation.num_bits)
+            return quantized_weight(kernel, KERNELS[kind][1], bits_of_kernel(kind, simulation.num_bits))
 
 
 def _is_symbolic(value: Any) -> bool:

@@ -24,6 +24,8 @@ KERNELS: dict[str, tuple[str, tuple[int, ...]]] = {
     "MatMul": ("b", (-1,)),
     "BatchMatMulV2": ("y", (-1,)),
 }
+# LiteRT's own kernels for these read no 4 bits: an `int4` file has 8 there, see `export.ai_edge`.
+_NEVER_4_BITS = {"DepthwiseConv2dNative", "Conv2DBackpropInput"}
 # LiteRT computes these in 8 bits from a range of their own.
 _RANGED = {
     *KERNELS,
@@ -55,6 +57,15 @@ _FIXED = {
     "Tanh": (-1.0, 127 / 128),
     "LogSoftmax": (-255 / 16, 0.0),
 }
+
+
+def bits_of_kernel(kind: str, num_bits: int) -> int:
+    """How many bits a kernel has in the file, by the operation that reads it and what is asked for.
+
+    >>> bits_of_kernel("Conv2D", 4), bits_of_kernel("DepthwiseConv2dNative", 4)
+    (4, 8)
+    """
+    return 8 if kind in _NEVER_4_BITS else num_bits
 
 
 @dataclass(frozen=True)

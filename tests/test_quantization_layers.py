@@ -4,12 +4,13 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from segopt_callbacks import compat
+from segopt_callbacks import compat, export_model
 from segopt_callbacks.export import flatbuffer, litert, ranged
 from segopt_callbacks.export.errors import FormatError
 from segopt_callbacks.observing import observe
 from segopt_callbacks.simulation import Simulation, as_ranges
 from segopt_callbacks.sites import find_sites
+from tests.litert_cases import run
 from tests.quantized_layers import FLOAT, LAYERS, SHAPE, Raw, Twice, smooth
 
 
@@ -30,8 +31,8 @@ def ranges_of(model, spec, sites, images):
     return observe(model, spec, sites.activations, lambda: ([image[None]] for image in images))
 
 
-def simulated(model, sites, ranges, images):
-    undo = Simulation(model, sites, as_ranges({**ranges, **sites.fixed})).attach()
+def simulated(model, sites, ranges, images, **settings):
+    undo = Simulation(model, sites, as_ranges(ranges), **settings).attach()
     try:
         return np.asarray(tf.function(lambda given: compat.infer(model, given))(tf.constant(images)))
     finally:
@@ -51,7 +52,7 @@ def test_the_file_computes_what_training_simulated(name, tmp_path):
     sites = find_sites(model, spec)
     assert sites.unknown == ()
     ranges = ranges_of(model, spec, sites, images)
-    expected = simulated(model, sites, ranges, images)
+    expected = simulated(model, sites, {**ranges, **sites.fixed}, images)
     path, source = converted(model, spec, ranges, tmp_path)
     assert flatbuffer.float_operations(path) == []
     (answers,) = litert.load(path, source, 1)([images])
@@ -60,6 +61,21 @@ def test_the_file_computes_what_training_simulated(name, tmp_path):
     assert np.abs(answers - expected).max() <= 3.5 * step
     plain = np.asarray(compat.infer(model, tf.constant(images)))
     assert np.abs(plain - expected).max() > 0.1 * step  # it was rounded at all
+
+
+@pytest.mark.parametrize(
+    "name", ["conv1d", "grouped", "depthwise", "separable1d", "transposed", "transposed_batch_norm", "dense", "matmul"]
+)
+def test_training_against_4_bits_rounds_a_kernel_to_as_many_as_the_int4_file_has(name, tmp_path):
+    matmul = Raw(lambda hidden, inputs: tf.matmul(inputs, tf.reshape(tf.linspace(-1.0, 1.0, 36), (6, 6))))
+    model, spec, images = made(LAYERS.get(name, lambda: matmul))
+    expected = simulated(model, find_sites(model, spec), {}, images, num_bits=4)
+    export_model(model, tmp_path, ["int4"], evaluation_data=(images, np.zeros(len(images))), verbose=0)
+    (answers,) = run(tmp_path / "int4.tflite", {"input": images}).values()
+    plain = np.asarray(compat.infer(model, tf.constant(images)))
+    off = np.abs(answers - expected).max()  # its operations round what they read to 8 bits
+    assert off <= 0.01 * np.abs(plain).max()
+    assert off <= 0.5 * np.abs(plain - expected).max()  # it was rounded at all
 
 
 @pytest.mark.parametrize("name", FLOAT)
