@@ -44,7 +44,6 @@ from train_unet.unet import UNet
 BASE_FILTERS, BATCH_SIZE = 16, 8
 FREQUENCY = 10  # steps from one raise of the sparsity to the next
 BATCHES = 20  # to refresh statistics from
-FREEZE_AT = 0.95  # fraction of the training from which statistics are held, where kernels have 4 bits
 
 
 @dataclass(frozen=True)
@@ -57,10 +56,12 @@ class Way:
     neighbours: int = 1  # input channels that are pruned together
     clustered: float = 0.8  # fraction of the training at which weights begin to share values
     bits: int | None = None  # kernels are trained against rounding to so many, from where pruning ends
+    held: float = 0.95  # fraction of the training from which statistics are held, where kernels are rounded
 
 
 DENSE, NOT_FOLDED = "dense", "90% zeros, 8 values, not folded"
 SHARED_LATE = "95% zeros in pairs, 16 values from 0.95 on"
+HELD_EARLY = "94% zeros in pairs, 4 bits, held early"
 LATE_NOT_FOLDED = "95% zeros in pairs, 8 values from 0.9 on, not folded"
 ALONE = {  # each weight goes by itself
     "90% zeros, 16 values": Way(0.9, 16),
@@ -76,6 +77,7 @@ IN_PAIRS = {
 }
 BITS = {
     "94% zeros in pairs, 4 bits": Way(0.94, neighbours=2, bits=4),
+    HELD_EARLY: Way(0.94, neighbours=2, bits=4, held=0.8),
     "95% zeros in pairs, 4 bits": Way(0.95, neighbours=2, bits=4),
     "96.5% zeros in pairs, 4 bits": Way(0.965, neighbours=2, bits=4),
     "97.5% zeros in pairs, 4 bits": Way(0.975, neighbours=2, bits=4),
@@ -109,6 +111,9 @@ SETS = {
         learning_rate=1.5e-3,
         hold=0.6,
         pruned=(0.05, 0.5),
+    ),
+    "Dubai, five levels of twice the filters, 20 epochs, half the learning rate": Setting(
+        20, 5, (DENSE, HELD_EARLY), filters=32, learning_rate=1.5e-3, hold=0.6, pruned=(0.05, 0.5)
     ),
 }
 FLOAT, FORMATS, OF_BITS = "float32", ("int8", "dynamic_int8"), ("int4",)
@@ -153,7 +158,7 @@ def _callbacks(training: Training, way: Way, setting: Setting) -> list[Any]:
         shared = round(way.clustered * training.steps)
         callbacks.append(ClusterScheduleCallback(way.values, begin_step=shared, fold_batch_norm=way.fold))
     if way.bits is not None:
-        callbacks.append(QuantizationAwareTrainingCallback(num_bits=way.bits, begin_step=end, freeze_at=FREEZE_AT))
+        callbacks.append(QuantizationAwareTrainingCallback(num_bits=way.bits, begin_step=end, freeze_at=way.held))
     return callbacks if way.fold else [*callbacks, ReestimateBatchNormCallback(training.calibration(BATCHES))]
 
 
