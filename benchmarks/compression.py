@@ -7,7 +7,8 @@ A U-Net of four levels (0.49M weights) on the embedded land cover and on aerial 
 equally long, the dense one too.
 Pruning by Erdos-Renyi-Kernel reaches its sparsity at six tenths of the training (at a half, where the learning rate is
 half as high), and weights share their values from eight tenths on, with the scales of normalisations folded into them,
-unless the row says otherwise. Rows of 4 bits train their kernels against that rounding from where pruning ends.
+unless the row says otherwise. Rows of 4 bits train their kernels against that rounding from where pruning ends, and
+hold the statistics of normalisations from 0.95 of the training on, or from 0.8 (held early).
 The size is that of the whole file after `gzip -9`, its graph included; mIoU is that of the file, run on the test split.
 Results are appended to benchmarks/results/compression.jsonl, and what stands there is not measured again. A training of
 four levels takes some two minutes on two idle cores; one of five levels 11 to 35, when the three seeds are trained

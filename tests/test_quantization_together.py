@@ -16,6 +16,7 @@ from segopt_callbacks import (
 )
 from segopt_callbacks.compat import keras
 from tests.conformance import compiled
+from tests.litert_cases import run
 
 IMAGES = np.random.default_rng(0).uniform(size=(32, 12, 12, 3)).astype("float32")
 LABELS = (IMAGES.mean(-1) > 0.5).astype("int32")
@@ -103,8 +104,5 @@ def test_pairs_of_zeros_and_the_rounding_of_training_reach_a_file_of_4_bits(tmp_
     assert (second == 0).all(1).mean() >= 0.5
     answers = model.predict(IMAGES, verbose=0)
     assert export.report["formats"]["int4"]["status"] == "ok"
-    interpreter = Interpreter(str(tmp_path / "int4.tflite"))
-    run = interpreter.get_signature_runner()
-    (name,) = run.get_input_details()
-    found = np.concatenate([next(iter(run(**{name: image[None]}).values())) for image in IMAGES])
+    (found,) = run(tmp_path / "int4.tflite", {"input": IMAGES}).values()
     assert np.mean(found.argmax(-1) == answers.argmax(-1)) >= 0.995
