@@ -28,9 +28,9 @@ from sklearn.cluster import KMeans
 
 from benchmarks.steps import NETWORKS, begin, compare_steps, compiled, make_step, plain_step
 from segopt_callbacks import ClusterScheduleCallback, compat
-from segopt_callbacks.centroids import cluster
+from segopt_callbacks.clustering.centroids import cluster
 from segopt_callbacks.compat import keras
-from segopt_callbacks.weights import select_weights
+from segopt_callbacks.model.weights import select_weights
 from train_unet.data import datasets
 from train_unet.folder import open_folder
 from train_unet.training import compile_model

@@ -40,12 +40,13 @@ import tensorflow as tf
 from benchmarks import export_by_hand as by_hand
 from segopt_callbacks import export_model, reestimate_batch_norm
 from segopt_callbacks.compat import keras
-from segopt_callbacks.export import worker
+from segopt_callbacks.export.checks.latency import Latencies, Opened, measure
+from segopt_callbacks.export.checks.latency_figures import cell, interval
 from segopt_callbacks.export.formats import TARGETS
-from segopt_callbacks.export.latency import Latencies, Opened, measure
-from segopt_callbacks.export.latency_figures import cell, interval
-from segopt_callbacks.export.processes import Process
-from segopt_callbacks.export.source import Port, Source
+from segopt_callbacks.export.source import Source
+from segopt_callbacks.processes import worker
+from segopt_callbacks.processes.process import Process
+from segopt_callbacks.records.ports import Port
 from segopt_callbacks.sizes import file_bytes, gzip_bytes
 from train_unet.data import datasets, load
 from train_unet.folder import DataFolder, open_folder

@@ -15,10 +15,12 @@ from typing import Any
 
 import numpy as np
 
-from segopt_callbacks.export import litert, saved_model
-from segopt_callbacks.export.processes import Process
-from segopt_callbacks.export.source import Port, Source
+from segopt_callbacks.export import saved_model
+from segopt_callbacks.export.litert import converter as litert
+from segopt_callbacks.export.source import Source
 from segopt_callbacks.export.target import Target
+from segopt_callbacks.processes.process import Process
+from segopt_callbacks.records.ports import Port
 
 SAVED_MODEL, FLOAT32, INT8 = "saved_model, by hand", "float32, by hand", "int8, by hand"
 OPENVINO, OPENVINO_FLOAT = "OpenVINO int8, by hand", "OpenVINO, by hand"

@@ -36,7 +36,7 @@ import tensorflow as tf
 from benchmarks.steps import NETWORKS, begin, compare_steps, compiled, make_step, plain_step, ratio_text
 from segopt_callbacks import PolynomialDecay, PruningScheduleCallback, compat
 from segopt_callbacks.compat import keras
-from segopt_callbacks.weights import select_weights
+from segopt_callbacks.model.weights import select_weights
 from train_unet.unet import UNet
 
 MIB = 2**20

@@ -24,7 +24,7 @@ import numpy as np
 import segopt_callbacks
 from benchmarks.aerial import FILTERS, SEEDS, Study, Training, parser_of, run_study, spread
 from segopt_callbacks import PolynomialDecay, PruningScheduleCallback, compat
-from segopt_callbacks.weights import select_weights
+from segopt_callbacks.model.weights import select_weights
 from train_unet.folder import DataFolder
 from train_unet.training import prune_steps
 

@@ -31,8 +31,8 @@ from benchmarks import steps
 from benchmarks.aerial import LANDCOVER, SEEDS, Study, Training, parser_of, run_study, spread
 from segopt_callbacks import QuantizationAwareTrainingCallback
 from segopt_callbacks.compat import Callback, keras
-from segopt_callbacks.export.training_sample import TrainingSample
-from segopt_callbacks.reservoir import Reservoir
+from segopt_callbacks.data.reservoir import Reservoir
+from segopt_callbacks.data.training_sample import TrainingSample
 from train_unet.folder import DataFolder
 
 FORMATS = ("int8", "int4")

@@ -16,7 +16,7 @@ from pathlib import Path
 ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT))
 
-from tests.conformance_cases import BEGIN, END, MIRRORED, MODELS, PAGE, WRAPPED, Outcomes, tables  # noqa: E402
+from tests.export.conformance_cases import BEGIN, END, MIRRORED, MODELS, PAGE, WRAPPED, Outcomes, tables  # noqa: E402
 
 
 def main() -> None:
@@ -33,7 +33,7 @@ def outcomes(legacy: str) -> dict[str, Outcomes]:
     with tempfile.TemporaryDirectory() as folder:
         report = Path(folder) / "report.xml"
         command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-o", "junit_family=legacy"]
-        tests = [f"--junitxml={report}", "tests/test_export_conformance.py", "-k", "every_format"]
+        tests = [f"--junitxml={report}", "tests/export/test_conformance.py", "-k", "every_format"]
         subprocess.run([*command, *tests], cwd=ROOT, env=environment, check=True)
         stated = xml.etree.ElementTree.parse(report).getroot().iter("property")
         found = [json.loads(one.attrib["value"]) for one in stated if one.attrib["name"] == "outcomes"]

@@ -2,22 +2,27 @@
 
 from __future__ import annotations
 
-import importlib
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from segopt_callbacks.faces import lazy_names
 
 if TYPE_CHECKING:
-    from segopt_callbacks.batch_norm import reestimate_batch_norm
-    from segopt_callbacks.best import AtTargetSparsity
-    from segopt_callbacks.clustering import ClusterOnTrainEndCallback, cluster_model
-    from segopt_callbacks.export.callback import ExportQuantizedCallback, export_model
-    from segopt_callbacks.export.metadata import read_metadata
-    from segopt_callbacks.fine_tuning import ClusterScheduleCallback
-    from segopt_callbacks.measuring import SensitivityCallback, layer_sensitivity
-    from segopt_callbacks.normalizing import ReestimateBatchNormCallback
-    from segopt_callbacks.patterns import block, channel, n_of_m
-    from segopt_callbacks.pruning import PruningScheduleCallback
+    from segopt_callbacks.clustering import ClusterOnTrainEndCallback, ClusterScheduleCallback, cluster_model
+    from segopt_callbacks.export import ExportQuantizedCallback, export_model, read_metadata
+    from segopt_callbacks.fit import AtTargetSparsity
+    from segopt_callbacks.normalization import ReestimateBatchNormCallback, reestimate_batch_norm
+    from segopt_callbacks.pruning import (
+        ConstantSparsity,
+        PolynomialDecay,
+        PruningScheduleCallback,
+        block,
+        channel,
+        n_of_m,
+        ramp_by_epoch,
+        ramp_by_fraction,
+    )
     from segopt_callbacks.quantization import QuantizationAwareTrainingCallback
-    from segopt_callbacks.schedules import ConstantSparsity, PolynomialDecay, ramp_by_epoch, ramp_by_fraction
+    from segopt_callbacks.sensitivity import SensitivityCallback, layer_sensitivity
     from segopt_callbacks.summaries import CompressionSummaries
 
 __all__ = [
@@ -46,36 +51,30 @@ __all__ = [
 
 # TensorFlow takes seconds to import, and `segopt-sizes` does without it: a name is imported when it is first used.
 _HOMES = {
-    "AtTargetSparsity": "best",
+    "AtTargetSparsity": "fit",
     "ClusterOnTrainEndCallback": "clustering",
-    "ClusterScheduleCallback": "fine_tuning",
+    "ClusterScheduleCallback": "clustering",
     "CompressionSummaries": "summaries",
-    "ConstantSparsity": "schedules",
-    "ExportQuantizedCallback": "export.callback",
-    "PolynomialDecay": "schedules",
+    "ConstantSparsity": "pruning",
+    "ExportQuantizedCallback": "export",
+    "PolynomialDecay": "pruning",
     "PruningScheduleCallback": "pruning",
     "QuantizationAwareTrainingCallback": "quantization",
-    "ReestimateBatchNormCallback": "normalizing",
-    "SensitivityCallback": "measuring",
-    "block": "patterns",
-    "channel": "patterns",
+    "ReestimateBatchNormCallback": "normalization",
+    "SensitivityCallback": "sensitivity",
+    "block": "pruning",
+    "channel": "pruning",
     "cluster_model": "clustering",
-    "export_model": "export.callback",
-    "layer_sensitivity": "measuring",
-    "n_of_m": "patterns",
-    "ramp_by_epoch": "schedules",
-    "ramp_by_fraction": "schedules",
-    "read_metadata": "export.metadata",
-    "reestimate_batch_norm": "batch_norm",
+    "export_model": "export",
+    "layer_sensitivity": "sensitivity",
+    "n_of_m": "pruning",
+    "ramp_by_epoch": "pruning",
+    "ramp_by_fraction": "pruning",
+    "read_metadata": "export",
+    "reestimate_batch_norm": "normalization",
 }
 
-
-def __getattr__(name: str) -> Any:
-    if name not in _HOMES:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}. Public names: {', '.join(__all__)}.")
-    value = getattr(importlib.import_module(f"{__name__}.{_HOMES[name]}"), name)
-    globals()[name] = value
-    return value
+__getattr__ = lazy_names(__name__, _HOMES)
 
 
 def __dir__() -> list[str]:

@@ -8,35 +8,41 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 import pytest
 
 # Neither Keras is in these, or both are, or a SavedModel of either is all the same to them: they run once. So do tests
-# that are marked `either_keras`. test_export_conformance.py has every format under both.
-ONCE = ("browser", "centroids", "data", "docs", "flags", "hostile", "hostile_audit", "masks", "package", "patterns")
-ONCE += ("initializations", "report_comparison", "report_page", "schedules", "sizes", "wheel")
-ONCE += tuple(
-    f"export_{name}"
-    for name in (
-        "ai_edge",
-        "audit",
-        "data",
-        "files",
-        "flatbuffer",
-        "interrupts",
-        "lint",
-        "litert",
-        "metadata",
-        "metrics",
-        "onnx",
-        "onnx_int8",
-        "openvino",
-        "pictures",
-        "report",
-        "sparse",
-        "tensorrt",
-        "tvm",
-        "verify",
-    )
+# that are marked `either_keras`. tests/export/test_conformance.py has every format under both.
+ONCE = (
+    "test_docs.py",
+    "test_package.py",
+    "test_wheel.py",
+    "clustering/test_centroids.py",
+    "clustering/test_initializations.py",
+    "data/test_forms.py",
+    "data/test_lint.py",
+    "data/test_metrics.py",
+    "export/checks/test_verify.py",
+    "export/delivery/test_files.py",
+    "export/delivery/test_metadata.py",
+    "export/litert/test_ai_edge.py",
+    "export/litert/test_converter.py",
+    "export/litert/test_flatbuffer.py",
+    "export/litert/test_sparse.py",
+    "export/onnx",
+    "export/openvino",
+    "export/report",
+    "export/tensorrt",
+    "export/test_audit.py",
+    "export/tvm",
+    "pages",
+    "processes/test_interrupts.py",
+    "pruning/test_masks.py",
+    "pruning/test_patterns.py",
+    "pruning/test_schedules.py",
+    "sizes",
+    "summaries/test_browser.py",
+    "train_unet/test_data.py",
+    "train_unet/test_flags.py",
 )
 IS_KERAS_2 = os.environ.get("TF_USE_LEGACY_KERAS") == "1"
-collect_ignore = [f"test_{name}.py" for name in ONCE] if IS_KERAS_2 else []
+collect_ignore = list(ONCE) if IS_KERAS_2 else []
 
 
 def pytest_collection_modifyitems(config, items):
@@ -58,9 +64,9 @@ def _what_imports_have_made_is_no_garbage():
 
 @pytest.fixture(scope="session", autouse=True)
 def _files_are_not_timed():
-    """An export would take seconds longer; test_export_latency.py has a budget of its own."""
+    """An export would take seconds longer; export/checks/test_latency.py has a budget of its own."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("segopt_callbacks.export.latency.BUDGET", 0.0)
+        patch.setattr("segopt_callbacks.export.checks.latency.BUDGET", 0.0)
         yield
 
 

@@ -30,16 +30,16 @@ class Row:
 
 
 def _matrix(what: str, case: str) -> Row:
-    return Row(what, f"tests/test_matrix.py::test_situation[{case}]")
+    return Row(what, f"tests/fit/test_matrix.py::test_situation[{case}]")
 
 
 def _odd(what: str, test: str) -> Row:
-    return Row(what, f"tests/test_odd_models.py::test_{test}")
+    return Row(what, f"tests/fit/test_odd_models.py::test_{test}")
 
 
 def _strategy(what: str, who: str, case: str = "") -> Row:
     test = f"test_{who}_keep_the_same_masks_and_weights_after_every_step{case}"
-    return Row(what, f"tests/test_strategy.py::{test}", "exact, 8 steps, and equal on each replica")
+    return Row(what, f"tests/fit/test_strategy.py::{test}", "exact, 8 steps, and equal on each replica")
 
 
 GROUPS: dict[str, tuple[Row, ...]] = {
@@ -53,7 +53,7 @@ GROUPS: dict[str, tuple[Row, ...]] = {
         _matrix("unbuilt, with a layer that is never called", "layer_never_called"),
         _matrix("fitted before without pruning, not compiled again", "already_fitted"),
         _matrix("two fits in a row", "two_fits_in_a_row"),
-        Row("a plain fit after the pruned one", "tests/test_matrix.py::test_a_plain_fit_afterwards"),
+        Row("a plain fit after the pruned one", "tests/fit/test_matrix.py::test_a_plain_fit_afterwards"),
         _odd("separable, depthwise and recurrent kernels", "kernels_that_no_layer_calls_kernel"),
     ),
     "How it is compiled": (
@@ -72,63 +72,63 @@ GROUPS: dict[str, tuple[Row, ...]] = {
         _matrix("Adam with `gradient_accumulation_steps=2`", "gradient_accumulation"),
         Row(
             "Adam with `use_ema=True`, also overwriting, with jit, eager",
-            "tests/test_averages.py::test_weights_and_averages_have_the_same_zeros_after_every_batch",
+            "tests/fit/test_averages.py::test_weights_and_averages_have_the_same_zeros_after_every_batch",
             "exact, 8 steps, in the averages too",
         ),
-        Row("a constraint of your own: `MaxNorm`", "tests/test_matrix.py::test_with_max_norm"),
-        Row("a constraint of your own: `NonNeg`", "tests/test_matrix.py::test_with_non_neg"),
+        Row("a constraint of your own: `MaxNorm`", "tests/fit/test_matrix.py::test_with_max_norm"),
+        Row("a constraint of your own: `NonNeg`", "tests/fit/test_matrix.py::test_with_non_neg"),
     ),
     "How it trains": (
         _matrix("a `train_step` of your own that uses the optimizer", "own_train_step"),
-        Row("a `train_step` that writes weights itself", "tests/test_matrix.py::test_without_optimizer"),
+        Row("a `train_step` that writes weights itself", "tests/fit/test_matrix.py::test_without_optimizer"),
         _matrix("a `tf.data.Dataset`", "dataset"),
         _matrix("a generator of unknown length", "generator"),
         _matrix("a generator of unknown length, `run_eagerly=True`", "generator_eagerly"),
         Row(
             "a schedule whose frequency never meets its end",
-            "tests/test_pruning.py::test_a_schedule_reaches_its_final_sparsity",
+            "tests/pruning/test_callback.py::test_a_schedule_reaches_its_final_sparsity",
         ),
         _strategy("`MirroredStrategy` with two replicas", "mirrored_replicas", "[float32]"),
         _strategy("`MirroredStrategy` with two replicas and `mixed_float16`", "mirrored_replicas", "[mixed_float16]"),
         _strategy("`MultiWorkerMirroredStrategy` with two processes", "workers"),
         Row(
             "`MultiWorkerMirroredStrategy` under Keras 3",
-            "tests/test_strategy.py::test_keras_3_cannot_train_with_several_workers",
+            "tests/fit/test_strategy.py::test_keras_3_cannot_train_with_several_workers",
             "refused, in words",
         ),
     ),
     "What else is in the list": (
         Row(
             "`SwapEMAWeights` and `ModelCheckpoint` in any order",
-            "tests/test_averages.py::test_swapped_averages_in_any_order",
+            "tests/fit/test_averages.py::test_swapped_averages_in_any_order",
             "exact, 8 steps, in the averages and in each file too",
         ),
         Row(
             "`AtTargetSparsity` around `EarlyStopping` and `ModelCheckpoint`, in any order",
-            "tests/test_best.py::test_best_counts_at_the_target_in_any_order",
+            "tests/fit/test_at_target.py::test_best_counts_at_the_target_in_any_order",
             "exact; the best is that of the epochs at the target",
         ),
         Row(
             "`EarlyStopping(restore_best_weights=True)` by itself",
-            "tests/test_best.py::test_early_stopping_that_restores_dense_weights_is_told_with_both_sparsities",
+            "tests/fit/test_at_target.py::test_early_stopping_that_restores_dense_weights_is_told_with_both_sparsities",
             "exact, with a warning that names both sparsities",
         ),
         Row(
             "`ModelCheckpoint(save_best_only=True)` by itself",
-            "tests/test_best.py::test_a_best_checkpoint_below_the_target_is_told_with_both_sparsities",
+            "tests/fit/test_at_target.py::test_a_best_checkpoint_below_the_target_is_told_with_both_sparsities",
             "a warning that names both sparsities",
         ),
         Row(
             "killed; continued by `BackupAndRestore`, `.keras`, `.weights.h5`, `tf.train.Checkpoint`",
-            "tests/test_resume.py::test_masks_weights_and_schedule_are_those_before_the_kill",
+            "tests/fit/test_resume.py::test_masks_weights_and_schedule_are_those_before_the_kill",
             "the masks, weights and step of before",
         ),
     ),
     "Outside `fit`": (
-        Row("`train_on_batch`", "tests/test_custom_loops.py::test_train_on_batch", "exact, 8 steps"),
+        Row("`train_on_batch`", "tests/fit/test_custom_loops.py::test_train_on_batch", "exact, 8 steps"),
         Row(
             "a loop with `GradientTape`, eager or in a `tf.function`",
-            "tests/test_custom_loops.py::test_a_gradient_tape",
+            "tests/fit/test_custom_loops.py::test_a_gradient_tape",
             "exact, 8 steps",
         ),
     ),

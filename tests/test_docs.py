@@ -12,12 +12,12 @@ import pytest
 
 import segopt_callbacks
 from segopt_callbacks.export.formats import TARGETS
-from tests.latency_targets import UNTIMED
+from tests.export.latency_targets import UNTIMED
 
 ROOT = pathlib.Path(__file__).parent.parent
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 FORMATS_PAGE = ROOT / "docs" / "formats.md"
-BLOCK_BY_BLOCK = ("predict.md",)  # run in test_export_metadata.py
+BLOCK_BY_BLOCK = ("predict.md",)  # run in export/delivery/test_metadata.py
 
 
 def python_blocks(page):

@@ -61,8 +61,7 @@ class FlagError(ValueError):
 def run(values: Any, check: Callable[[], None]) -> None:
     """Trains, compresses, exports and reports as the flags say; calls `check` behind each batch."""
     from segopt_callbacks.compat import keras
-    from segopt_callbacks.export import add_baseline
-    from segopt_callbacks.export.report import table
+    from segopt_callbacks.export import add_baseline, table
     from train_unet.data import datasets
     from train_unet.folder import open_folder
     from train_unet.training import SaveOnTrainEnd, log_callbacks
@@ -141,7 +140,7 @@ def make_sensitivity(values: Any, val: Any, log_dir: Path) -> Any:
 def make_model(values: Any, folder: Any, *, steps: int) -> Any:
     """The built and compiled model."""
     from segopt_callbacks.compat import keras
-    from segopt_callbacks.weights import select_weights
+    from segopt_callbacks.model import select_weights
     from train_unet.training import compile_model
     from train_unet.unet import UNet
 

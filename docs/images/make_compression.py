@@ -15,15 +15,14 @@ from pathlib import Path
 from PIL import Image
 
 ROOT = Path(__file__).parents[2]
-sys.path[:0] = [str(ROOT), str(ROOT / "tests")]
-
-import tensorboard_page  # noqa: E402
+sys.path.insert(0, str(ROOT))
 
 from benchmarks import compression  # noqa: E402
 from segopt_callbacks.pages.markup import Markup, element  # noqa: E402
 from segopt_callbacks.pages.plots import Axis, Mark, Place, bytes_text, scatter  # noqa: E402
 from segopt_callbacks.pages.shapes import symbol  # noqa: E402
 from segopt_callbacks.pages.style import STYLE  # noqa: E402
+from tests.summaries import tensorboard_page  # noqa: E402
 
 ACROSS, DOWN, COLUMNS = 560, 380, 2  # CSS pixels of one plot; plots beside each other
 LAYOUT = "main{max-width:none;padding:0 16px 12px} h3{margin:8px 0}"

@@ -20,11 +20,10 @@ from typing import Any
 from PIL import Image
 
 ROOT = Path(__file__).parents[2]
-sys.path.insert(0, str(ROOT / "tests"))
-
-import tensorboard_page  # noqa: E402
+sys.path.insert(0, str(ROOT))
 
 from segopt_callbacks import pages  # noqa: E402
+from tests.summaries import tensorboard_page  # noqa: E402
 
 HERE = Path(__file__).parent
 WIDTH = 1160  # CSS pixels

@@ -19,9 +19,9 @@ from pathlib import Path
 from PIL import Image
 
 ROOT = Path(__file__).parents[2]
-sys.path.insert(0, str(ROOT / "tests"))
+sys.path.insert(0, str(ROOT))
 
-import tensorboard_page  # noqa: E402
+from tests.summaries import tensorboard_page  # noqa: E402
 
 # The page shows cards in the order of their tags: two rows of three.
 TAGS = "epoch_mIoU|mask.*(bottom|encoder_2).*conv_1|overall|^sparsity.*bottom.*conv_1|unique.*bottom.*conv_1"

@@ -9,8 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from segopt_callbacks.export.errors import FormatError
-from segopt_callbacks.ordering import distinct, sortable
+from segopt_callbacks.arrays import distinct, sortable
+from segopt_callbacks.errors import FormatError
 from segopt_callbacks.sizes import file_bytes
 
 SMALLEST_SHARE = 0.5  # of the weights' own bytes; less, and some of them are not in the file

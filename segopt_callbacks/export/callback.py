@@ -11,13 +11,12 @@ from typing import Any
 import numpy as np
 
 from segopt_callbacks import compat
-from segopt_callbacks.export import rescue
-from segopt_callbacks.export.errors import ExportError
+from segopt_callbacks.data import TrainingSample
+from segopt_callbacks.errors import ExportError
+from segopt_callbacks.export.delivery import require_writable, rescue
 from segopt_callbacks.export.exporter import FORMATS, export_model, validate
 from segopt_callbacks.export.formats import TARGETS, validate_formats
-from segopt_callbacks.export.training_sample import TrainingSample
-from segopt_callbacks.export.workspace import require_writable
-from segopt_callbacks.lifecycle import CompressionCallback, Stage
+from segopt_callbacks.fit import CompressionCallback, Stage
 
 
 class ExportQuantizedCallback(CompressionCallback):

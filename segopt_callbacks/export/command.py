@@ -11,9 +11,9 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from segopt_callbacks.export.errors import ExportError, FormatError, first_line
+from segopt_callbacks.errors import ExportError, FormatError, first_line
 from segopt_callbacks.export.formats import TARGETS, validate_formats
-from segopt_callbacks.export.quiet import quiet
+from segopt_callbacks.processes import quiet
 
 DESCRIPTION = """Exports a saved Keras model: every format is written, opened, run on the data, compared with the model,
 and weighed. The files appear in the output folder together, with report.json, report.md and report.html."""
@@ -207,7 +207,7 @@ def _images(path: Path) -> Any:
     import numpy as np
     import tensorflow as tf
 
-    from segopt_callbacks.export.data import EXAMPLE_LIMIT
+    from segopt_callbacks.data import EXAMPLE_LIMIT
 
     folder = path / "images" if (path / "images").is_dir() else path
     files = sorted(file for file in folder.iterdir() if file.suffix.lower() in (".png", ".jpg", ".jpeg"))

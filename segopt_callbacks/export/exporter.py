@@ -9,20 +9,17 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from segopt_callbacks import compat
-from segopt_callbacks.export import data, ranged, signature
-from segopt_callbacks.export.errors import ExportError
-from segopt_callbacks.export.feed import Feed
+from segopt_callbacks import compat, data
+from segopt_callbacks.data import Feed, validate_metrics
+from segopt_callbacks.errors import ExportError
+from segopt_callbacks.export.delivery import disk_errors_explained, validate_metadata, workspace
 from segopt_callbacks.export.formats import validate_formats
-from segopt_callbacks.export.input_signature import validate_input_signature
-from segopt_callbacks.export.interrupts import remembered_interrupts
+from segopt_callbacks.export.inference import Sources, ranged
 from segopt_callbacks.export.job import Job
-from segopt_callbacks.export.metadata import validate_metadata
-from segopt_callbacks.export.metrics import validate_metrics
 from segopt_callbacks.export.report import table
-from segopt_callbacks.export.sources import Sources
-from segopt_callbacks.export.workspace import disk_errors_explained, workspace
-from segopt_callbacks.sensitivity import Sensitivity
+from segopt_callbacks.model import signature, validate_input_signature
+from segopt_callbacks.processes import remembered_interrupts
+from segopt_callbacks.records import Sensitivity
 
 FORMATS = ("saved_model", "float32", "int8")
 

@@ -6,7 +6,9 @@ import importlib.util
 from collections.abc import Sequence
 from typing import Any
 
-from segopt_callbacks.export import ai_edge, litert, onnx, onnx_int8, openvino, saved_model, tensorrt, tvm
+from segopt_callbacks.export import litert, onnx, openvino, saved_model, tensorrt, tvm
+from segopt_callbacks.export.litert import ai_edge
+from segopt_callbacks.export.onnx import int8 as onnx_int8
 from segopt_callbacks.export.target import Target
 
 TARGETS: dict[str, Target] = {

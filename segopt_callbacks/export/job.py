@@ -12,21 +12,17 @@ from typing import Any
 import numpy as np
 
 from segopt_callbacks import compat
-from segopt_callbacks.export import audit, worker
-from segopt_callbacks.export.errors import FormatError, damage_is_named
-from segopt_callbacks.export.files import publish
+from segopt_callbacks.errors import FormatError, damage_is_named
+from segopt_callbacks.export import audit
+from segopt_callbacks.export.checks import MODEL, Latencies, Opened, Verification, measure, verify
+from segopt_callbacks.export.delivery import embed, publish, sidecar_name, write_sidecars
 from segopt_callbacks.export.formats import TARGETS
-from segopt_callbacks.export.latency import Latencies, Opened, measure
-from segopt_callbacks.export.metadata import embed
-from segopt_callbacks.export.pictures import drawn
-from segopt_callbacks.export.processes import Process, TensorFlowProcess
-from segopt_callbacks.export.report import REPORTS, told_of_ranges, weighed, write_report
-from segopt_callbacks.export.sidecars import sidecar_name, write_sidecars
+from segopt_callbacks.export.inference import Sources
+from segopt_callbacks.export.report import REPORTS, drawn, told_of_ranges, weighed, write_report
 from segopt_callbacks.export.source import Source
-from segopt_callbacks.export.sources import Sources
 from segopt_callbacks.export.target import Runner, Target
-from segopt_callbacks.export.verify import MODEL, Verification, verify
-from segopt_callbacks.sensitivity import Sensitivity
+from segopt_callbacks.processes import Process, TensorFlowProcess, worker
+from segopt_callbacks.records import Sensitivity
 
 
 @dataclass

@@ -11,25 +11,11 @@ from typing import Any
 
 import numpy as np
 
-from segopt_callbacks.export.errors import FormatError, first_line
+from segopt_callbacks.errors import FormatError, first_line
+from segopt_callbacks.records import Port
 
 ANY_BATCH, ONE = "any_batch", "one"  # SavedModels: the batch is open, and 1
 _EXAMPLES = "examples"
-
-
-@dataclass(frozen=True)
-class Port:
-    """An input or output.
-
-    Attributes:
-        name: by which every format calls it.
-        shape: batch first, `None` for a size that is open.
-        dtype: such as `"float32"`.
-    """
-
-    name: str
-    shape: tuple[int | None, ...]
-    dtype: str
 
 
 @dataclass(frozen=True)

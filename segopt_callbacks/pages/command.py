@@ -13,9 +13,7 @@ from segopt_callbacks.pages.comparison import Run, comparison, entries, short_na
 from segopt_callbacks.pages.entries import Report
 from segopt_callbacks.pages.files import write_whole
 from segopt_callbacks.pages.reading import read_report
-from segopt_callbacks.sizes import CorruptFileError
-from segopt_callbacks.sizes.count import walk
-from segopt_callbacks.sizes.text import printable
+from segopt_callbacks.sizes import CorruptFileError, printable, walk
 
 REPORT = "report.json"
 _MOST_RUNS = 1000

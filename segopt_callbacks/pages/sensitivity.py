@@ -5,7 +5,7 @@ from __future__ import annotations
 from segopt_callbacks.pages.entries import Changes, Measured
 from segopt_callbacks.pages.markup import Markup, element, joined, with_code
 from segopt_callbacks.pages.tables import breakable, head, scrolling
-from segopt_callbacks.sensitivity import about, change_text, decimals
+from segopt_callbacks.records import about, change_text, decimals
 
 
 def sensitivity_table(measured: Measured) -> Markup:

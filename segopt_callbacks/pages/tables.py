@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from segopt_callbacks.pages.entries import Latency, Row
 from segopt_callbacks.pages.figures import FIGURES, LATENCIES, RATIO, cell, three_digits
 from segopt_callbacks.pages.markup import Markup, element, joined, text
-from segopt_callbacks.sizes.text import compare, why
+from segopt_callbacks.sizes import compare, why
 
 _FEW = 3  # metrics
 

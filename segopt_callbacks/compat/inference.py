@@ -1,0 +1,63 @@
+"""A model's inference function, as a graph."""
+
+from __future__ import annotations
+
+import inspect
+from typing import Any
+
+import tensorflow as tf
+
+from segopt_callbacks.compat.kerases import is_keras_2
+
+
+def infer(model: Any, inputs: Any) -> Any:
+    """Runs the model for inference, whether or not its `call` knows the argument `training`."""
+    parameters = inspect.signature(model.call).parameters.values()
+    knows = any(one.name == "training" or one.kind is inspect.Parameter.VAR_KEYWORD for one in parameters)
+    return model(inputs, training=False) if knows else model(inputs)
+
+
+def inference_graph(model: Any, inputs: Any) -> tuple[tf.Graph, list[tf.Tensor], list[tuple[tf.Tensor, tf.Tensor]]]:
+    """Traces the model for inference.
+
+    Args:
+        model: a built Keras model.
+        inputs: structure of `tf.TensorSpec`.
+
+    Returns:
+        the graph, the tensors in it that are the inputs, and pairs of each handle of a variable and its tensor in it.
+
+    Raises:
+        ValueError: if the model does not run as a graph.
+    """
+
+    def run(*flat: tf.Tensor) -> Any:
+        return infer(model, tf.nest.pack_sequence_as(inputs, list(flat)))
+
+    flat = tf.nest.flatten(inputs)
+    try:
+        concrete = tf.function(run, autograph=is_keras_2(model)).get_concrete_function(*flat)
+    except converter_errors() as error:
+        raise ValueError(
+            "The model's graph tells the channels of its layers, and where BatchNormalization follows; the model must "
+            f"run as one (without run_eagerly). Received: {model.name!r}, which raises: {error}"
+        ) from error
+    return concrete.graph, list(concrete.inputs[: len(flat)]), concrete.graph.captures
+
+
+def function_inputs(call: tf.Operation) -> list[tf.Tensor]:
+    """The inputs of the function that the operation `call` calls, as tensors inside it."""
+    return list(call.graph._get_function(call.get_attr("f").name).graph.inputs)
+
+
+def function_kinds(call: tf.Operation) -> set[str]:
+    """Types of the operations inside the function that the operation `call` calls."""
+    return {one.type for one in call.graph._get_function(call.get_attr("f").name).graph.get_operations()}
+
+
+def converter_errors() -> tuple[type[Exception], ...]:
+    """What LiteRT's converter raises when it refuses a model, and what saving a graph and tracing one raise."""
+    from tensorflow.lite.python.convert_phase import ConverterError
+
+    python_errors = (ValueError, RuntimeError, TypeError, AttributeError, NotImplementedError, AssertionError)
+    return (ConverterError, tf.errors.OpError, *python_errors)

@@ -1,0 +1,8 @@
+"""Whether files answer as the model does, and how fast."""
+
+from segopt_callbacks.export.checks import latency_figures
+from segopt_callbacks.export.checks.disagreement import Disagreement
+from segopt_callbacks.export.checks.latency import Latencies, Opened, measure
+from segopt_callbacks.export.checks.verify import MODEL, Verification, verify
+
+__all__ = ["MODEL", "Disagreement", "Latencies", "Opened", "Verification", "latency_figures", "measure", "verify"]

@@ -1,0 +1,97 @@
+"""The inference functions of an export: the model's own, of any batch or of one, and that with ranges of training."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from segopt_callbacks.data import Feed
+from segopt_callbacks.errors import FormatError
+from segopt_callbacks.export.inference import ranged
+from segopt_callbacks.export.source import ANY_BATCH, ONE, Source
+from segopt_callbacks.export.target import Target
+from segopt_callbacks.model import signature
+from segopt_callbacks.processes import quiet
+
+
+@dataclass
+class Sources:
+    """Makes the source that a target needs, once.
+
+    Attributes:
+        model: a built Keras model.
+        feed: its data.
+        wanted: ranges that are known, and how others are found.
+        folder: for files; must exist.
+        metadata: of the user's.
+        weights: path -> value of what the functions read, once one was made.
+        ranges: for the report, where ranges come from, see `ranged.save_rounded`.
+    """
+
+    model: Any
+    feed: Feed
+    wanted: ranged.Wanted
+    folder: Path
+    metadata: dict[str, Any]
+    weights: dict[str, np.ndarray] = field(default_factory=dict)
+    ranges: dict[str, Any] = field(default_factory=dict)
+    _made: dict[str, Source | FormatError] = field(default_factory=dict)
+
+    def of(self, target: Target) -> Source:
+        """The inference function as files, made when the first format needs it.
+
+        Raises:
+            FormatError: if the target cannot take open sizes, the model does not run as a graph, its weights are not
+                finite, or there is nothing to calibrate an integer format on.
+        """
+        if self.feed.has_open_sizes and not target.open_sizes:
+            raise FormatError(
+                "this format must know every size of its inputs; give `input_signature` all of them (a batch of 1), or "
+                "leave the format out"
+            )
+        if target.is_integer and not self.feed.has_data and not (target.takes_ranges and self.wanted.ranges):
+            raise FormatError(
+                "this format must see data to find the ranges of activations; pass `representative_dataset` or "
+                f"`evaluation_data`. Received: {self.feed.calibration}"
+            )
+        is_rounded = target.takes_ranges and not self.wanted.is_converters
+        kind = "rounded" if is_rounded else ANY_BATCH if target.any_batch else ONE
+        if kind not in self._made:
+            try:
+                with quiet():
+                    self._made[kind] = self._save_rounded() if is_rounded else self._save(target.any_batch)
+            except FormatError as error:
+                self._made[kind] = error
+        source = self._made[kind]
+        if isinstance(source, FormatError):
+            raise source
+        if target.is_integer and self.feed.has_data:
+            source.save_examples(self.feed.representative())
+        return source
+
+    def _save_rounded(self) -> Source:
+        self.weights = _finite(signature.freeze(self.model, self.feed.specs))
+        examples = self.feed.representative if self.feed.has_data else None
+        source, self.ranges = ranged.save_rounded(
+            self.model, self.feed.specs, self.wanted, examples, self.folder / "rounded"
+        )
+        return replace(source, metadata=self.metadata)
+
+    def _save(self, any_batch: bool) -> Source:
+        batch_size = None if any_batch else self.feed.batch_size
+        frozen = signature.freeze(self.model, self.feed.specs, batch_size=batch_size)
+        self.weights = _finite(frozen)
+        folder = self.folder / "source"
+        signature.save(frozen, folder / (ANY_BATCH if any_batch else ONE))
+        return Source(folder, frozen.inputs, frozen.outputs, self.metadata)
+
+
+def _finite(frozen: signature.Frozen) -> dict[str, np.ndarray]:
+    """The weights by path."""
+    spoiled = signature.nonfinite_weights(frozen)
+    if spoiled:
+        raise FormatError(f"weights hold NaN or infinity: {', '.join(spoiled)}; train to finite weights first")
+    return {path: variable.numpy() for path, variable in frozen.weights.items()}

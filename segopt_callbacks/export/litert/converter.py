@@ -1,0 +1,214 @@
+"""LiteRT files (`.tflite`) by TensorFlow's converter: float32, float16, dynamic int8, full-integer int8 and 16x8.
+
+`int16x8` (activations of 16 bits, weights of 8) loses nothing but what 8-bit weights lose. LiteRT has plain reference
+kernels for it on CPUs, on which a U-Net is 25 times slower than in float32: it is for accelerators that have it.
+"""
+
+from __future__ import annotations
+
+import functools
+import re
+import warnings
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from segopt_callbacks.errors import FormatError, first_line
+from segopt_callbacks.export.litert import encoding, flatbuffer
+from segopt_callbacks.export.litert.raw_inputs import take_raw_integers
+from segopt_callbacks.export.litert.shared_scales import share_scales
+from segopt_callbacks.export.source import Source
+from segopt_callbacks.export.target import FLOAT_TOLERANCE, Runner, Target
+from segopt_callbacks.processes import cpus
+
+_KERNELS = {  # dtype of activations -> the sets that the converter may choose from
+    "int8": ("TFLITE_BUILTINS_INT8",),
+    # The cast of raw images has no int16 kernel, and the first set alone refuses it. It is taken off afterwards, and
+    # the audit names whatever else computes in float.
+    "int16": ("EXPERIMENTAL_TFLITE_BUILTINS_ACTIVATIONS_INT16_WEIGHTS_INT8", "TFLITE_BUILTINS"),
+}
+_FLOAT_EDGE = re.compile(r"Unsupported (in|out)put type \w+ for (in|out)put tensor .* of type FLOAT32")
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What the converter is told.
+
+    Attributes:
+        optimize: whether weights are stored in fewer bits.
+        types: dtypes of stored weights, empty for the converter's default (int8).
+        activations: the integers that activations are, inputs and outputs too; `None` for float.
+        bytes_per_weight: what a weight takes in the file.
+    """
+
+    optimize: bool
+    types: tuple[str, ...] = ()
+    activations: str | None = None
+    bytes_per_weight: int = 1
+
+    @property
+    def is_integer(self) -> bool:
+        """Whether nothing may compute in float."""
+        return self.activations is not None
+
+
+SETTINGS = {
+    "float32": Settings(optimize=False, bytes_per_weight=4),
+    "float16": Settings(optimize=True, types=("float16",), bytes_per_weight=2),
+    "dynamic_int8": Settings(optimize=True),
+    "int8": Settings(optimize=True, activations="int8"),
+    "int16x8": Settings(optimize=True, activations="int16"),
+}
+
+
+def target(name: str) -> Target:
+    """The row of the table for one of `SETTINGS`.
+
+    Example:
+        >>> target("int8").file_name
+        'int8.tflite'
+    """
+    settings = SETTINGS[name]
+    return Target(
+        f"{name}.tflite",
+        functools.partial(write, settings),
+        load,
+        flatbuffer.read_weights,
+        flatbuffer.read_activations,
+        flatbuffer.float_operations if settings.is_integer else None,
+        tolerance=None if settings.optimize else FLOAT_TOLERANCE,
+        bytes_per_weight=settings.bytes_per_weight,
+        is_integer=settings.is_integer,
+        open_sizes=True,
+        takes_ranges=settings.activations == "int8",
+        notes=encoding.read_notes,
+    )
+
+
+def write(settings: Settings, source: Source, path: Path) -> None:
+    """Converts and writes the file, sparse where that is smaller, see `encoding`.
+
+    A full-integer file takes uint8 or int8 where the model was fed them, raw values; else integers of the dtype of its
+    activations, by their scale and zero point. Its float outputs are such integers, by theirs.
+
+    Args:
+        settings: a row of `SETTINGS`.
+        source: the function to convert, and representative inputs, which are read for full-integer files only.
+        path: the file to write.
+
+    Raises:
+        FormatError: if the converter refuses.
+    """
+    content = convert(settings, source) if settings.optimize else float_content(source)
+    encoding.write_smallest(content, source, path, load)
+
+
+def float_content(source: Source) -> bytes:
+    """The content of the float32 file, dense; converted once for all formats of an export that begin with it.
+
+    Raises:
+        FormatError: if the converter refuses.
+    """
+    path = source.folder / "float32.tflite"
+    if not path.exists():
+        unfinished = path.with_name(f".{path.name}.unfinished")  # this process may be killed while it writes
+        unfinished.write_bytes(convert(SETTINGS["float32"], source))
+        unfinished.replace(path)
+    return path.read_bytes()
+
+
+def convert(settings: Settings, source: Source) -> bytes:
+    """The content of the file, dense; arguments and errors are those of `write`."""
+    with warnings.catch_warnings():
+        # The converter's own calibrator runs TensorFlow's interpreter; nothing of ours does.
+        warnings.filterwarnings("ignore", r"\s*Warning: tf.lite.Interpreter is deprecated")
+        try:
+            content = _converter(settings, source, settings.activations).convert()
+        except Exception as error:  # whatever it is, the converter has refused
+            if not _FLOAT_EDGE.search(str(error)):
+                raise FormatError(f"the converter refuses the model: {first_line(error)}") from error
+            # What computes in float there the converter does not say; the audit of a file with float outputs does.
+            content = _converter(settings, source, "float32").convert()
+    if settings.bytes_per_weight == 1:
+        content = share_scales(content, source.kernels())
+    return take_raw_integers(content) if settings.is_integer else flatbuffer.merge_rounded_weights(content)
+
+
+def _converter(settings: Settings, source: Source, edge: str | None) -> Any:
+    """TensorFlow's converter, ready for one conversion; `edge` is the dtype of what were float inputs and outputs."""
+    import tensorflow as tf
+
+    function, module = source.function()
+    converter = tf.lite.TFLiteConverter.from_concrete_functions([function], module)
+    if settings.optimize:
+        converter.optimizations = [tf.lite.Optimize.DEFAULT]
+    converter.target_spec.supported_types = [tf.as_dtype(name) for name in settings.types]
+    if settings.activations is not None:
+        if not source.has_ranges:  # the converter insists on examples for a set of integer kernels alone
+            converter.representative_dataset = lambda: (
+                dict(zip(source.input_names, example, strict=True)) for example in source.examples()
+            )
+            kernels = _KERNELS[settings.activations]
+            converter.target_spec.supported_ops = [getattr(tf.lite.OpsSet, name) for name in kernels]
+        converter.inference_input_type = converter.inference_output_type = tf.as_dtype(edge)
+    return converter
+
+
+def load(path: Path, source: Source, threads: int | None) -> Runner:
+    """Opens the file in the LiteRT interpreter with its default delegate.
+
+    Args:
+        path: the file.
+        source: what it was made from, for the order of inputs and outputs.
+        threads: of the interpreter, which would take one if it were not told; default: one for each CPU.
+
+    Returns:
+        function from a batch of inputs to a batch of outputs. Quantized inputs and outputs are converted by their
+        scale and zero point; integer inputs of the model itself are handed over raw.
+
+    Raises:
+        FormatError: if the interpreter cannot load the file.
+    """
+    from ai_edge_litert.interpreter import Interpreter
+
+    try:
+        interpreter = Interpreter(model_path=str(path), num_threads=threads or len(cpus.available()))
+        # An open size is 1 until something is fed, which may be too small for the model; the runner allocates then.
+        if all((detail["shape_signature"] >= 0).all() for detail in interpreter.get_input_details()):
+            interpreter.allocate_tensors()
+        runner = interpreter.get_signature_runner()
+    except (ValueError, RuntimeError) as error:
+        raise FormatError(f"the LiteRT interpreter cannot load the file: {first_line(error)}") from error
+    inputs, outputs = runner.get_input_details(), runner.get_output_details()
+
+    def run(batch: list[np.ndarray]) -> list[np.ndarray]:
+        answers = []
+        for index in range(len(batch[0])):
+            one = {
+                name: _quantize(value[index : index + 1], inputs[name])
+                for name, value in zip(source.input_names, batch, strict=True)
+            }
+            # A recurrent layer keeps its state between invocations; examples have nothing to do with each other.
+            interpreter.reset_all_variables()
+            answer = runner(**one)
+            answers.append([_dequantize(answer[name], outputs[name]) for name in source.output_names])
+        return [np.concatenate(parts) for parts in zip(*answers, strict=True)]
+
+    return run
+
+
+def _quantize(value: np.ndarray, detail: dict[str, Any]) -> np.ndarray:
+    dtype, (scale, zero_point) = detail["dtype"], detail["quantization"]
+    if not np.issubdtype(dtype, np.integer) or np.issubdtype(value.dtype, np.integer) or not scale:
+        return value.astype(dtype)
+    limits = np.iinfo(dtype)
+    return np.clip(np.round(value / scale) + zero_point, limits.min, limits.max).astype(dtype)
+
+
+def _dequantize(value: np.ndarray, detail: dict[str, Any]) -> np.ndarray:
+    scale, zero_point = detail["quantization"]
+    if not np.issubdtype(value.dtype, np.integer) or not scale:
+        return value
+    return (value.astype(np.float32) - zero_point) * np.float32(scale)

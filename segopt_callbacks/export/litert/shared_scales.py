@@ -1,0 +1,144 @@
+"""Few distinct values in a kernel -> as few distinct integers in the file.
+
+A file multiplies the integers of each output channel by a scale of its own. Converters choose it by the channel's
+largest weight, so that one of 16 shared values has another integer in each channel that lacks the largest of them:
+dozens of distinct integers, which compress worse. Here the scales are chosen so that each shared value is one integer
+in every channel. What a converter has multiplied channels by, such as the scale of a BatchNormalization, goes into the
+scales alone.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any
+
+import numpy as np
+
+from segopt_callbacks.export.audit import layouts
+from segopt_callbacks.export.litert import flatbuffer, schema
+
+LARGEST = 127
+MOST_DISTINCT = 128  # values of a kernel; with more, nearly every integer is in use anyway
+MOST_ERROR = 1e-3  # of a kernel's energy, by rounding: 16 clusters have cost ten times that already
+_BIASES = {"INT32": np.int32, "INT64": np.int64}
+
+
+def share_scales(content: bytes, kernels: Iterable[np.ndarray]) -> bytes:
+    """Chooses the scales of kernels of few distinct values so that these are few distinct integers.
+
+    Args:
+        content: a `.tflite` file with int8 weights, symmetric, a scale for each output channel.
+        kernels: the weights of the model that it was made from, in Keras' layout.
+
+    Returns:
+        the file with fewer distinct weights; the very same bytes where there is nothing to gain.
+    """
+    shared = [kernel for kernel in kernels if kernel.ndim >= 2 and _has_few_values(kernel)]
+    model = schema.unpack(content)
+    is_changed = False
+    for graph in model.subgraphs if shared else []:
+        for index, name in flatbuffer.kernels(model, graph).items():
+            biases = _biases(model, graph, index)
+            if biases is not None:
+                is_changed |= _share(model, graph.tensors[index], biases, shared, flatbuffer.WEIGHT_OPERATORS[name])
+    return schema.pack(model) if is_changed else content
+
+
+def shared_codes(codes: np.ndarray, scales: np.ndarray, kernel: np.ndarray) -> tuple[np.ndarray, np.ndarray] | None:
+    """Integers that are equal wherever a kernel's values are.
+
+    Args:
+        codes: `(channels, elements)`, integers of a file, symmetric around 0.
+        scales: `(channels,)`, what each channel is multiplied by; its largest weight over 127.
+        kernel: `(channels, elements)`, float32, of which each channel of the file is a multiple.
+
+    Returns:
+        codes and scales that stand for the same weights; `None` if the file holds no multiple of the kernel, or a
+        common integer for each value would be too coarse.
+
+    Example:
+        >>> kernel = np.array([[1.0, 0.5], [0.5, -0.5]], "float32")
+        >>> in_file, scales = np.array([[127, 64], [127, -127]]), np.array([1 / 127, 2 / 127])
+        >>> shared, scales = shared_codes(in_file, scales, kernel)
+        >>> shared.tolist(), (scales * 127).tolist()
+        ([[127, 64], [64, -64]], [1.0, 4.0])
+    """
+    step = np.abs(kernel).max(initial=0) / np.float32(LARGEST)
+    if not step:
+        return None
+    is_alive = kernel.any(axis=1)
+    largest = np.where(is_alive, np.abs(kernel).max(axis=1), 1)
+    factors = np.where(np.sum(codes * kernel, axis=1) < 0, -1, 1) * LARGEST * scales / largest
+    is_multiple = np.abs(factors[:, None] * kernel - codes * scales[:, None]) <= 0.51 * scales[:, None]
+    rounded = np.round(kernel / step)
+    error = np.square(rounded * step - kernel, dtype=np.float64).sum()
+    if not is_multiple.all() or error > MOST_ERROR * np.square(kernel, dtype=np.float64).sum():
+        return None
+    signed = rounded * np.sign(factors)[:, None]
+    return signed.astype(np.int8), np.where(is_alive, np.abs(factors) * step, scales).astype(np.float32)
+
+
+def _has_few_values(kernel: np.ndarray) -> bool:
+    # Weights that happen to be few share nothing, whether the others were pruned or never there.
+    alive = kernel[kernel != 0]
+    return np.unique(alive).size <= min(MOST_DISTINCT, 0.9 * alive.size)
+
+
+def _share(model: Any, tensor: Any, biases: Sequence[Any], kernels: Sequence[np.ndarray], axis: int) -> bool:
+    """Changes one kernel, and the biases that are added to its products; returns whether that helped."""
+    before, quantization = schema.values(model, tensor), tensor.quantization
+    if schema.type_name(tensor) != "INT8" or before is None or quantization is None or quantization.scale is None:
+        return False
+    scales, channels = np.asarray(quantization.scale, np.float32), before.shape[axis]
+    if not channels == scales.size > 1 or np.any(quantization.zeroPoint):
+        return False
+    if any(np.size(bias.quantization.scale) != channels for bias in biases):
+        return False
+    first = np.moveaxis(before, axis, 0)
+    for kernel in _alike(kernels, channels, before.size):
+        found = shared_codes(first.reshape(channels, -1), scales, kernel)
+        if found is None:
+            continue
+        codes = np.ascontiguousarray(np.moveaxis(found[0].reshape(first.shape), 0, axis))
+        if np.unique(codes).size >= np.unique(before).size:
+            return False
+        quantization.scale = found[1]
+        model.buffers[tensor.buffer].data = codes.view(np.uint8).ravel()
+        for bias in biases:
+            _rescale(model, bias, found[1] / scales)
+        return True
+    return False
+
+
+def _alike(kernels: Sequence[np.ndarray], channels: int, size: int) -> Iterator[np.ndarray]:
+    """The kernels that have this shape in some layout, in that layout."""
+    for kernel in kernels:
+        yield from (one for one in layouts(kernel) if one.shape == (channels, size // channels))
+
+
+def _biases(model: Any, graph: Any, kernel: int) -> list[Any] | None:
+    """What is added to a kernel's products in integers, whose scales are the products of those of input and kernel.
+
+    Returns:
+        the tensors; `None` if one of them, or the kernel, has another use that would not follow.
+    """
+    ways = [one for one in graph.operators if kernel in one.inputs]
+    biases = {index for way in ways for index in way.inputs if index >= 0 and _is_bias(model, graph.tensors[index])}
+    buffers = Counter(tensor.buffer for one in model.subgraphs for tensor in one.tensors)
+    is_shared = any(buffers[graph.tensors[index].buffer] > 1 for index in (kernel, *biases))
+    is_elsewhere = any(biases.intersection(one.inputs) for one in graph.operators if one not in ways)
+    return None if is_shared or is_elsewhere else [graph.tensors[index] for index in sorted(biases)]
+
+
+def _is_bias(model: Any, tensor: Any) -> bool:
+    has_scale = tensor.quantization is not None and tensor.quantization.scale is not None
+    return has_scale and schema.type_name(tensor) in _BIASES and schema.constant(model, tensor) is not None
+
+
+def _rescale(model: Any, bias: Any, factors: np.ndarray) -> None:
+    """Writes a bias in units that are `factors` times as large, one for each output channel."""
+    dtype = _BIASES[schema.type_name(bias)]
+    codes = model.buffers[bias.buffer].data.view(dtype)
+    model.buffers[bias.buffer].data = np.round(codes / factors.astype(np.float64)).astype(dtype).view(np.uint8)
+    bias.quantization.scale = np.asarray(bias.quantization.scale, np.float32) * factors

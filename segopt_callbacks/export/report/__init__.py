@@ -1,0 +1,6 @@
+"""What came out of an export, told."""
+
+from segopt_callbacks.export.report.pictures import drawn
+from segopt_callbacks.export.report.report import REPORTS, add_baseline, table, told_of_ranges, weighed, write_report
+
+__all__ = ["REPORTS", "add_baseline", "drawn", "table", "told_of_ranges", "weighed", "write_report"]

@@ -1,0 +1,187 @@
+"""The report of an export: a table for people, `report.json` for programs, `report.md` for both, a page with plots."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from segopt_callbacks.export.checks import latency_figures
+from segopt_callbacks.pages import EXPLANATION, FIGURES, LATENCIES, RATIO, cell, kept_pictures, page, write_whole
+from segopt_callbacks.records import changes_markdown
+from segopt_callbacks.sizes import CorruptFileError, file_bytes, gzip_bytes, read_ledger
+
+JSON_NAME, MARKDOWN_NAME, HTML_NAME = REPORTS = ("report.json", "report.md", "report.html")
+
+
+def write_report(
+    export_dir: str | os.PathLike[str], report: Mapping[str, Any], pictures: Mapping[str, str] | None = None
+) -> None:
+    """Writes `report.json`, `report.md` and `report.html`, each complete or not at all.
+
+    Args:
+        export_dir: an existing folder.
+        report: as `export_model` returns it.
+        pictures: of disagreement, see `pages.page`.
+    """
+    folder = Path(export_dir)
+    write_whole(folder / JSON_NAME, json.dumps(report, indent=2, allow_nan=False) + "\n")
+    write_whole(folder / MARKDOWN_NAME, markdown(report))
+    write_whole(folder / HTML_NAME, page(report, pictures))
+
+
+def add_baseline(export_dir: str | os.PathLike[str], name: str, metrics: Mapping[str, float]) -> dict[str, Any]:
+    """Adds a row for comparison, such as a dense model that was trained equally long, to a written report.
+
+    Args:
+        export_dir: where `export_model` has written its report.
+        name: of the row; an earlier one of that name is replaced.
+        metrics: name -> value, by the names of the report's own metrics.
+
+    Returns:
+        the whole report.
+
+    Raises:
+        FileNotFoundError: if there is no report yet.
+        ValueError: if the name is taken by the model or a format.
+    """
+    path = Path(export_dir) / JSON_NAME
+    if not path.exists():
+        raise FileNotFoundError(f"`export_dir` must hold a report; export there first. Received: {path} is missing.")
+    report = json.loads(path.read_text(encoding="utf-8"))
+    if name in report["formats"] or name == "model":
+        raise ValueError(f"`name` must not be that of a format or the model; choose another. Received: {name!r}.")
+    report["baselines"][name] = {"metrics": {key: float(value) for key, value in metrics.items()}}
+    write_report(export_dir, report, kept_pictures(path.with_name(HTML_NAME)))
+    return report
+
+
+def weighed(path: Path) -> dict[str, Any]:
+    """`bytes`, `gzip_bytes` and, for the formats that `segopt-sizes` reads, `ledger`: what those bytes are.
+
+    Args:
+        path: a delivered file or folder.
+    """
+    try:
+        ledger = asdict(read_ledger(path))
+    except (CorruptFileError, OSError):
+        return {"bytes": file_bytes(path), "gzip_bytes": gzip_bytes(path)}
+    del ledger["path"]  # of the workspace
+    return {"bytes": ledger["whole_bytes"], "gzip_bytes": ledger["gzip_bytes"], "ledger": ledger}
+
+
+def table(report: Mapping[str, Any]) -> str:
+    """The report as aligned plain text, one row each for the baselines, the model and the formats.
+
+    Example:
+        >>> print(table({"baselines": {"dense": {"metrics": {"miou": 0.75}}}, "model": {}, "formats": {}}))
+                 miou  bytes  gzip bytes  entropy bound  largest diff.  equal argmax  zeros  distinct/channel
+        dense  0.7500      -           -              -              -             -      -                 -
+        model       -      -           -              -              -             -      -                 -
+    """
+    rows = _rows(report, with_intervals=False)
+    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
+    lines = []
+    for row in rows:
+        cells = [row[0].ljust(widths[0]), *(cell.rjust(width) for cell, width in zip(row[1:], widths[1:], strict=True))]
+        lines.append("  ".join(cells).rstrip())
+    return "\n".join([*lines, *(f"{name}: FAILED: {why}" for name, why in _failures(report))])
+
+
+def markdown(report: Mapping[str, Any]) -> str:
+    """The report as a page: the table, what failed, and the audit of weights and activations."""
+    head, *body = _rows(report, with_intervals=True)
+    lines = ["# Export report", "", _verified_on(report), "", *_markdown_table(head, body), "", EXPLANATION, ""]
+    about = report.get("latency", {}).get("about")
+    lines += [about, ""] if about else []
+    if report.get("warnings"):
+        lines += ["## Warnings", "", *(f"- {warning}" for warning in report["warnings"]), ""]
+    failures = _failures(report)
+    if failures:
+        lines += ["## Failed", "", *(f"- `{name}`: {why}" for name, why in failures), ""]
+    if report.get("sensitivity"):
+        lines += ["## Sensitivity", "", *changes_markdown(report["sensitivity"]), ""]
+    for entry in report["formats"].values():
+        if entry.get("weights"):
+            lines += [f"## Weights in `{entry['file']}`", "", *_weight_table(entry["weights"]), ""]
+        if entry.get("activations"):
+            dtypes = Counter(activation["dtype"] for activation in entry["activations"])
+            counts = ", ".join(f"{count} {dtype}" for dtype, count in dtypes.most_common())
+            lines += [f"Activations, inputs and outputs: {counts}.", ""]
+        if entry.get("notes"):
+            lines += [*(f"- {name}: {note}" for name, note in entry["notes"].items()), ""]
+    return "\n".join(lines)
+
+
+def told_of_ranges(ranges: Mapping[str, Any]) -> str:
+    """Where the ranges of a file's activations come from.
+
+    >>> told_of_ranges({"learned": 2, "calibrated": ["add"], "method": "min_max"})
+    '2 learned in training, 1 calibrated on representative data (min_max): add'
+    >>> told_of_ranges({"learned": 2, "calibrated": []})
+    '2 learned in training'
+    """
+    parts = [f"{ranges['learned']} learned in training"] if ranges["learned"] else []
+    if names := ranges["calibrated"]:
+        parts.append(f"{len(names)} calibrated on representative data ({ranges['method']}): {', '.join(names)}")
+    return ", ".join(parts)
+
+
+def _rows(report: Mapping[str, Any], *, with_intervals: bool) -> list[list[str]]:
+    entries = {**report["baselines"], "model": report["model"], **report["formats"]}
+    entries = {name: entry for name, entry in entries.items() if entry.get("status") != "failed"}
+    metrics = list(
+        dict.fromkeys(
+            name
+            for entry in entries.values()
+            for name, value in entry.get("metrics", {}).items()
+            if isinstance(value, float)
+        )
+    )
+    keys = [(key, heading) for key, heading in LATENCIES if any(entry.get("latency_ms") for entry in entries.values())]
+    rows = [["", *metrics, *(heading for _, heading, _ in FIGURES)]]
+    rows[0] += [text for _, heading in keys for text in (heading, RATIO)]
+    for name, entry in entries.items():
+        values = [cell(entry.get("metrics", {}).get(metric), "{:.4f}") for metric in metrics]
+        rows.append([name, *values, *(cell(entry.get(key), pattern) for key, _, pattern in FIGURES)])
+        for key, _ in keys:
+            times = entry.get("latency_ms", {}).get(key, {})
+            for one in (times, times.get("ratio_to_float32")):
+                rows[-1].append(latency_figures.cell(one, with_interval=with_intervals))
+    return rows
+
+
+def _failures(report: Mapping[str, Any]) -> list[tuple[str, str]]:
+    return [(name, entry["error"]) for name, entry in report["formats"].items() if entry["status"] == "failed"]
+
+
+def _verified_on(report: Mapping[str, Any]) -> str:
+    verified = report["verification"]
+    name, examples = report["model"]["name"], verified["examples"]
+    return f"Model `{name}`; every file was run on {examples} examples ({verified['data']})."
+
+
+def _weight_table(weights: list[dict[str, Any]]) -> list[str]:
+    head = ["weight", "shape", "dtype", "zeros", "distinct", "distinct/channel", "scales"]
+    body = [
+        [
+            f"`{row['weight'] or row['name']}`",
+            "x".join(map(str, row["shape"])),
+            row["dtype"],
+            f"{row['zeros'] / row['elements']:.4f}",
+            str(row["distinct"]),
+            str(row["max_distinct_per_channel"]),
+            str(row["scales"]),
+        ]
+        for row in weights
+    ]
+    return _markdown_table(head, body)
+
+
+def _markdown_table(head: list[str], body: list[list[str]]) -> list[str]:
+    rule = ["---", *("---:" for _ in head[1:])]
+    return [f"| {' | '.join(row)} |" for row in [head, rule, *body]]

@@ -1,0 +1,22 @@
+"""A built model, read."""
+
+from segopt_callbacks.model import input_signature, signature
+from segopt_callbacks.model.channels import Graph, Role, roles
+from segopt_callbacks.model.input_signature import validate_input_signature
+from segopt_callbacks.model.signature import require_built
+from segopt_callbacks.model.weights import Filters, by_first_match, read_finite, select_weights, validate_filters
+
+__all__ = [
+    "Filters",
+    "Graph",
+    "Role",
+    "by_first_match",
+    "input_signature",
+    "read_finite",
+    "require_built",
+    "roles",
+    "select_weights",
+    "signature",
+    "validate_filters",
+    "validate_input_signature",
+]

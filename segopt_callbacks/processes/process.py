@@ -1,0 +1,184 @@
+"""Processes that write and run files, so that what crashes or hangs there costs one format and never the training."""
+
+from __future__ import annotations
+
+import atexit
+import os
+import pickle
+import re
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable
+from multiprocessing.connection import Connection
+from typing import Any, ClassVar
+
+from segopt_callbacks.errors import FormatError
+from segopt_callbacks.processes import worker
+
+_CHATTER = re.compile(r"[IWE]\d{4} \d|WARNING: |fully_quantize: ")  # of TensorFlow, whatever happens
+_PATIENCE = 5.0  # seconds that a process gets to end by itself
+VISIBLE_GPUS = "SEGOPT_CUDA_VISIBLE_DEVICES"  # what CUDA_VISIBLE_DEVICES is where the export was called
+
+
+class Process:
+    """A process that calls functions for us, one after another.
+
+    Functions and arguments travel by pickle: functions by the name of their module, so they must be importable.
+
+    Args:
+        environment: variables beside those of this process.
+
+    Example:
+        >>> with Process() as process:
+        ...     process.call(max, [3, 5], doing="counting", time_limit=60)
+        5
+    """
+
+    def __init__(self, **environment: str) -> None:
+        ours, theirs = socket.socketpair()
+        self._output = tempfile.TemporaryFile()  # noqa: SIM115  what libraries print; shown where the process dies
+        inherited = {
+            **os.environ,
+            "PYTHONPATH": os.pathsep.join(filter(None, sys.path)),
+            "TF_CPP_MIN_LOG_LEVEL": "2",
+            "CUDA_VISIBLE_DEVICES": "-1",  # TensorFlow takes all memory of a GPU that the training has taken already
+            VISIBLE_GPUS: os.environ.get("CUDA_VISIBLE_DEVICES", ""),
+        }
+        self._process = subprocess.Popen(
+            [sys.executable, "-c", f"import {worker.__name__} as worker; worker.main()", str(theirs.fileno())],
+            stdin=subprocess.DEVNULL,
+            stdout=self._output,
+            stderr=self._output,
+            env={**inherited, **environment},
+            pass_fds=[theirs.fileno()],
+        )
+        theirs.close()
+        self._connection = Connection(ours.detach())
+
+    def call(self, function: Callable[..., Any], *arguments: Any, doing: str, time_limit: float) -> Any:
+        """Calls a function there.
+
+        Args:
+            function: importable by its name.
+            arguments: what pickle takes.
+            doing: what it does, for the error: "its process was killed by SIGSEGV while DOING".
+            time_limit: seconds.
+
+        Returns:
+            what it returns.
+
+        Raises:
+            FormatError: if it raises, takes too long, or its process dies.
+        """
+        try:
+            request = pickle.dumps((function, arguments))
+        except (pickle.PicklingError, AttributeError, TypeError) as error:
+            raise FormatError(f"{worker.NOT_IMPORTABLE} Received: {error}") from error
+        try:
+            self._connection.send_bytes(request)
+            if not self._connection.poll(time_limit):
+                self.kill()
+                raise FormatError(f"{doing} took longer than {time_limit:g} seconds; raise `time_limit`")
+            answer = self._connection.recv()
+        except (EOFError, ConnectionError) as error:
+            raise FormatError(self._obituary(doing)) from error
+        except BaseException:
+            self.kill()  # a half-read answer is of no use to anybody
+            raise
+        if isinstance(answer, worker.Raised):
+            cause = (
+                answer.text if answer.kind == FormatError.__name__ else f"{doing} raised {answer.kind}: {answer.text}"
+            )
+            raise FormatError(cause) from RuntimeError(answer.trace)
+        return answer
+
+    @property
+    def is_alive(self) -> bool:
+        """Whether it can be called."""
+        return not self._connection.closed and self._process.poll() is None
+
+    @property
+    def number(self) -> int:
+        """The system's number of it."""
+        return self._process.pid
+
+    def kill(self) -> None:
+        """Ends it at once, whatever it is doing."""
+        self._process.kill()
+        self.close()
+
+    def close(self) -> None:
+        """Lets it end."""
+        self._connection.close()
+        try:
+            self._process.wait(_PATIENCE)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()
+        self._output.close()
+
+    def __enter__(self) -> Process:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.close()
+
+    def _obituary(self, doing: str) -> str:
+        self._connection.close()
+        code = self._process.wait()
+        self._output.seek(0)
+        printed = self._output.read().decode(errors="replace").strip().splitlines()
+        self._output.close()
+        how = f"was killed by {signal.Signals(-code).name}" if code < 0 else f"ended with exit code {code}"
+        told = [line for line in printed if not _CHATTER.match(line)]
+        last = f"; it printed last: {told[-1][:200]}" if told else ""
+        advice = "leave this format out, or find the layer that its library chokes on"
+        return f"its process {how} while {doing}; {advice}{last}"
+
+
+class TensorFlowProcess:
+    """A process for functions that import TensorFlow, and another one where that died.
+
+    The import takes seconds, so a process that is left over is kept for the next export.
+    """
+
+    _spare: ClassVar[list[Process]] = []
+
+    def __init__(self) -> None:
+        self._process = self._spare.pop() if self._spare else Process()
+
+    def call(self, function: Callable[..., Any], *arguments: Any, doing: str, time_limit: float) -> Any:
+        """See `Process.call`."""
+        self._replace_dead()
+        return self._process.call(function, *arguments, doing=doing, time_limit=time_limit)
+
+    def _replace_dead(self) -> None:
+        if not self._process.is_alive:
+            self._process = Process()
+
+    @property
+    def number(self) -> int:
+        """The system's number of the process that the next call goes to."""
+        self._replace_dead()
+        return self._process.number
+
+    def __enter__(self) -> TensorFlowProcess:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        if self._process.is_alive:
+            self._spare.append(self._process)
+        while len(self._spare) > 1:
+            self._spare.pop(0).close()
+
+    @classmethod
+    def close_spare(cls) -> None:
+        """Ends the process that is kept."""
+        while cls._spare:
+            cls._spare.pop().close()
+
+
+atexit.register(TensorFlowProcess.close_spare)

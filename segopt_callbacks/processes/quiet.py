@@ -1,0 +1,47 @@
+"""A readable terminal while converters talk: what they print is kept back, and shown if something goes wrong."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+import sys
+import tempfile
+from collections.abc import Iterator
+
+from segopt_callbacks.errors import FormatError
+
+# glog's "E0000 00:00:..." and "F0000 ..." lines, whatever the level of TF_CPP_MIN_LOG_LEVEL.
+# TensorFlow's own graphs trip its loader's check for newer graphs; that line tells a user nothing.
+ERROR_LINE = re.compile(rb"^[EF]\d{4} (?!.*NodeDef mentions attribute)")
+
+
+@contextlib.contextmanager
+def quiet() -> Iterator[None]:
+    """Holds back what C++ code prints on standard error.
+
+    Error lines are printed afterwards; if the body raises anything but a `FormatError`, everything is.
+
+    Example:
+        >>> with quiet():
+        ...     _ = os.write(2, b"I0000 00:00:1.0 1 loader.cc:1] Restoring SavedModel bundle.")
+    """
+    sys.stderr.flush()
+    original = os.dup(2)
+    failed = True
+    with tempfile.TemporaryFile() as held:
+        try:
+            os.dup2(held.fileno(), 2)
+            yield
+            failed = False
+        except FormatError:
+            failed = False  # it carries its cause; the converter's own dump is 100 KB long
+            raise
+        finally:
+            sys.stderr.flush()
+            os.dup2(original, 2)
+            os.close(original)
+            held.seek(0)
+            for line in held:
+                if failed or ERROR_LINE.match(line):
+                    os.write(2, line)

@@ -1,0 +1,310 @@
+"""Pruning during the fit."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from segopt_callbacks import compat
+from segopt_callbacks.fit import CompressionCallback, GradientRecord, Stage
+from segopt_callbacks.model import Filters, Role, by_first_match, roles, select_weights, validate_filters
+from segopt_callbacks.pruning.methods import Method
+from segopt_callbacks.pruning.patterns import UNSTRUCTURED, Pattern
+from segopt_callbacks.pruning.pruned import PrunedWeights
+from segopt_callbacks.pruning.regrowth import SHARE_OF_TRAINING, regrown_fraction
+from segopt_callbacks.pruning.schedules import Ramp, Schedule, Timeline, as_schedule, final_sparsity
+
+AnySchedule = float | Schedule | Ramp
+
+
+@dataclass
+class _Group:
+    """Weights under one schedule."""
+
+    timeline: Timeline
+    paths: list[str]
+
+
+class PruningScheduleCallback(CompressionCallback):
+    """Raises the sparsity of a model's weights along a schedule while it trains, and holds it exactly.
+
+    Works on any model, built or not; nothing is wrapped. After each optimizer step, inside the compiled step, pruned
+    weights are zero. Epoch logs gain `sparsity`: the fraction of zeros over the selected weights. A constraint of the
+    user's own still applies, before the zeros, and is alone again after the fit.
+
+    Steps count from the beginning of the fit. A fit that is resumed (`BackupAndRestore`, or `initial_epoch` and a
+    model that was restored with its optimizer) continues with the masks and the step of before.
+
+    Args:
+        schedule: fraction of zeros in [0, 1), pruned at once and held; `ramp_by_epoch(...)` or `ramp_by_fraction(...)`;
+            a callable `step -> (should_prune, sparsity)`, such as tfmot's `PolynomialDecay`; or a mapping from a regex
+            on the weight's path to any of these, of which the first that matches counts, and a weight that none
+            matches is left alone. A schedule's `end_step` is always pruned at, although no multiple of its `frequency`
+            may meet it.
+        filters: which weights, see `weights.select_weights`. Default: every kernel, that is every trainable
+            floating-point weight of rank 2 or more that is no embedding, bias or scale.
+        pattern: `None` (each weight by itself), `block(rows, columns)`, `n_of_m(n, m)` or `channel()`.
+        scope: `"layer"` (each weight has a sparsity of its own) or `"global"` (one threshold for all of them, so that
+            their mean has the schedule's sparsity).
+        distribution: for `"layer"`: `"uniform"` (each weight has the schedule's sparsity, as in tfmot) or `"erk"`
+            (small weights keep more and large ones less, their mean has it: far better above 80%).
+        criterion: `"magnitude"`, or `"saliency"`: `|weight * gradient|`, summed over the steps between two updates of
+            the masks; it takes four bytes per weight. Before the first step magnitude decides.
+        regrow: `None`, or `"gradient"` (RigL): at each update, `0.15 * (1 + cos(pi * step / end))` of the kept weights
+            are exchanged for those where the gradient is largest, with `end` the schedule's `end_step`, or three
+            quarters of the training.
+        verbose: 1 prints a line for every change of the masks.
+
+    Raises:
+        ValueError: for an argument outside its range, or two that contradict.
+
+    Example:
+        >>> import numpy as np
+        >>> from segopt_callbacks.compat import keras
+        >>> model = keras.Sequential([keras.Input((8,)), keras.layers.Dense(4)])
+        >>> model.compile("sgd", "mse")
+        >>> data = np.ones((16, 8), "float32"), np.ones((16, 4), "float32")
+        >>> history = model.fit(*data, verbose=0, callbacks=[PruningScheduleCallback(0.75)])
+        >>> history.history["sparsity"]
+        [0.75]
+    """
+
+    stage = Stage.PRUNE
+    sets_target = True
+
+    def __init__(
+        self,
+        schedule: AnySchedule | Mapping[str, AnySchedule],
+        filters: Filters = None,
+        *,
+        pattern: Pattern | None = None,
+        scope: str = "layer",
+        distribution: str = "uniform",
+        criterion: str = "magnitude",
+        regrow: str | None = None,
+        verbose: int = 0,
+    ) -> None:
+        super().__init__()
+        validate_filters(filters)
+        self.schedule = schedule
+        self.filters = filters
+        self.method = Method(UNSTRUCTURED if pattern is None else pattern, scope, distribution, criterion, regrow)
+        self.verbose = verbose
+        self._schedules: dict[str, AnySchedule] = dict(schedule) if isinstance(schedule, Mapping) else {"": schedule}
+        validate_filters(list(self._schedules))
+        for one in self._schedules.values():
+            if not isinstance(one, Ramp):
+                as_schedule(one)
+            self._check_against_method(one)
+
+    def _check_against_method(self, schedule: AnySchedule) -> None:
+        final, least = final_sparsity(schedule), self.method.pattern.least_sparsity
+        if final is not None and final < least - 1e-6:
+            raise ValueError(
+                f"The schedule must end at {least:.4f} or more for every group of the pattern to be complete. "
+                f"Received: final sparsity {final:.4f}, pattern={self.method.pattern}."
+            )
+        if self.method.needs_gradients and isinstance(schedule, int | float):
+            raise ValueError(
+                "A fraction prunes before the first step, when no gradient is known; give a schedule that goes on, as "
+                "ramp_by_fraction(...) or ConstantSparsity(..., begin_step=100). "
+                f"Received: schedule={schedule}, criterion={self.method.criterion!r}, regrow={self.method.regrow!r}."
+            )
+
+    def on_train_begin(self, logs: Any = None) -> None:
+        self._weights: dict[str, Any] = {}
+        self._groups: list[_Group] = []
+        self._pruned: PrunedWeights | None = None
+        self._record: GradientRecord | None = None
+        self._is_checked = self._is_bypassed = self._is_warned = False
+        super().on_train_begin(logs)
+
+    @property
+    def needs_inputs(self) -> bool:
+        """Whether `prepare` traces the model."""
+        return self.method.needs_graph
+
+    def select(self) -> None:
+        """Chooses the weights to prune."""
+        chosen = select_weights(self.model, self.filters)
+        matched = set().union(*by_first_match(list(self._schedules), chosen).values())
+        self._weights = {path: weight for path, weight in chosen.items() if path in matched}
+        self.lifecycle.claim(self, self._weights)
+
+    def prepare(self) -> None:
+        """Attaches a mask to each weight; what an interrupted run has pruned goes first, so its masks come back."""
+        found = roles(self.model, self.lifecycle.inputs, self._weights) if self.method.needs_graph else {}
+        if self.method.prunes_channels:
+            found = self._without_spared(found)
+        self._pruned = PrunedWeights(self.model, self._weights, found, with_followers=self.method.prunes_channels)
+        if self.lifecycle.step:
+            self._pruned.take_marks()
+        self.lifecycle.prune(self._pruned.masked)
+        self.lifecycle.attach(self.stage, self._pruned.constraints)
+        if self.method.needs_gradients:
+            keeps_saliency = self.method.regrow is None
+            self._record = GradientRecord(self.model, self._weights, keeps_saliency=keeps_saliency)
+            self.lifecycle.on_release(self._record.detach)
+        self._start_schedules()
+
+    def _without_spared(self, found: dict[str, Role]) -> dict[str, Role]:
+        inner = {path: role for path, role in found.items() if role.outputs and not role.gives_output}
+        spared = ", ".join(path for path in found if path not in inner)
+        if not inner:
+            raise ValueError(
+                "channel() must find a layer whose output channels another layer reads; use another pattern, or "
+                f"`filters`. Received: {spared}, which give the model's output or are no convolution or dense kernels."
+            )
+        if spared and self.verbose:
+            print(f"channel() spares {spared}: the model's output, or no convolution or dense kernel")
+        self._weights = {path: self._weights[path] for path in inner}
+        return inner
+
+    def _start_schedules(self) -> None:
+        params = self.params or {}
+        for regex, paths in by_first_match(list(self._schedules), self._weights).items():
+            timeline = Timeline(
+                self._schedules[regex], steps_per_epoch=params.get("steps"), epochs=params.get("epochs", 1)
+            )
+            self._groups.append(_Group(timeline, paths))
+        if self.lifecycle.last_step is not None:
+            self._warn_if_cut_short(self.lifecycle.last_step)
+        self._follow_schedules(self.lifecycle.step)
+        not_yet = self._weights.keys() - self.lifecycle.targets.keys()
+        for path in not_yet:
+            self.pruned.masked[path].mask = np.ones(self._weights[path].shape, bool)
+        self.pruned.apply_masks()
+
+    @property
+    def pruned(self) -> PrunedWeights:
+        """The weights and their masks.
+
+        Raises:
+            RuntimeError: before the first step of a fit.
+        """
+        if self._pruned is None:
+            raise RuntimeError(
+                "Weights have masks only once a fit has begun. Received: a callback before its first step."
+            )
+        return self._pruned
+
+    def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
+        # A loop of the user's own may build the model in its first step: masks come behind it.
+        if self._pruned is not None and (not self._is_checked or self._is_bypassed):
+            self._check_step()
+        with self.lifecycle.released_on_error():
+            self._follow_schedules(self.lifecycle.step_after(batch))
+
+    def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
+        self._check_step()
+        if logs is not None:
+            logs["sparsity"] = self.pruned.sparsity()
+
+    def finish(self, logs: Any = None) -> None:
+        """Zeros the pruned weights, should somebody have replaced them since the last step, and counts the zeros."""
+        if not self.holds() and not self.pruned.take_zeros():
+            self._warn_of_other_weights()
+        self.pruned.project()
+        self._warn_if_cut_short(self.lifecycle.step)
+        self._warn_if_incomplete()
+        self.pruned.verify()
+
+    def holds(self) -> bool:
+        """Whether every pruned weight is zero now, and every average that the optimizer keeps of it."""
+        return self.pruned.hold()
+
+    def at_target_since(self) -> int | None:
+        """The step since which all weights have the sparsity that their schedule sets last; `None` until then."""
+        since = [group.timeline.at_target_since(self.lifecycle.last_step) for group in self._groups]
+        return None if None in since else max((step for step in since if step is not None), default=None)
+
+    def _follow_schedules(self, step: int) -> None:
+        for group in self._groups:
+            sparsity = group.timeline.due(step)
+            if sparsity is not None:
+                self._prune(group, sparsity)
+                self._is_checked = False
+
+    def _warn_if_cut_short(self, last_step: int) -> None:
+        for timeline in (group.timeline for group in self._groups):
+            final, reached = timeline.final_sparsity, timeline.reached(last_step)
+            if final is not None and final > reached + 1e-6 and not self._is_warned:
+                self._is_warned = True
+                warnings.warn(
+                    f"The schedule does not reach its final sparsity in this fit: {last_step} steps lead to "
+                    f"{reached:.4f} of {final:.4f}; let it end earlier, or train longer.",
+                    stacklevel=2,
+                )
+
+    def _warn_if_incomplete(self) -> None:
+        least = self.method.pattern.least_sparsity
+        below = [group for group in self._groups if group.timeline.sparsity < least - 1e-6]
+        if below:
+            warnings.warn(
+                "A group of the pattern may keep too many weights: the schedule ended at "
+                f"{below[0].timeline.sparsity:.4f}, and {self.method.pattern} needs {least:.4f}; raise it. "
+                f"Received: {', '.join(path for group in below for path in group.paths)}.",
+                stacklevel=2,
+            )
+
+    def _warn_of_other_weights(self) -> None:
+        warnings.warn(
+            "Another callback replaced the weights at the end of training, by weights of sparsity "
+            f"{self.pruned.sparsity():.4f} where the masks have {self.pruned.promised_sparsity():.4f}; they were "
+            "pruned once more, to values that no epoch evaluated. If it restores the best epoch, let only epochs at "
+            "the target sparsity count: AtTargetSparsity(EarlyStopping(...)).",
+            stacklevel=2,
+        )
+
+    def _prune(self, group: _Group, sparsity: float) -> None:
+        record = self._record.read(group.paths) if self._record else None
+        chosen = self.method.masks(
+            {path: tuple(self._weights[path].shape) for path in group.paths},
+            sparsity,
+            read=lambda path: compat.read(self._weights[path]),
+            read_mask=lambda path: self.pruned.masked[path].mask,
+            outputs=self.pruned.outputs,
+            record=record,
+            regrown_fraction=self._regrown_fraction(group.timeline),
+            when=f"at step {self.lifecycle.step}",
+        )
+        for path, mask, target in chosen:
+            self.pruned.masked[path].mask = mask
+            self.lifecycle.targets[path] = target
+        self.pruned.apply_masks()
+        self.lifecycle.masks_changed()
+        if self._record:
+            self._record.clear(group.paths)
+        if self.verbose:
+            print(f"step {self.lifecycle.step}: pruned to sparsity {self.pruned.sparsity():.4f}")
+
+    def _regrown_fraction(self, timeline: Timeline) -> float:
+        if self.method.regrow is None:
+            return 0.0
+        last_step = self.lifecycle.last_step
+        end_step = timeline.end_step or (None if last_step is None else round(SHARE_OF_TRAINING * last_step))
+        if end_step is None:
+            raise ValueError(
+                "Regrowth must know when it ends; give the schedule an `end_step`, or `steps_per_epoch` to fit. "
+                "Received: a schedule without an end, and data of unknown length."
+            )
+        return regrown_fraction(self.lifecycle.step, end_step)
+
+    def _check_step(self) -> None:
+        """After a change of the masks: does the training step keep the zeros? If not, put them back at each batch."""
+        self._is_checked = True
+        if self.holds():
+            return
+        self.pruned.project()
+        if not self._is_bypassed:
+            self._is_bypassed = True
+            warnings.warn(
+                "The training step runs no constraint: it writes weights without the optimizer, or it is a tf.function "
+                "that was traced before training began (trace it afterwards). Pruned weights are zeroed at the end of "
+                "each batch instead.",
+                stacklevel=2,
+            )

@@ -1,0 +1,149 @@
+"""How to prune: settings, and the masks that follow from them. Pure NumPy."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+from segopt_callbacks.pruning.distributions import DISTRIBUTIONS, distribute
+from segopt_callbacks.pruning.masks import global_masks, layer_mask
+from segopt_callbacks.pruning.patterns import UNSTRUCTURED, Channel, Pattern
+from segopt_callbacks.pruning.regrowth import regrown_mask
+
+SCOPES = ("layer", "global")
+CRITERIA = ("magnitude", "saliency")
+
+
+@dataclass(frozen=True)
+class Method:
+    """What decides which weights go.
+
+    Args:
+        pattern: which weights are pruned together.
+        scope: `"layer"` (each weight has a sparsity of its own) or `"global"` (one threshold for all).
+        distribution: for `"layer"`: `"uniform"` or `"erk"`.
+        criterion: `"magnitude"` or `"saliency"`, the score of a weight.
+        regrow: `None`, or `"gradient"`: masks give weights back where the gradient is large.
+
+    Raises:
+        ValueError: for an argument outside its range, or two that contradict.
+
+    >>> Method().needs_gradients, Method(criterion="saliency").needs_gradients
+    (False, True)
+    """
+
+    pattern: Pattern = UNSTRUCTURED
+    scope: str = "layer"
+    distribution: str = "uniform"
+    criterion: str = "magnitude"
+    regrow: str | None = None
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.pattern, Pattern):
+            raise ValueError(
+                f"`pattern` must be None, block(...), n_of_m(...) or channel(). Received: pattern={self.pattern!r}."
+            )
+        _require_one_of("scope", self.scope, SCOPES)
+        _require_one_of("distribution", self.distribution, DISTRIBUTIONS)
+        _require_one_of("criterion", self.criterion, CRITERIA)
+        if self.regrow is not None:
+            _require_one_of("regrow", self.regrow, ("gradient",))
+        if self.scope == "global" and self.distribution != "uniform":
+            raise ValueError(
+                'scope="global" spreads the zeros itself; leave `distribution` out, or use scope="layer". '
+                f"Received: distribution={self.distribution!r}."
+            )
+        if self.pattern.least_sparsity and self.distribution == "erk":
+            raise ValueError(
+                'n_of_m needs the same sparsity in every weight; use distribution="uniform". '
+                f"Received: pattern={self.pattern}, distribution='erk'."
+            )
+        if self.regrow and (self.needs_graph or self.scope != "layer" or self.criterion != "magnitude"):
+            raise ValueError(
+                'regrow="gradient" exchanges single weights of each layer by magnitude; leave `pattern`, `scope` and '
+                f"`criterion` at their defaults. Received: pattern={self.pattern}, scope={self.scope!r}, "
+                f"criterion={self.criterion!r}."
+            )
+
+    @property
+    def needs_gradients(self) -> bool:
+        """Whether `masks` wants a record of gradients."""
+        return self.regrow is not None or self.criterion == "saliency"
+
+    @property
+    def needs_graph(self) -> bool:
+        """Whether `masks` wants to know which axes are output channels."""
+        return self.pattern != UNSTRUCTURED
+
+    @property
+    def prunes_channels(self) -> bool:
+        """Whether biases and normalisation go with the kernels."""
+        return isinstance(self.pattern, Channel)
+
+    def masks(
+        self,
+        shapes: Mapping[str, tuple[int, ...]],
+        sparsity: float,
+        *,
+        read: Callable[[str], np.ndarray],
+        read_mask: Callable[[str], np.ndarray],
+        outputs: Mapping[str, tuple[int, ...]],
+        record: Mapping[str, np.ndarray] | None = None,
+        regrown_fraction: float = 0.0,
+        when: str = "",
+    ) -> Iterator[tuple[str, np.ndarray, float]]:
+        """The masks of some weights at a sparsity; one after another where each has a sparsity of its own.
+
+        Args:
+            shapes: path -> shape.
+            sparsity: fraction of zeros over all of them, in [0, 1).
+            read: path -> the weight's value.
+            read_mask: path -> its mask so far: bool of its shape, False where it is pruned.
+            outputs: path -> the axes that are output channels.
+            record: path -> saliency, or the gradient's magnitude where weights regrow; `None` before any gradient,
+                when magnitude alone decides.
+            regrown_fraction: of the kept weights, in [0, 1].
+            when: added to a path in errors.
+
+        Yields:
+            path; bool of the weight's shape, True where it is kept; the fraction of zeros that was asked for.
+
+        Raises:
+            ValueError: for weights that are not finite; the path is named.
+        """
+        names = {path: f"{path!r} {when}".strip() for path in shapes}
+
+        def scores(path: str) -> np.ndarray:
+            return self._scores(read(path), None if record is None else record[path])
+
+        if self.scope == "global":
+            masks = global_masks(
+                [scores(path) for path in shapes],
+                sparsity,
+                self.pattern,
+                pruned=[~read_mask(path) for path in shapes],
+                outputs=[outputs[path] for path in shapes],
+                names=list(names.values()),
+            )
+            for path, mask in zip(shapes, masks, strict=True):
+                yield path, mask, 1 - np.count_nonzero(mask) / mask.size
+            return
+        for path, target in zip(shapes, distribute(list(shapes.values()), sparsity, self.distribution), strict=True):
+            pruned, name = ~read_mask(path), names[path]
+            if self.regrow and record is not None and regrown_fraction:
+                mask = regrown_mask(read(path), record[path], target, regrown_fraction, pruned=pruned, name=name)
+            else:
+                mask = layer_mask(scores(path), target, self.pattern, pruned=pruned, outputs=outputs[path], name=name)
+            yield path, mask, target
+
+    def _scores(self, weight: np.ndarray, saliency: np.ndarray | None) -> np.ndarray:
+        if self.criterion == "magnitude" or saliency is None:
+            return np.asarray(weight, np.float32)
+        return saliency
+
+
+def _require_one_of(name: str, value: object, allowed: tuple[str, ...]) -> None:
+    if value not in allowed:
+        raise ValueError(f"`{name}` must be one of {', '.join(allowed)}. Received: {name}={value!r}.")

@@ -1,0 +1,128 @@
+"""The weights that are pruned together, with their masks: all that pruning reads from the model and writes to it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+
+from segopt_callbacks import compat
+from segopt_callbacks.arrays import for_each_block
+from segopt_callbacks.fit import Masked, pruned_before
+from segopt_callbacks.model import Role
+from segopt_callbacks.pruning.followers import Followers
+
+
+class PrunedWeights:
+    """Weights of a model and a mask for each; everything is kept at first.
+
+    Args:
+        model: whose weights they are.
+        weights: path -> variable.
+        roles: path -> what the kernel is in the model; default: its last axis is the output channels.
+        with_followers: whether biases and normalisations lose the channels that their kernels lose.
+    """
+
+    def __init__(
+        self,
+        model: Any,
+        weights: Mapping[str, Any],
+        roles: Mapping[str, Role] | None = None,
+        *,
+        with_followers: bool = False,
+    ) -> None:
+        roles = roles or {}
+        self.weights = dict(weights)
+        self.outputs = {path: (roles[path].outputs if path in roles else None) or (-1,) for path in weights}
+        self._model = model
+        with compat.strategy_scope(model):
+            self.masked = {path: Masked(tuple(weight.shape)) for path, weight in weights.items()}
+            self._followers = Followers(
+                {path: role.followers for path, role in roles.items()} if with_followers else {}
+            )
+        self.constraints = [*((weights[path], one) for path, one in self.masked.items()), *self._followers.masked]
+
+    @property
+    def masks(self) -> dict[str, np.ndarray]:
+        """Path -> bool of the weight's shape, True where a weight is kept."""
+        return {path: masked.mask for path, masked in self.masked.items()}
+
+    @property
+    def values(self) -> dict[str, np.ndarray]:
+        """Path -> the weight's value."""
+        return {path: compat.read(weight) for path, weight in self.weights.items()}
+
+    def take_marks(self) -> None:
+        """Takes the masks from a run that was interrupted, see `pruned_before`."""
+        for path, value in self.values.items():
+            self.masked[path].mask = ~pruned_before(value)
+
+    def apply_masks(self) -> None:
+        """Zeros what the masks prune, which have changed, and what dies with it."""
+        if self._followers.masked:
+            self._followers.update(self.masks, self.outputs)
+        self.project()
+
+    def project(self) -> None:
+        """Zeros every pruned weight."""
+        for variable, masked in self._copies():
+            weight = tf.convert_to_tensor(variable)
+            # A weight that came back loses its mark: -0.0 + 0.0 is 0.0. (Eager; in a graph TensorFlow leaves that out.)
+            compat.assign(variable, masked(weight + tf.zeros((), weight.dtype)))
+
+    def hold(self) -> bool:
+        """Whether every pruned weight is zero now, and every average that the optimizer keeps of it."""
+        return not any(_come_back(compat.read(variable), masked.mask) for variable, masked in self._copies())
+
+    def take_zeros(self) -> bool:
+        """Takes the zeros for the masks, where each weight has at least as many; returns whether it has.
+
+        With regrowth the masks move while the sparsity stays: a restored epoch has its zeros in other places.
+        """
+        zeros = {path: value == 0 for path, value in self.values.items()}
+        if any(np.count_nonzero(zeros[path]) < np.count_nonzero(~mask) for path, mask in self.masks.items()):
+            return False
+        for path, zero in zeros.items():
+            self.masked[path].mask = ~zero
+        self.apply_masks()
+        return True
+
+    def sparsity(self) -> float:
+        """Fraction of zeros over all of them, in [0, 1]."""
+        values = self.values.values()
+        return float(sum(np.count_nonzero(value == 0) for value in values) / sum(value.size for value in values))
+
+    def promised_sparsity(self) -> float:
+        """Fraction of zeros that the masks ask for, in [0, 1]."""
+        masks = self.masks.values()
+        return 1 - sum(np.count_nonzero(mask) for mask in masks) / sum(mask.size for mask in masks)
+
+    def verify(self) -> None:
+        """Counts the zeros.
+
+        Raises:
+            RuntimeError: if a weight has fewer than its mask asks for.
+        """
+        for path, mask in self.masks.items():
+            zeros = int(np.count_nonzero(compat.read(self.weights[path]) == 0))
+            promised = int(np.count_nonzero(~mask))
+            if zeros < promised:
+                raise RuntimeError(
+                    "A pruned weight must have its zeros when training ends, but something else writes to it. "
+                    f"Received: {path!r} with {zeros} zeros, {promised} promised."
+                )
+
+    def _copies(self) -> list[tuple[Any, Masked]]:
+        return [
+            (copy, masked)
+            for variable, masked in self.constraints
+            for copy in (variable, *compat.averages_of(self._model, variable))
+        ]
+
+
+def _come_back(values: np.ndarray, mask: np.ndarray) -> bool:
+    """Whether a pruned weight is not zero."""
+    values, mask = values.ravel(), mask.ravel()
+    return any(for_each_block(lambda part: np.any((values[part] != 0) > mask[part]), values.size))

@@ -1,0 +1,262 @@
+"""Training against the rounding of an integer file."""
+
+from __future__ import annotations
+
+import json
+import os
+import warnings
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from segopt_callbacks import compat
+from segopt_callbacks.fit import CompressionCallback, Stage
+from segopt_callbacks.model import Filters, select_weights, validate_filters
+from segopt_callbacks.quantization.ranges import Range
+from segopt_callbacks.quantization.simulation import Simulation
+from segopt_callbacks.quantization.sites import find_sites
+
+_FILE = "segopt_ranges.json"
+_OBSERVED = 10  # steps, at least, before a range is learned
+
+
+class QuantizationAwareTrainingCallback(CompressionCallback):
+    """Trains a model against the rounding of its integer file; the model itself stays float, and as it is.
+
+    While the fit runs, kernels are rounded to integers with a scale for each output channel, and each tensor that the
+    file will hold to 256 steps between its lowest and highest value (`fake_quant`): of layers, of custom layers, and
+    of raw operations in `call` alike, as the model's inference graph shows. Evaluations during the fit are rounded as
+    well. Ranges are averages over training steps. Near the end they are held, and BatchNormalization computes with its
+    moving statistics, as in inference (Jacob et al. 2018, https://arxiv.org/abs/1712.05877, section 3.1; Krishnamoorthi
+    2018, https://arxiv.org/abs/1806.08342, section 4.3).
+
+    With `learn_ranges`, averages are where ranges begin. They are then trained by gradients, with the weights, inside
+    the model's own train_step (Esser et al. 2020, https://arxiv.org/abs/1902.08153, and Bhalgat et al. 2020,
+    https://arxiv.org/abs/2004.09576; see `learned_ranges`).
+
+    `ExportQuantizedCallback` in the same fit writes the `int8` file with these ranges; `export_model` takes them as
+    `ranges`. A resumed fit (`BackupAndRestore`) goes on with the ranges of before.
+
+    Args:
+        filters: which kernels are rounded, see `weights.select_weights`. Default: every one. Tensors between them are
+            rounded in any case.
+        begin_step: optimizer step from which on anything is rounded; until then ranges are observed.
+        num_bits: of kernels, 8 or 4. With 4, depthwise and transposed convolutions have 8, as in the `int4` file.
+        learn_ranges: whether ranges are trained: from `begin_step` on, or from the tenth step where that is later.
+        freeze_at: when ranges and statistics are held: a fraction of the training, in [0, 1].
+        ranges: what `ranges` was after an earlier fit, to go on from.
+        verbose: 1 prints how many kernels and tensors are rounded.
+
+    Attributes:
+        ranges: name of a tensor -> its lowest and highest value, once a fit has ended.
+
+    Raises:
+        ValueError: for an argument outside its range; when training begins, for a model that runs eagerly.
+
+    Example:
+        >>> from segopt_callbacks.compat import keras
+        >>> model = keras.Sequential([keras.Input((8,)), keras.layers.Dense(4)])
+        >>> model.compile("sgd", "mse")
+        >>> data = np.ones((16, 8), "float32"), np.ones((16, 4), "float32")
+        >>> training = QuantizationAwareTrainingCallback()
+        >>> history = model.fit(*data, verbose=0, callbacks=[training])
+        >>> training.ranges["input_0"]
+        (0.0, 1.0)
+    """
+
+    stage = Stage.QUANTIZE
+    sets_target = True
+
+    def __init__(
+        self,
+        filters: Filters = None,
+        *,
+        begin_step: int = 0,
+        num_bits: int = 8,
+        learn_ranges: bool = False,
+        freeze_at: float = 0.8,
+        ranges: Mapping[str, tuple[float, float]] | None = None,
+        verbose: int = 0,
+    ) -> None:
+        super().__init__()
+        validate_filters(filters)
+        if isinstance(begin_step, bool) or not isinstance(begin_step, int) or begin_step < 0:
+            raise ValueError(
+                f"`begin_step` must be a number of steps, at least 0. Received: begin_step={begin_step!r}."
+            )
+        if num_bits not in (4, 8):
+            raise ValueError(f"`num_bits` must be 8 or 4, the bits of a kernel. Received: num_bits={num_bits!r}.")
+        if isinstance(freeze_at, bool) or not isinstance(freeze_at, int | float) or not 0 <= freeze_at <= 1:
+            raise ValueError(
+                f"`freeze_at` must be a fraction of the training, in [0, 1]. Received: freeze_at={freeze_at!r}."
+            )
+        if not isinstance(learn_ranges, bool):
+            raise ValueError(
+                f"`learn_ranges` must be True, or False for averages. Received: learn_ranges={learn_ranges!r}."
+            )
+        self.filters = filters
+        self.begin_step = begin_step
+        self.num_bits = num_bits
+        self.learn_ranges = learn_ranges
+        self.freeze_at = freeze_at
+        self.verbose = verbose
+        self.ranges: dict[str, tuple[float, float]] = dict(ranges or {})
+        self._given = dict(self.ranges)
+
+    def on_train_begin(self, logs: Any = None) -> None:
+        self._weights: dict[str, Any] = {}
+        self._simulation: Simulation | None = None
+        self.ranges = dict(self._given)
+        super().on_train_begin(logs)
+
+    @property
+    def needs_inputs(self) -> bool:
+        """The model is traced."""
+        return True
+
+    @property
+    def needs_dtypes(self) -> bool:
+        """Images of bytes are no tensor that is rounded; what they are cast to is."""
+        return True
+
+    def select(self) -> None:
+        """Chooses the kernels to round."""
+        self._weights = select_weights(self.model, self.filters)
+
+    def prepare(self) -> None:
+        """Finds out where an integer file rounds, and makes the model round there."""
+        if compat.runs_eagerly(self.model):
+            raise ValueError(
+                "Quantization-aware training needs a step that is traced; compile without run_eagerly. "
+                f"Received: {self.model.name!r}, run_eagerly=True."
+            )
+        sites = find_sites(self.model, self.lifecycle.inputs)
+        if sites.unknown:
+            warnings.warn(
+                "These operations have no 8-bit form that is known here; they train in float, and may stay so in the "
+                f"integer file, whose export then fails and names them: {', '.join(sites.unknown)}.",
+                stacklevel=2,
+            )
+        with compat.strategy_scope(self.model):
+            ranges = {
+                name: Range(is_learned=self.learn_ranges) for name in sites.activations if name not in sites.fixed
+            }
+        ranges |= {name: Range(np.array([*pair, 1.0]), is_fixed=True) for name, pair in sites.fixed.items()}
+        kernels = None if self.filters is None else set(self._weights)
+        self._simulation = Simulation(self.model, sites, ranges, kernels=kernels, num_bits=self.num_bits)
+        self._restore_ranges()
+        self._learn_step = self._first_step_to_learn()
+        self._adjust(self.lifecycle.step)
+        self.lifecycle.simulate(self._simulation)
+        if self.verbose:
+            print(f"rounding {len(sites.kernels)} kernels and {len(ranges)} tensors from step {self.begin_step} on")
+
+    @property
+    def simulation(self) -> Simulation:
+        """What rounds.
+
+        Raises:
+            RuntimeError: before the first step of a fit.
+        """
+        if self._simulation is None:
+            raise RuntimeError(
+                "There are ranges only once a fit has begun. Received: a callback before its first step."
+            )
+        return self._simulation
+
+    def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
+        with self.lifecycle.released_on_error():
+            step = self.lifecycle.step_after(batch)
+            if self._simulation is not None and self._adjust(step):
+                self.lifecycle.trace_anew()
+        for backup in self._backups():
+            frequency = getattr(backup, "save_freq", None)
+            if isinstance(frequency, int) and step % frequency == 0:
+                self._save_ranges()
+
+    def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
+        self._save_ranges()
+
+    def finish(self, logs: Any = None) -> None:
+        """Reads the ranges."""
+        simulation = self.simulation
+        simulation.freezes_statistics = False
+        read = {name: one.read() for name, one in simulation.ranges.items()}
+        unseen = [name for name, pair in read.items() if pair is None]
+        if unseen:
+            warnings.warn(
+                "Training has not come to these tensors, which inference computes; their ranges are taken from "
+                f"representative data when the model is exported: {', '.join(unseen)}.",
+                stacklevel=2,
+            )
+        if self.learn_ranges and not any(one.was_learned for one in simulation.ranges.values()):
+            warnings.warn(
+                "No range was learned, they are averages: learning must begin before `freeze_at`, and the model's "
+                "train_step must take gradients; train for more steps, or lower `begin_step`. Received: learning from "
+                f"step {self._learn_step} on, in a fit of {self.lifecycle.step}, freeze_at={self.freeze_at}.",
+                stacklevel=2,
+            )
+        self.ranges = {name: pair for name, pair in read.items() if pair is not None}
+        self.lifecycle.ranges.update(self.ranges)
+        for backup in self._backups():
+            (Path(backup.backup_dir) / _FILE).unlink(missing_ok=True)
+
+    def at_target_since(self) -> int | None:
+        """The step since which the model is rounded; `None` until then."""
+        return self.begin_step if self.lifecycle.step >= self.begin_step else None
+
+    def _adjust(self, step: int) -> bool:
+        """Sets what holds from a step on; returns whether that is new."""
+        simulation, last_step = self.simulation, self.lifecycle.last_step
+        is_frozen = last_step is not None and step >= self.freeze_at * last_step and step > 0
+        learns = self.learn_ranges and not is_frozen and step >= self._learn_step
+        before = simulation.rounds, simulation.observes, simulation.learned, simulation.freezes_statistics
+        simulation.rounds = step >= self.begin_step
+        simulation.learned = (simulation.learned or self._observed()) if learns else frozenset()
+        simulation.observes = not is_frozen
+        simulation.freezes_statistics = is_frozen
+        return before != (simulation.rounds, simulation.observes, simulation.learned, simulation.freezes_statistics)
+
+    def _first_step_to_learn(self) -> int:
+        """At once where a resumed fit has ranges, or all of them were given; else behind the first that observe."""
+        known, step = self._observed(), self.lifecycle.step
+        is_known = bool(known) if step else known == self._not_fixed()
+        return max(self.begin_step, step if is_known else step + _OBSERVED)
+
+    def _not_fixed(self) -> frozenset[str]:
+        return frozenset(self.simulation.ranges.keys() - self.simulation.sites.fixed.keys())
+
+    def _observed(self) -> frozenset[str]:
+        """Names of the ranges that have been seen to hold more than zeros: those can be learned."""
+        read = {name: self.simulation.ranges[name].read() for name in self._not_fixed()}
+        return frozenset(name for name, pair in read.items() if pair is not None and pair[0] < pair[1])
+
+    def _backups(self) -> list[Any]:
+        return self.lifecycle.other_callbacks("BackupAndRestore")
+
+    def _restore_ranges(self) -> None:
+        states = {name: [*pair, 1.0] for name, pair in self._given.items()}
+        if self.lifecycle.step:
+            for backup in self._backups():
+                path = Path(backup.backup_dir) / _FILE
+                states |= self._by_our_names(json.loads(path.read_text())) if path.exists() else {}
+        for name, state in states.items():
+            if name in self.simulation.ranges and name not in self.simulation.sites.fixed:
+                self.simulation.ranges[name].state = state
+
+    def _by_our_names(self, saved: dict[str, Any]) -> dict[str, Any]:
+        """Keras numbers layers through a process; a model of another process has other names in the same order."""
+        names = list(self.simulation.ranges)
+        is_renamed = len(saved) == len(names) and set(saved) != set(names)
+        return dict(zip(names, saved.values(), strict=True)) if is_renamed else saved
+
+    def _save_ranges(self) -> None:
+        states = {name: one.state.tolist() for name, one in self.simulation.ranges.items()}
+        for backup in self._backups() if compat.is_chief(self.model) else []:
+            path = Path(backup.backup_dir) / _FILE
+            path.parent.mkdir(parents=True, exist_ok=True)
+            unfinished = path.with_suffix(".unfinished")
+            unfinished.write_text(json.dumps(states))
+            os.replace(unfinished, path)

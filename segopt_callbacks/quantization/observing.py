@@ -1,0 +1,118 @@
+"""Representative data -> ranges of a trained model's tensors."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+
+from segopt_callbacks import compat
+from segopt_callbacks.quantization.calibration import METHODS, Histogram
+from segopt_callbacks.quantization.sites import Names, given_tensors
+
+
+class _Capture:
+    """A hook that keeps the tensors of given names."""
+
+    def __init__(self, names: Sequence[str], inputs: Sequence[tf.Tensor]) -> None:
+        self._names = Names(inputs)
+        self._wanted = set(names)
+        self.found: dict[str, tf.Tensor] = {}
+        for tensor in inputs:
+            self._keep(tensor)
+
+    def before(self, kind: str, arguments: dict[str, Any]) -> dict[str, Any]:
+        """Looks at what comes out of functions of their own, which is seen only when it is read."""
+        for value in arguments.values():
+            if tf.is_tensor(value) and hasattr(value, "op"):
+                self._keep(value)
+        return arguments
+
+    def after(self, operation: tf.Operation) -> None:
+        """Keeps what an operation gives."""
+        for tensor in operation.outputs:
+            self._keep(tensor)
+
+    def _keep(self, tensor: tf.Tensor) -> None:
+        if (name := self._names.of(tensor)) in self._wanted:
+            self.found.setdefault(name, tensor)
+
+
+def observe(
+    model: Any,
+    inputs: Any,
+    names: Sequence[str],
+    examples: Callable[[], Iterable[list[np.ndarray]]],
+    method: str = "min_max",
+) -> dict[str, tuple[float, float]]:
+    """Runs a model for inference and finds the ranges of some of its tensors.
+
+    The data are read once for the lowest and highest values, and once more for histograms where the method needs them.
+
+    Args:
+        model: a built Keras model.
+        inputs: structure of `tf.TensorSpec`, batch first.
+        names: of tensors, out of `sites.Sites.activations`.
+        examples: returns inputs, each a list of arrays in the structure's order.
+        method: a name of `calibration.METHODS`.
+
+    Returns:
+        name -> lowest and highest value.
+
+    Raises:
+        ValueError: if there is no example, or a tensor is not finite.
+    """
+    capture = _capturing(model, inputs, names)
+    bounds: dict[str, tuple[float, float]] = {}
+    for values in _values(capture, examples):
+        for name, value in values.items():
+            low, high = bounds.get(name, (0.0, 0.0))
+            bounds[name] = min(low, float(value.min())), max(high, float(value.max()))
+    spoiled = [name for name, pair in bounds.items() if not np.isfinite(pair).all()]
+    if spoiled or not bounds:
+        raise ValueError(
+            "Representative data must have at least one example, for which the model is finite; correct them. "
+            f"Received: {', '.join(spoiled) + ' not finite' if spoiled else 'no example'}."
+        )
+    if method == "min_max":
+        return bounds
+    histograms: dict[str, Histogram] = {}
+    for values in _values(capture, examples):
+        for name, value in values.items():
+            found = Histogram.of(value, *bounds[name])
+            histograms[name] = histograms[name] + found if name in histograms else found
+    return {name: METHODS[method](histogram) for name, histogram in histograms.items()}
+
+
+def _values(
+    capture: Callable[..., dict[str, tf.Tensor]], examples: Callable[[], Iterable[list[np.ndarray]]]
+) -> Iterator[dict[str, np.ndarray]]:
+    for example in examples():
+        found = capture(*map(tf.constant, example))
+        yield {name: value.numpy().astype(np.float32) for name, value in found.items()}
+
+
+def _capturing(model: Any, inputs: Any, names: Sequence[str]) -> Callable[..., dict[str, tf.Tensor]]:
+    """A function from inputs to tensors by name."""
+    captures: list[_Capture] = []
+
+    def watched(call: Any, *arguments: Any, **options: Any) -> Any:
+        captures.append(_Capture(names, given_tensors(arguments, options)))
+        with compat.watched_operations(captures[-1]):
+            return call(*arguments, **options)
+
+    def run(*flat: tf.Tensor) -> dict[str, tf.Tensor]:
+        compat.infer(model, tf.nest.pack_sequence_as(inputs, list(flat)))
+        return captures[-1].found
+
+    undos = [compat.around_call(model, watched), compat.unfuse(model)]
+    try:
+        with compat.float32_compute(model):
+            function = tf.function(run, autograph=compat.is_keras_2(model), input_signature=tf.nest.flatten(inputs))
+            function.get_concrete_function()
+    finally:
+        for undo in undos:
+            undo()
+    return function

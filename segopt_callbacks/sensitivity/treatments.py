@@ -1,0 +1,65 @@
+"""What compression does to one weight by itself."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+
+from segopt_callbacks.clustering import cluster
+from segopt_callbacks.pruning import magnitude_mask
+from segopt_callbacks.quantization import quantized_weight
+
+TREATMENTS = ("int8", "int4", "prune", "cluster")
+BITS = {"int8": 8, "int4": 4}
+
+Treatment = Callable[[np.ndarray, tuple[int, ...]], np.ndarray]
+
+
+def validate_treatments(treatments: Sequence[str], sparsity: float, number_of_clusters: int) -> tuple[str, ...]:
+    """Checks what shall be done to weights.
+
+    Returns:
+        the names of the treatments.
+
+    Raises:
+        ValueError: for an unknown treatment, none, one twice, or a setting outside its range.
+
+    >>> validate_treatments(["int8"], 0.8, 8)
+    ('int8',)
+    """
+    names = (treatments,) if isinstance(treatments, str) else tuple(treatments)
+    if not names or len(set(names)) < len(names) or not set(names) <= set(TREATMENTS):
+        raise ValueError(
+            f"`treatments` must be different names out of {', '.join(TREATMENTS)}. Received: {treatments!r}."
+        )
+    if isinstance(sparsity, bool) or not isinstance(sparsity, int | float) or not 0 < sparsity < 1:
+        raise ValueError(f"`sparsity` must be a fraction of zeros, in (0, 1). Received: sparsity={sparsity!r}.")
+    is_number = isinstance(number_of_clusters, int) and not isinstance(number_of_clusters, bool)
+    if not is_number or number_of_clusters < 2:
+        raise ValueError(
+            "`number_of_clusters` must be a whole number, at least 2. Received: "
+            f"number_of_clusters={number_of_clusters!r}."
+        )
+    return names
+
+
+def treatment_of(name: str, sparsity: float, number_of_clusters: int) -> Treatment:
+    """A treatment as a function of a weight and the axes of its output channels.
+
+    `"int8"`, `"int4"`: `fake_quant.quantized_weight`. `"prune"`: `masks.magnitude_mask`. `"cluster"`:
+    `centroids.cluster`, zeros kept.
+
+    Args:
+        name: of `TREATMENTS`.
+        sparsity: fraction of zeros, in (0, 1).
+        number_of_clusters: most distinct values, at least 2.
+
+    >>> treatment_of("prune", 0.5, 8)(np.array([[0.1, -3.0], [2.0, -0.2]]), (-1,)).tolist()
+    [[0.0, -3.0], [2.0, 0.0]]
+    """
+    if name in BITS:
+        return lambda weight, channel_axes: quantized_weight(weight, channel_axes, BITS[name]).numpy()
+    if name == "prune":
+        return lambda weight, _: np.where(magnitude_mask(weight, sparsity), weight, np.zeros_like(weight))
+    return lambda weight, _: cluster(weight, number_of_clusters).weights

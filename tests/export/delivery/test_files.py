@@ -1,0 +1,136 @@
+import errno
+import multiprocessing
+import os
+import pathlib
+
+import pytest
+
+from segopt_callbacks.export.delivery import files
+from segopt_callbacks.export.delivery.files import publish
+from segopt_callbacks.export.delivery.workspace import workspace
+
+pytestmark = pytest.mark.either_keras
+OURS = {"saved_model", "a.tflite", "b.tflite", "report.json"}
+
+
+def fill(folder, **contents):
+    folder.mkdir()
+    for name, text in contents.items():
+        if isinstance(text, dict):
+            fill(folder / name, **text)
+        else:
+            (folder / name).write_text(text)
+    return folder
+
+
+def tree(folder):
+    """Everything below a folder: path -> text."""
+    return {str(path.relative_to(folder)): path.read_text() for path in folder.rglob("*") if path.is_file()}
+
+
+def test_the_workspace_is_beside_the_finished_files_and_gone_afterwards(tmp_path):
+    export_dir = tmp_path / "new" / "export"
+    with workspace(export_dir) as folder:
+        assert folder.parent == export_dir.parent
+        (folder / "half.tflite").write_text("half")
+    assert list(export_dir.parent.iterdir()) == []
+
+
+@pytest.mark.parametrize("error", [ValueError, KeyboardInterrupt, SystemExit])
+def test_nothing_is_left_when_work_is_interrupted(tmp_path, error):
+    def work():
+        with workspace(tmp_path / "export") as folder:
+            fill(folder / "saved_model", pb="half")
+            raise error
+
+    with pytest.raises(error):
+        work()
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_first_export_arrives_whole(tmp_path):
+    publish(fill(tmp_path / "new", **{"a.tflite": "a", "saved_model": {"pb": "pb"}}), tmp_path / "export", OURS)
+    assert tree(tmp_path) == {"export/a.tflite": "a", "export/saved_model/pb": "pb"}
+
+
+@pytest.mark.parametrize("is_exchanged", [True, False])
+def test_a_second_export_replaces_what_it_has_and_keeps_the_rest(tmp_path, monkeypatch, is_exchanged):
+    if not is_exchanged:
+        monkeypatch.setattr(files, "_exchange", lambda one, other: False)
+    old = {"a.tflite": "old", "b.tflite": "kept", "saved_model": {"pb": "old", "stale": "stale"}}
+    final = fill(tmp_path / "export", **old)
+    before = final.stat().st_ino
+    publish(fill(tmp_path / "new", **{"a.tflite": "new", "saved_model": {"pb": "new"}}), final, OURS)
+    assert tree(final) == {"a.tflite": "new", "b.tflite": "kept", "saved_model/pb": "new"}
+    assert (final.stat().st_ino != before) is is_exchanged
+    assert {path.name for path in tmp_path.iterdir()} == {"export"}
+
+
+def test_kept_folders_are_kept_whole(tmp_path):
+    final = fill(tmp_path / "export", saved_model={"pb": "kept", "variables": {"data": "kept"}})
+    publish(fill(tmp_path / "new", **{"a.tflite": "new"}), final, OURS)
+    assert tree(final) == {"a.tflite": "new", "saved_model/pb": "kept", "saved_model/variables/data": "kept"}
+
+
+def test_beside_files_of_somebody_else_the_folder_itself_stays(tmp_path):
+    final = fill(tmp_path / "export", **{"a.tflite": "old", "notes.txt": "mine", "logs": {"events": "mine"}})
+    before = final.stat().st_ino
+    publish(fill(tmp_path / "new", **{"a.tflite": "new"}), final, OURS)
+    assert final.stat().st_ino == before
+    assert tree(final) == {"a.tflite": "new", "notes.txt": "mine", "logs/events": "mine"}
+
+
+def test_the_working_directory_stays(tmp_path, monkeypatch):
+    final = fill(tmp_path / "export", **{"a.tflite": "old"})
+    monkeypatch.chdir(final)
+    publish(fill(tmp_path / "new", **{"a.tflite": "new"}), final, OURS)
+    assert pathlib.Path("a.tflite").read_text() == "new"
+    assert os.getcwd() == str(final)
+
+
+def test_an_earlier_folder_is_back_if_the_new_one_does_not_arrive(tmp_path, monkeypatch):
+    monkeypatch.setattr(files, "_exchange", lambda one, other: False)
+    final = fill(tmp_path / "export", saved_model={"pb": "old"}, notes="mine")
+    new = fill(tmp_path / "new", saved_model={"pb": "new"})
+    replace = os.replace
+
+    def fail(source, place):
+        if str(source).endswith("new/saved_model") and str(place).endswith("export/saved_model"):
+            raise OSError(errno.ENOSPC, "No space left on device")
+        replace(source, place)
+
+    monkeypatch.setattr(os, "replace", fail)
+    with pytest.raises(OSError, match="No space left"):
+        publish(new, final, OURS)
+    assert tree(final) == {"saved_model/pb": "old", "notes": "mine"}
+
+
+@pytest.mark.parametrize("is_folder_there", [True, False])
+def test_what_a_killed_export_had_put_aside_is_put_back(tmp_path, is_folder_there):
+    if is_folder_there:
+        fill(tmp_path / "export", notes="mine")
+    left = fill(tmp_path / ".export.unfinished-abcdefgh", export={"saved_model.earlier": {"pb": "old"}})
+    with workspace(tmp_path / "export"):
+        assert not left.exists()
+    there = {"export/saved_model/pb": "old", "export/notes": "mine"} if is_folder_there else {}
+    assert tree(tmp_path) == there
+
+
+def publish_often(folder, name):
+    for number in range(50):
+        new = fill(folder / f"{name}-{number}", **{f"{name}.tflite": f"{number}", "report.json": f"{name} {number}"})
+        publish(new, folder / "export", OURS)
+
+
+def test_two_at_once_lose_nothing_of_each_other(tmp_path):
+    context = multiprocessing.get_context("spawn")
+    processes = [context.Process(target=publish_often, args=(tmp_path, name)) for name in "ab"]
+    for process in processes:
+        process.start()
+    for process in processes:
+        process.join()
+    assert all(process.exitcode == 0 for process in processes)
+    assert {path.name for path in tmp_path.iterdir()} == {"export"}
+    final = tree(tmp_path / "export")
+    assert (final["a.tflite"], final["b.tflite"]) == ("49", "49")
+    assert final["report.json"] in ("a 49", "b 49")

@@ -1,0 +1,223 @@
+"""Training against rounding: what is computed meanwhile, what is learned, and what is left of it afterwards."""
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from segopt_callbacks import QuantizationAwareTrainingCallback, compat
+from segopt_callbacks.compat import keras
+from segopt_callbacks.quantization.calibration import rounded
+from tests.conformance import IMAGES, LABELS, Outer, Segmenter, Watch, built, compiled, fit
+from tests.fit.test_strategy import results, start
+
+X = np.random.default_rng(0).uniform(-1, 1, (8, 6)).astype("float32")
+Y = np.random.default_rng(1).uniform(size=(8, 3)).astype("float32")
+
+
+def dense(learning_rate=0.0):
+    keras.utils.set_random_seed(3)
+    model = keras.Sequential(
+        [keras.Input((6,)), keras.layers.Dense(5, activation="relu"), keras.layers.Dense(3, name="last")]
+    )
+    model.compile(keras.optimizers.SGD(learning_rate), "mse")
+    return model
+
+
+def is_the_users(model):
+    """Nothing of the simulation is left in any layer, and inference is that of the weights alone."""
+    for layer in compat.all_layers(model):
+        assert not {"call", "train_step", "_jit_compiled_convolution_op"} & vars(layer).keys() - {
+            "_jit_compiled_convolution_op" if getattr(layer, "groups", 1) > 1 else ""
+        }, layer.name
+    fresh = type(model)()
+    fresh(IMAGES[:1])
+    fresh.set_weights(model.get_weights())
+    np.testing.assert_allclose(model.predict(IMAGES, verbose=0), fresh.predict(IMAGES, verbose=0), atol=1e-5)
+    np.testing.assert_allclose(model.predict(IMAGES, verbose=0), np.asarray(model(IMAGES, training=False)), atol=1e-5)
+
+
+# --- what is computed ------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("bits", [8, 4])
+def test_evaluation_in_the_fit_is_that_of_the_rounded_model(bits):
+    """NumPy computes the same, tensor by tensor."""
+    model = dense()
+    training = QuantizationAwareTrainingCallback(num_bits=bits)
+    history = model.fit(X, Y, batch_size=8, epochs=1, validation_data=(X, Y), verbose=0, callbacks=[training])
+    first, shift, last, offset = model.get_weights()
+
+    def kernel(value):
+        scale = np.abs(value).max(0) / (2 ** (bits - 1) - 1)
+        return np.round(value / scale) * scale
+
+    def tensor(value):
+        return rounded(value, min(value.min(), 0), max(value.max(), 0))
+
+    hidden = tensor(np.maximum(tensor(X) @ kernel(first) + shift, 0))
+    expected = np.mean((tensor(hidden @ kernel(last) + offset) - Y) ** 2)
+    plain = np.mean((np.maximum(X @ first + shift, 0) @ last + offset - Y) ** 2)
+    assert history.history["val_loss"] == pytest.approx([expected], rel=1e-4)
+    assert model.evaluate(X, Y, verbose=0) == pytest.approx(plain, rel=1e-5)
+    assert abs(expected - plain) > 1e-4 * plain
+
+
+def test_filters_choose_which_kernels_are_rounded():
+    losses = []
+    for filters in (None, "last", "last|dense"):
+        training = QuantizationAwareTrainingCallback(filters, num_bits=4)
+        losses += dense().fit(X, Y, verbose=0, callbacks=[training]).history["loss"]
+    assert losses[0] == losses[2] != losses[1]
+
+
+def test_rounding_begins_at_its_step():
+    model = dense()
+    plain = model.evaluate(X, Y, verbose=0)
+    training = QuantizationAwareTrainingCallback(begin_step=2, num_bits=4)
+    losses = model.fit(X, Y, epochs=4, verbose=0, callbacks=[training]).history["loss"]
+    assert losses[:2] == pytest.approx([plain] * 2, rel=1e-5)
+    assert abs(losses[2] - plain) > 1e-3 * plain
+
+
+def test_ranges_are_averages_over_steps_until_they_are_held():
+    images = (np.arange(1, 9, dtype="float32")[:, None] * np.ones((1, 6))).astype("float32")
+    training = QuantizationAwareTrainingCallback(freeze_at=0.5)
+    dense().fit(images, Y, batch_size=2, shuffle=False, epochs=1, verbose=0, callbacks=[training])
+    assert training.ranges["input_0"] == (0.0, pytest.approx((2 + 4) / 2))
+
+
+def test_statistics_are_held_near_the_end():
+    model = compiled(Segmenter())
+    record = Watch(lambda model: compat.read(compat.batch_norms(model)[0].moving_mean).copy())
+    fit(model, QuantizationAwareTrainingCallback(freeze_at=0.5), record)
+    moved = [not np.array_equal(one, other) for one, other in zip(record.seen, record.seen[1:], strict=False)]
+    assert moved == [True] * 3 + [False] * 4
+
+
+def test_training_learns_through_the_rounding():
+    model = compiled(Segmenter())
+    history = fit(model, QuantizationAwareTrainingCallback(num_bits=4), epochs=6)
+    assert history.history["loss"][-1] < history.history["loss"][0]
+
+
+# --- how it is trained -----------------------------------------------------------------------------------------------
+
+MODES = {
+    "graph": {},
+    "jit": {"jit_compile": True},
+    "several_steps": {"steps_per_execution": 2},
+    "mixed": {"dtype": "mixed_float16"},
+}
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_every_way_to_train_learns_every_range_and_leaves_nothing_behind(mode):
+    options = dict(MODES[mode])
+    keras.mixed_precision.set_global_policy(options.pop("dtype", "float32"))
+    try:
+        model = compiled(Segmenter(), **options)
+        training = QuantizationAwareTrainingCallback()
+        fit(model, training, validation_data=(IMAGES, LABELS))
+        assert len(training.ranges) == 7
+        assert all(low <= 0 <= high and high > low for low, high in training.ranges.values())
+        if mode != "mixed":
+            is_the_users(model)
+    finally:
+        keras.mixed_precision.set_global_policy("float32")
+
+
+def test_a_nested_model_in_two_fits(tmp_path):
+    model = compiled(Outer())
+    training = QuantizationAwareTrainingCallback()
+    first = dict(fit(model, training).model.layers and training.ranges)
+    fit(model, training)
+    assert training.ranges.keys() == first.keys()
+    assert training.ranges != first
+    is_the_users(model)
+
+
+def test_replicas_learn_one_range():
+    (seen,) = results([start("quantization")])
+    assert seen["equal"]
+    assert seen["kernels_equal"]
+    assert seen["ranges"] == seen["trained"] == 7
+    assert seen["int8"] == "ok"
+
+
+def test_a_resumed_fit_goes_on_with_its_ranges(tmp_path):
+    def run(folder, *callbacks):
+        keras.utils.set_random_seed(7)
+        training = QuantizationAwareTrainingCallback(freeze_at=1.0)
+        fit(compiled(built(Segmenter)()), keras.callbacks.BackupAndRestore(str(folder)), training, *callbacks, epochs=3)
+        return training.ranges, training.simulation.ranges["input_0"].state[2]
+
+    class Kill(keras.callbacks.Callback):
+        def on_epoch_begin(self, epoch, logs=None):
+            if epoch == 2:
+                raise KeyboardInterrupt
+
+    whole, steps = run(tmp_path / "whole")
+    with pytest.raises(KeyboardInterrupt):
+        run(tmp_path / "killed", Kill())
+    assert (tmp_path / "killed" / "segopt_ranges.json").exists()
+    resumed, resumed_steps = run(tmp_path / "killed")
+    assert steps == resumed_steps == 12  # of which the last process has made 4
+    assert len(resumed) == len(whole)
+    assert resumed["input_0"] == pytest.approx(whole["input_0"], rel=1e-6)
+    assert [pair[1] for pair in resumed.values()] == pytest.approx([pair[1] for pair in whole.values()], rel=0.2)
+    assert not (tmp_path / "killed" / "segopt_ranges.json").exists()
+
+
+@pytest.mark.parametrize("where", ["step", "callback", "validation"])
+def test_an_error_leaves_the_model_as_it_was(where):
+    model = compiled(Segmenter())
+
+    def batches():
+        for batch in range(2):
+            yield IMAGES[8 * batch : 8 * batch + 8], LABELS[8 * batch : 8 * batch + 8]
+        raise RuntimeError("the disk is gone")
+
+    class Fail(keras.callbacks.Callback):
+        def on_train_batch_end(self, batch, logs=None):
+            if where == "callback":
+                raise RuntimeError("the disk is gone")
+
+    data = tf.data.Dataset.from_generator(
+        batches, output_signature=(tf.TensorSpec((None, 8, 8, 3)), tf.TensorSpec((None, 8, 8), tf.int32))
+    )
+    given = {"validation_data": data} if where == "validation" else {}
+    with pytest.raises(Exception, match="the disk is gone"):
+        model.fit(
+            *((data,) if where == "step" else (IMAGES, LABELS)),
+            epochs=2,
+            verbose=0,
+            shuffle=False,
+            callbacks=[Fail(), QuantizationAwareTrainingCallback()],
+            **given,
+        )
+    is_the_users(model)
+
+
+# --- what is refused -------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.either_keras
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"num_bits": 2}, "`num_bits` must be 8 or 4, .* Received: num_bits=2"),
+        ({"begin_step": -1}, "`begin_step` must be .* Received: begin_step=-1"),
+        ({"begin_step": True}, "Received: begin_step=True"),
+        ({"freeze_at": 1.5}, r"`freeze_at` must be a fraction of the training, in \[0, 1\]. Received: freeze_at=1.5"),
+        ({"filters": 3}, "`filters` must be"),
+    ],
+)
+def test_wrong_arguments_are_told(arguments, message):
+    with pytest.raises((ValueError, TypeError), match=message):
+        QuantizationAwareTrainingCallback(**arguments)
+
+
+def test_a_step_that_is_not_traced_is_refused():
+    model = compiled(Segmenter(), run_eagerly=True)
+    with pytest.raises(ValueError, match="compile without run_eagerly"):
+        fit(model, QuantizationAwareTrainingCallback())
