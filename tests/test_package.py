@@ -2,7 +2,6 @@
 
 import os
 import pathlib
-import re
 import subprocess
 import sys
 
@@ -67,20 +66,3 @@ def test_another_backend_is_refused_in_words(monkeypatch):
     model = keras.Sequential([keras.Input((2,)), keras.layers.Dense(2)])
     with pytest.raises(RuntimeError, match="set KERAS_BACKEND=tensorflow.*'jax'"):
         segopt_callbacks.PruningScheduleCallback(0.5).set_model(model)
-
-
-def test_private_names_of_the_frameworks_live_in_compat_alone():
-    private = re.compile(r"keras\.src|tensorflow\.python|tensorflow_model_optimization\.python|tf_keras\b")
-    for path in sorted((ROOT / "segopt_callbacks").rglob("*.py")):
-        if path.name != "compat.py":
-            code = re.sub(r'""".*?"""|#[^\n]*', "", path.read_text(), flags=re.DOTALL)
-            assert not private.search(code), path
-
-
-def test_imports_run_downward():
-    """`weights`, `masks`, `centroids`, `schedules` and `sizes` import no callback."""
-    callbacks = re.compile(r"^\s*(from|import) segopt_callbacks\.(lifecycle|pruning|clustering|summaries|export)", re.M)
-    library = ROOT / "segopt_callbacks"
-    lower = [library / f"{name}.py" for name in ("weights", "masks", "centroids", "schedules", "projections", "compat")]
-    for path in [*lower, *(library / "sizes").glob("*.py")]:
-        assert not callbacks.search(path.read_text()), path

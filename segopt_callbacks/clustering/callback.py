@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from typing import Any
 
 from segopt_callbacks import compat
@@ -102,7 +103,7 @@ class ClusteringCallback(CompressionCallback):
 
     def prepare(self) -> None:
         """Makes sure that nobody has promised the zeros that clustering would take, and looks at the model's graph."""
-        pruned = self._weights.keys() & self.lifecycle.masks.keys()
+        pruned = self._weights.keys() & self.told.masked.keys()
         if pruned and not self.sharing.preserve_sparsity:
             raise ValueError(
                 "Pruned weights must keep their zeros; set preserve_sparsity=True, or give each callback `filters` of "
@@ -114,11 +115,19 @@ class ClusteringCallback(CompressionCallback):
         """Whether each weight has few enough values now."""
         return all(self.clustered.has_few_values(path) for path in self._weights)
 
+    def on_replaced(self) -> None:
+        """Says that the weights are clustered again."""
+        warnings.warn(
+            "Another callback replaced the weights at the end of training (EarlyStopping with "
+            "restore_best_weights?); they were clustered again. Let it stand before ours in the list.",
+            stacklevel=2,
+        )
+
     def tell(self) -> None:
         """Makes the report, and prints it where it is wanted."""
         self.report = self.clustered.reports()
-        self.lifecycle.codebooks.update(self.clustered.codebooks)
-        self.lifecycle.folds[self] = list(self.clustered.folds.values())
+        self.told.codebooks.update(self.clustered.codebooks)
+        self.told.folds.update(self.clustered.folds)
         for path, one in self.report.items() if self.verbose else ():
             print(
                 f"clustered {path}: squared error {one.error:.2e} of the variance, {one.distinct} distinct values, "

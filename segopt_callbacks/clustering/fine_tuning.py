@@ -12,7 +12,8 @@ from segopt_callbacks import compat
 from segopt_callbacks.clustering.callback import ClusteringCallback
 from segopt_callbacks.clustering.clustered import NumberOfClusters, Sharing
 from segopt_callbacks.clustering.folding import HeldScale
-from segopt_callbacks.fit import Clustered, Unshared
+from segopt_callbacks.clustering.shared import Clustered
+from segopt_callbacks.fit import Unshared
 from segopt_callbacks.model import Filters
 
 
@@ -20,7 +21,7 @@ class ClusterScheduleCallback(ClusteringCallback):
     """Shares each weight among few values from a step on, and fine-tunes these values for the rest of the fit.
 
     From `begin_step` on, after each optimizer step and inside the compiled one, every weight of a cluster is the mean
-    of what the optimizer made of its members (`projections.Clustered` tells how that relates to Han et al. 2016). So
+    of what the optimizer made of its members (`shared.Clustered` tells how that relates to Han et al. 2016). So
     there are never more values than asked for, and zeros stay zeros. Pruning may go on meanwhile: weights are clustered
     anew whenever other ones are pruned.
 
@@ -110,23 +111,23 @@ class ClusterScheduleCallback(ClusteringCallback):
             if compat.number_of_replicas(self.model) == 1:  # each replica has a moving variance of its own
                 layers = {path: fold.layer for path, fold in self.clustered.folds.items()}
                 self._held = {path: HeldScale(one) for path, one in layers.items() if one.gamma is not None}
-        self.lifecycle.attach(self.stage, [(self._weights[path], one) for path, one in self._projections.items()])
+        self.attached.project(self.stage, [(self._weights[path], one) for path, one in self._projections.items()])
         for fold in self.clustered.folds.values():
-            self.lifecycle.on_release(
+            self.attached.on_release(
                 compat.freeze_statistics(fold.layer, functools.partial(getattr, fold, "is_frozen"))
             )
         gammas = {path: self.clustered.folds[path].layer.gamma for path in self._held}
-        self.lifecycle.attach(self.stage, [(gammas[path], one) for path, one in self._held.items()])
+        self.attached.project(self.stage, [(gammas[path], one) for path, one in self._held.items()])
         if self.reassign_every is not None:
-            self._unshared = {path: self.lifecycle.remember_unshared(one) for path, one in self._weights.items()}
+            self._unshared = {path: self.attached.remember_unshared(one) for path, one in self._weights.items()}
 
     def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
         if self._begun_at is not None and (not self._is_checked or self._is_bypassed):
             self._check_step()
-        with self.lifecycle.released_on_error():
+        with self.attached.released_on_error():
             step = self.lifecycle.step_after(batch)
             if self._begin_if_due(step) and self.clustered.folds:
-                self.lifecycle.trace_anew()
+                self.attached.trace_anew()
             if self.reassign_every and self._begun_at is not None and step - self._last_assigned >= self.reassign_every:
                 self._reassign(step)
 
@@ -137,7 +138,7 @@ class ClusterScheduleCallback(ClusteringCallback):
     def on_masks_changed(self) -> None:
         """Clusters anew: there are zeros where there were none."""
         if self._begun_at is not None:
-            for path in self._weights.keys() & self.lifecycle.masks.keys():
+            for path in self._weights.keys() & self.told.masked.keys():
                 self._share(path, self._unshared_values(path))
 
     def finish(self, logs: Any = None) -> None:

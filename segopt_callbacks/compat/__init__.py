@@ -7,7 +7,6 @@ The library reads `keras` for its base classes only; whether a *model* is of Ker
 from segopt_callbacks.compat.callbacks import (
     HOOKS_OF_CALLBACKS,
     Callback,
-    KerasCallback,
     after_callbacks,
     running_callbacks,
     take_after,
@@ -40,10 +39,8 @@ from segopt_callbacks.compat.models import (
     runs_eagerly,
 )
 from segopt_callbacks.compat.operations import (
-    OperationHook,
     around_call,
     around_method,
-    current_graph,
     current_scope,
     freeze_statistics,
     functions_of_their_own,
@@ -73,8 +70,6 @@ __all__ = [
     "HOOKS_OF_CALLBACKS",
     "Callback",
     "Constraint",
-    "KerasCallback",
-    "OperationHook",
     "Variable",
     "after_callbacks",
     "all_layers",
@@ -87,7 +82,6 @@ __all__ = [
     "before_first_step",
     "build_from_inputs",
     "converter_errors",
-    "current_graph",
     "current_scope",
     "drop_inference_functions",
     "drop_train_function",

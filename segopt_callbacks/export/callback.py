@@ -138,7 +138,7 @@ class ExportQuantizedCallback(CompressionCallback):
             return
         try:
             has_data = not self._sample.problem
-            validate_formats(self.formats, has_data=has_data, has_ranges=self.lifecycle.learns_ranges)
+            validate_formats(self.formats, has_data=has_data, has_ranges=self.told.ranges is not None)
         except ValueError as error:
             raise ValueError(f"{error} Training inputs cannot be sampled: {self._sample.problem}.") from error
 
@@ -161,9 +161,9 @@ class ExportQuantizedCallback(CompressionCallback):
                 metrics=self.metrics,
                 metadata={"training": training, **(self.metadata or {})},
                 input_signature=self.input_signature,
-                ranges=self.lifecycle.ranges or None,
+                ranges=self.told.ranges or None,
                 calibration=self.calibration,
-                sensitivity=self.lifecycle.sensitivity,
+                sensitivity=self.told.sensitivity,
                 on_failure=self.on_failure,
                 time_limit=self.time_limit,
                 latency=self.latency,

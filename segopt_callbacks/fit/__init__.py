@@ -2,16 +2,18 @@
 
 from segopt_callbacks.fit.at_target import AtTargetSparsity
 from segopt_callbacks.fit.gradients import GradientRecord
-from segopt_callbacks.fit.lifecycle import CompressionCallback, Stage
-from segopt_callbacks.fit.projections import Clustered, Masked, Unshared, pruned_before
+from segopt_callbacks.fit.marks import filled, pruned_before, select
+from segopt_callbacks.fit.member import CompressionCallback
+from segopt_callbacks.fit.projections import Unshared
+from segopt_callbacks.fit.stages import Stage
 
 __all__ = [
     "AtTargetSparsity",
-    "Clustered",
     "CompressionCallback",
     "GradientRecord",
-    "Masked",
     "Stage",
     "Unshared",
+    "filled",
     "pruned_before",
+    "select",
 ]

@@ -6,7 +6,8 @@ import warnings
 from typing import Any
 
 from segopt_callbacks import compat
-from segopt_callbacks.fit.lifecycle import CompressionCallback, Stage
+from segopt_callbacks.fit.member import CompressionCallback
+from segopt_callbacks.fit.stages import Stage
 
 
 class AtTargetSparsity(CompressionCallback):
@@ -98,7 +99,7 @@ class AtTargetSparsity(CompressionCallback):
         if not self._has_judged:
             warnings.warn(
                 f"{type(self.callback).__name__} judged and saved nothing: no epoch of this fit was measured at the "
-                f"target sparsity. It ended at {self.lifecycle.sparsity:.4f} after {self.lifecycle.step} steps; let "
+                f"target sparsity. It ended at {self.told.sparsity:.4f} after {self.lifecycle.step} steps; let "
                 "the schedule end earlier, or train longer.",
                 stacklevel=2,
             )

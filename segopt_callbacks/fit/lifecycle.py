@@ -6,10 +6,10 @@ matter:
 1. `on_train_begin`: each joins; `select` where the model is built already.
 2. first `on_epoch_begin`, after all `on_train_begin` have run and `BackupAndRestore` with them: `prepare`. A model that
    is not built is built at the first step, from the shapes of the data, and prepared then.
-3. first `on_train_end` of ours: the weights are finished (the best ones restored, pruned, clustered), so that whoever
-   saves the model behind us saves the finished one.
+3. first `on_train_end` of ours: the weights are finished (the best ones restored, then each stage's work), so that
+   whoever saves the model behind us saves the finished one.
 4. behind the last `on_train_end` of the user's: weights that somebody replaced meanwhile (`EarlyStopping` restores
-   there) are finished again, constraints are put back, then sensitivity is measured, and exports and reports are made.
+   there) are finished again, constraints are put back, then what only reads the weights has its turn.
 
 Outside `fit` the same hooks are called by the user's own loop, best through a `CallbackList`.
 """
@@ -17,99 +17,19 @@ Outside `fit` the same hooks are called by the user's own loop, best through a `
 from __future__ import annotations
 
 import contextlib
-import functools
-import math
-import warnings
 import weakref
-from collections.abc import Callable, Iterable, Iterator
-from enum import IntEnum
-from typing import Any, ClassVar
-
-import numpy as np
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from segopt_callbacks import compat
+from segopt_callbacks.fit.attached import Attached
 from segopt_callbacks.fit.best_kept import BestKept
-from segopt_callbacks.fit.projections import Attachments, Chain, Masked, Projection, Unshared, WithAverages
+from segopt_callbacks.fit.members import Members
+from segopt_callbacks.fit.stages import Stage
 from segopt_callbacks.fit.steps import Steps
-from segopt_callbacks.records import Codebook, Sensitivity
+from segopt_callbacks.fit.told import Told
 
-
-class Stage(IntEnum):
-    """When a callback's turn comes, at the beginning and after the fit."""
-
-    PRUNE = 1
-    CLUSTER = 2
-    QUANTIZE = 3
-    NORMALIZE = 4
-    MEASURE = 5
-    EXPORT = 6
-    SUMMARIZE = 7
-    JUDGE = 8
-
-
-class CompressionCallback(compat.Callback):
-    """Base of all our callbacks: joins the model's `Lifecycle`, and says what to do at each of its moments."""
-
-    stage: ClassVar[Stage]
-    sets_target: ClassVar[bool] = False  # whether it changes the weights while they train
-    lifecycle: Lifecycle
-    _updates_before_fit = 0
-
-    def __init__(self) -> None:
-        super().__init__()
-        compat.require_one_process(self)
-
-    def set_model(self, model: Any) -> None:
-        """Remembers the model, and how often it was updated before anything was restored into it."""
-        compat.require_tensorflow_backend(model)
-        compat.require_one_process(model)
-        super().set_model(model)
-        self._updates_before_fit = compat.iterations(model)
-
-    def on_train_begin(self, logs: Any = None) -> None:
-        self.lifecycle = Lifecycle.join(self)
-
-    def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
-        self.lifecycle.begin_epoch(epoch)
-
-    def on_train_batch_begin(self, batch: int, logs: Any = None) -> None:
-        self.lifecycle.steps.begin_batch(batch)
-
-    def on_train_end(self, logs: Any = None) -> None:
-        self.lifecycle.end(self, logs)
-
-    @property
-    def needs_inputs(self) -> bool:
-        """Whether `prepare` reads `Lifecycle.inputs`."""
-        return False
-
-    @property
-    def needs_dtypes(self) -> bool:
-        """Whether `prepare` must see what the batches are made of: a subclassed model of Keras 3 forgets dtypes."""
-        return False
-
-    def select(self) -> None:
-        """Chooses the weights, once the model is built."""
-
-    def prepare(self) -> None:
-        """Attaches to the chosen weights, before the first step."""
-
-    def restore(self, logs: Any = None) -> None:
-        """Puts the best weights in place, before any are finished."""
-
-    def finish(self, logs: Any = None) -> None:
-        """Does what is to be done after the fit."""
-
-    def holds(self) -> bool:
-        """Whether the weights are as `finish` left them."""
-        return True
-
-    def on_masks_changed(self) -> None:
-        """Follows when other weights are pruned."""
-
-    def at_target_since(self) -> int | None:
-        """The step since which the weights have their final sparsity or number of values; `None` until then."""
-        return 0
+if TYPE_CHECKING:
+    from segopt_callbacks.fit.member import CompressionCallback
 
 
 class Lifecycle:
@@ -117,12 +37,8 @@ class Lifecycle:
 
     Attributes:
         model: the model that is fitted.
-        selected: path -> variable, all weights that a callback of this fit changes.
-        targets: path -> fraction of zeros, in [0, 1), that the schedule asks for now.
-        codebooks: path -> what clustering has chosen for a weight, once it has.
-        folds: callback -> the BatchNormalizations whose scale it has moved into kernels.
-        ranges: name of a tensor -> its lowest and highest value, where the model trains against rounding.
-        sensitivity: how sensitive each weight is, where that was measured.
+        told: what the callbacks tell each other.
+        attached: what is attached to the model until the fit ends.
         steps: which step of its run the fit has come to.
         inputs: structure of `tf.TensorSpec`, what the model takes; `None` before `prepare`, or where nobody needs it.
     """
@@ -131,28 +47,24 @@ class Lifecycle:
 
     def __init__(self, model: Any, updates_before_fit: int) -> None:
         self.model = model
-        self.selected: dict[str, Any] = {}
-        self.targets: dict[str, float] = {}
-        self.codebooks: dict[str, Codebook] = {}
-        self.folds: dict[CompressionCallback, list[Any]] = {}
-        self.ranges: dict[str, tuple[float, float]] = {}
-        self.sensitivity: Sensitivity | None = None
+        self.told = Told()
         self.steps = Steps(updates_before_fit)
         self.inputs: Any = None
-        self._projections: list[tuple[Stage, Any, Projection]] = []
-        self._unshared: dict[int, Unshared] = {}
-        self._on_release: list[Callable[[], None]] = []
-        self._masked: dict[str, Masked] = {}
-        self._is_simulated = False
-        self._members: list[CompressionCallback] = []
-        self._ended: list[CompressionCallback] = []
-        self._claims: dict[tuple[Stage, str], CompressionCallback] = {}
-        self._attachments = Attachments()
+        self._members = Members()
         self._callbacks = compat.running_callbacks(model)
         self._best_kept = BestKept(self._callbacks.callbacks if self._callbacks else ())
-        self._forget = compat.after_callbacks(self._callbacks, self._close) if self._callbacks else lambda: None
+        self._ended: list[CompressionCallback] = []
         self._is_prepared = self._weights_are_finished = self._is_closed = False
         self._logs: Any = None
+        self.attached = Attached(model, self._callbacks)
+        self.attached.on_release(self._forget)
+        if self._callbacks:
+            self.attached.on_release(compat.after_callbacks(self._callbacks, self._close))
+
+    def _forget(self) -> None:
+        self._running.pop(self.model, None)
+
+    # --- 1. each joins -----------------------------------------------------------------------------------------------
 
     @classmethod
     def join(cls, member: CompressionCallback) -> Lifecycle:
@@ -165,9 +77,9 @@ class Lifecycle:
         lifecycle = cls._running.get(model)
         if lifecycle is None or not lifecycle._is_joinable(member):
             if lifecycle is not None:
-                lifecycle._release()  # an earlier fit was interrupted and never ended
-            lifecycle = cls._running[model] = cls(model, member._updates_before_fit)
-        lifecycle._members = sorted([*lifecycle._members, member], key=lambda one: one.stage)
+                lifecycle.attached.release()  # an earlier fit was interrupted and never ended
+            lifecycle = cls._running[model] = cls(model, member.updates_before_fit)
+        lifecycle._members.add(member)
         member.lifecycle = lifecycle
         if compat.is_built(model):
             member.select()
@@ -183,142 +95,29 @@ class Lifecycle:
         Raises:
             ValueError: if another callback of the same stage claims one of them.
         """
-        for path in weights:
-            owner = self._claims.setdefault((member.stage, path), member)
-            if owner is not member:
-                raise ValueError(
-                    f"A weight can belong to one {type(member).__name__} only; give each its own `filters`. "
-                    f"Received: {path!r} selected by {type(owner).__name__} and {type(member).__name__}."
-                )
-        self.selected.update(weights)
+        self._members.claim(member, weights)
+        self.told.selected.update(weights)
 
-    def attach(self, stage: Stage, projections: Iterable[tuple[Any, Projection]]) -> None:
-        """Makes the optimizer apply projections from the first step on, to variables and to its averages of them.
-
-        Of one variable's projections those of the latest stage come first, so that zeros have the last word.
-        """
-        for variable, projection in projections:
-            self._projections.append((stage, variable, projection))
-            self.on_release(projection.let_go)
-
-    def prune(self, masked: dict[str, Masked]) -> None:
-        """Records what prunes weights: path -> projection."""
-        self._masked.update(masked)
-
-    def remember_unshared(self, variable: Any) -> Unshared:
-        """Makes the optimizer sum up what the variable would be without projections."""
-        with compat.strategy_scope(self.model):
-            return self._unshared.setdefault(compat.identity(variable), Unshared(compat.read(variable)))
-
-    def simulate(self, simulation: Any) -> None:
-        """Makes the model compute as its integer file will, from the next trace of its functions on."""
-        self._is_simulated = True
-        self.on_release(simulation.attach())
-        for owner, name in [(self._callbacks, name) for name in compat.HOOKS_OF_CALLBACKS] + [(self.model, "evaluate")]:
-            if owner is not None:
-                self.on_release(compat.around_method(owner, name, self._guarded))
-        self.on_release(lambda: compat.drop_inference_functions(self.model))
-        compat.drop_inference_functions(self.model)
-
-    def _guarded(self, method: Callable[..., Any], *arguments: Any, **options: Any) -> Any:
-        """What else runs in a fit beside its steps; the model must not stay simulated when it raises."""
-        with self.released_on_error():
-            return method(*arguments, **options)
-
-    def trace_anew(self) -> None:
-        """Makes the next step, and the next evaluation, anew: they hold settings of when they were traced."""
-        compat.remake_train_function(self.model, self._release)
-        compat.drop_inference_functions(self.model)
-
-    def other_callbacks(self, name: str) -> list[Any]:
-        """The user's callbacks of a class of this name, or of one derived from it."""
-        everybody = self._callbacks.callbacks if self._callbacks else []
-        return [one for one in everybody if any(base.__name__ == name for base in type(one).__mro__)]
-
-    def masks_changed(self) -> None:
-        """Tells everybody that other weights are pruned now."""
-        for member in self._members:
-            member.on_masks_changed()
-
-    def _attach_all(self) -> None:
-        every: dict[int, list[tuple[Any, Projection]]] = {}
-        for _, variable, projection in sorted(self._projections, key=lambda one: -one[0]):
-            every.setdefault(compat.identity(variable), []).append((variable, projection))
-        for key, pairs in every.items():
-            variable = pairs[0][0]
-            averages = functools.partial(compat.averages_of, self.model, variable)
-            constraint = WithAverages(Chain(tuple(one for _, one in pairs)), averages)
-            unshared = self._unshared.get(key)
-            self._attachments.attach(variable, unshared.around(constraint) if unshared else constraint)
-
-    def on_release(self, hook: Callable[[], None]) -> None:
-        """Calls `hook` when the model is let go."""
-        self._on_release.append(hook)
-
-    @property
-    def masks(self) -> dict[str, np.ndarray]:
-        """Path -> bool of the weight's shape, True where a weight is kept; of pruned weights only."""
-        return {path: masked.mask for path, masked in self._masked.items()}
-
-    @property
-    def step(self) -> int:
-        """Optimizer steps since the fit began; for a resumed fit, since the run began that it continues."""
-        return self.steps.now
+    # --- 2. everybody prepares, and the fit goes on ------------------------------------------------------------------
 
     def begin_epoch(self, epoch: int) -> None:
         """Prepares everybody at the first epoch, and counts steps from there."""
         is_first = self.steps.epoch is None
-        steps_per_epoch = (self._members[0].params or {}).get("steps")
-        self.steps.begin_epoch(epoch, steps_per_epoch=steps_per_epoch, updates=compat.iterations(self.model))
+        updates = compat.iterations(self.model)
+        self.steps.begin_epoch(epoch, steps_per_epoch=self._members.params.get("steps"), updates=updates)
         if not is_first:
             return
-        needs_batch = any(member.needs_dtypes for member in self._members)
-        if compat.is_built(self.model) and not needs_batch and self._knows_inputs():
-            self._prepare_at_once()
+        if compat.is_built(self.model) and not self._members.need_dtypes and self._knows_inputs():
+            self._prepare()
+            self.attached.remake_step()
         else:
-            compat.before_first_step(self.model, self._build_and_prepare, self._release)
+            compat.before_first_step(self.model, self._build_and_prepare, self.attached.release)
 
     def _knows_inputs(self) -> bool:
-        if self.inputs is None and any(member.needs_inputs for member in self._members):
+        if self.inputs is None and self._members.need_inputs:
             self.inputs = compat.model_input_specs(self.model)
             return self.inputs is not None
         return True
-
-    @property
-    def last_step(self) -> int | None:
-        """The step at which the fit will have run its epochs; `None` where their length is not known."""
-        params = self._members[0].params or {}
-        return params["epochs"] * params["steps"] if params.get("steps") else None
-
-    def step_after(self, batch: int) -> int:
-        """The step that training has come to when `batch` (counted in its epoch, from 0) has ended."""
-        if not self._is_prepared and self.steps.epoch is not None:
-            self._prepare_late()
-        if self._best_kept:
-            self._best_kept.look(self.sparsity, self.step)
-        return self.steps.end_batch(batch)
-
-    @property
-    def sparsity(self) -> float:
-        """Fraction of zeros that the schedules ask for now, over all pruned weights, in [0, 1)."""
-        sizes = {path: math.prod(self.selected[path].shape) for path in self.targets}
-        return sum(self.targets[path] * size for path, size in sizes.items()) / max(sum(sizes.values()), 1)
-
-    @property
-    def has_target(self) -> bool:
-        """Whether a callback of this fit changes the weights while they train."""
-        return any(member.sets_target for member in self._members)
-
-    @property
-    def learns_ranges(self) -> bool:
-        """Whether the model trains against rounding."""
-        return any(member.stage == Stage.QUANTIZE for member in self._members)
-
-    def at_target(self, *, whole_epoch: bool = False) -> bool:
-        """Whether all weights have their final sparsity; with `whole_epoch`, since the epoch began at least."""
-        since = [member.at_target_since() for member in self._members]
-        latest = self.steps.epoch_start if whole_epoch else self.step
-        return all(step is not None and step <= latest for step in since)
 
     def _build_and_prepare(self, iterator: Any) -> Any:
         self.inputs, iterator = compat.batch_inputs(iterator)
@@ -329,40 +128,12 @@ class Lifecycle:
         self._prepare()
         return iterator
 
-    def _prepare_at_once(self) -> None:
-        self._prepare()
-        if self._attachments or self._is_simulated:
-            compat.remake_train_function(self.model, self._release)
-
     def _prepare(self) -> None:
         self._is_prepared = True
-        with self.released_on_error():
+        with self.attached.released_on_error():
             for member in self._members:
                 member.prepare()
-            self._attach_all()
-
-    @contextlib.contextmanager
-    def released_on_error(self) -> Iterator[None]:
-        """Lets the model go if what runs inside raises: no `on_train_end` follows an error."""
-        try:
-            yield
-        except BaseException:
-            self._release()
-            raise
-
-    def end(self, member: CompressionCallback, logs: Any) -> None:
-        """Finishes the weights at the first call; closes at the last where no History follows."""
-        self._logs = logs
-        self._ended.append(member)
-        if not self._is_prepared:
-            self._prepare_late()
-        if not self._weights_are_finished:
-            self._weights_are_finished = True
-            self._best_kept.look(self.sparsity, self.step)
-            self._best_kept.warn(self.sparsity)
-            self._finish_weights(restore=True)
-        if len(self._ended) == len(self._members) and self._callbacks is None:
-            self._close()
+            self.attached.apply()
 
     def _prepare_late(self) -> None:
         """For a fit without steps, and for a loop whose steps do not pass through the model's `train_function`."""
@@ -373,10 +144,8 @@ class Lifecycle:
             )
         if self.steps.epoch is None:
             self.begin_epoch(0)
-        if not self._is_prepared:
-            self._prepare_built()
-
-    def _prepare_built(self) -> None:
+        if self._is_prepared:
+            return
         if not self._knows_inputs():
             raise ValueError(
                 "A pattern, and clustering behind a BatchNormalization, must know what the model takes; train it by "
@@ -385,50 +154,97 @@ class Lifecycle:
             )
         for member in self._members:
             member.select()
-        self._prepare_at_once()
+        self._prepare()
+        self.attached.remake_step()
+
+    def step_after(self, batch: int) -> int:
+        """The step that training has come to when `batch` (counted in its epoch, from 0) has ended."""
+        if not self._is_prepared and self.steps.epoch is not None:
+            self._prepare_late()
+        if self._best_kept:
+            self._best_kept.look(self.told.sparsity, self.step)
+        return self.steps.end_batch(batch)
+
+    @property
+    def step(self) -> int:
+        """Optimizer steps since the fit began; for a resumed fit, since the run began that it continues."""
+        return self.steps.now
+
+    @property
+    def last_step(self) -> int | None:
+        """The step at which the fit will have run its epochs; `None` where their length is not known."""
+        params = self._members.params
+        return params["epochs"] * params["steps"] if params.get("steps") else None
+
+    @property
+    def has_target(self) -> bool:
+        """Whether a callback of this fit changes the weights while they train."""
+        return self._members.have_target
+
+    def at_target(self, *, whole_epoch: bool = False) -> bool:
+        """Whether all weights have their final sparsity; with `whole_epoch`, since the epoch began at least."""
+        return self._members.at_target(self.steps.epoch_start if whole_epoch else self.step)
+
+    def masks_changed(self) -> None:
+        """Tells everybody that other weights are pruned now."""
+        for member in self._members:
+            member.on_masks_changed()
+
+    def other_callbacks(self, name: str) -> list[Any]:
+        """The user's callbacks of a class of this name, or of one derived from it."""
+        everybody = self._callbacks.callbacks if self._callbacks else []
+        return [one for one in everybody if any(base.__name__ == name for base in type(one).__mro__)]
+
+    # --- 3. the weights are finished ---------------------------------------------------------------------------------
+
+    def end(self, member: CompressionCallback, logs: Any) -> None:
+        """Finishes the weights at the first call; closes at the last where no History follows."""
+        self._logs = logs
+        self._ended.append(member)
+        if not self._is_prepared:
+            self._prepare_late()
+        if not self._weights_are_finished:
+            self._weights_are_finished = True
+            self._best_kept.look(self.told.sparsity, self.step)
+            self._best_kept.warn(self.told.sparsity)
+            self._finish_weights(restore=True)
+        if len(self._ended) == len(self._members) and self._callbacks is None:
+            self._close()
 
     def _finish_weights(self, *, restore: bool) -> None:
-        with self.released_on_error():
+        with self.attached.released_on_error():
             for member in self._members if restore else ():
                 member.restore(self._logs)
             for member in self._members:
                 if member.stage < Stage.MEASURE:
                     member.finish(self._logs)
 
+    # --- 4. the promise is checked, the model let go, and its files are made -----------------------------------------
+
     def _close(self) -> None:
         if self._is_closed:
             return
         self._is_closed = True
         try:
-            if broken := self._broken():
-                if Stage.PRUNE not in (member.stage for member in broken):  # pruning says so itself, with its figures
-                    warnings.warn(
-                        "Another callback replaced the weights at the end of training (EarlyStopping with "
-                        "restore_best_weights?); they were clustered again. Let it stand before ours in the list.",
-                        stacklevel=2,
-                    )
-                self._finish_weights(restore=False)
-            if broken := self._broken():
-                raise RuntimeError(
-                    "Pruned and clustered weights must stay so when training ends, but something writes to them. "
-                    f"Received: the promise of {', '.join(type(member).__name__ for member in broken)} broken."
-                )
+            self._keep_promise()
         finally:
-            self._release()
+            self.attached.release()
         with contextlib.ExitStack() as finishes:  # what one raises keeps no other from its turn
-            for member in reversed(self._members):
+            for member in reversed(list(self._members)):
                 if member.stage >= Stage.MEASURE:
                     finishes.callback(member.finish, self._logs)
 
-    def _broken(self) -> list[CompressionCallback]:
-        return [member for member in self._members if not member.holds()]
+    def _keep_promise(self) -> None:
+        """Finishes weights again that somebody has replaced.
 
-    def _release(self) -> None:
-        """Puts the constraints back, and drops the compiled step that holds ours."""
-        self._forget()
-        self._running.pop(self.model, None)
-        while self._on_release:
-            self._on_release.pop()()
-        if self._attachments or self._is_simulated:
-            self._attachments.detach()
-            compat.drop_train_function(self.model)
+        Raises:
+            RuntimeError: if they do not stay so.
+        """
+        if broken := self._members.broken():
+            broken[0].on_replaced()
+            self._finish_weights(restore=False)
+        if broken := self._members.broken():
+            raise RuntimeError(
+                "Pruned and clustered weights must stay so when training ends, but something writes to them. "
+                f"Received: the promise of {', '.join(type(member).__name__ for member in broken)} broken."
+            )

@@ -50,7 +50,7 @@ class ReestimateBatchNormCallback(CompressionCallback):
 
     def finish(self, logs: Any = None) -> None:
         """Refreshes the statistics."""
-        folds = [fold for folds in self.lifecycle.folds.values() for fold in folds]
+        folds = list(self.told.folds.values())
         frozen = {id(fold.layer) for fold in folds if fold.is_frozen}
         if all(id(layer) in frozen for layer in require_batch_norms(self.model)):
             warnings.warn(

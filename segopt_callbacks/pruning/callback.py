@@ -143,12 +143,12 @@ class PruningScheduleCallback(CompressionCallback):
         self._pruned = PrunedWeights(self.model, self._weights, found, with_followers=self.method.prunes_channels)
         if self.lifecycle.step:
             self._pruned.take_marks()
-        self.lifecycle.prune(self._pruned.masked)
-        self.lifecycle.attach(self.stage, self._pruned.constraints)
+        self.told.masked.update(self._pruned.masked)
+        self.attached.project(self.stage, self._pruned.constraints)
         if self.method.needs_gradients:
             keeps_saliency = self.method.regrow is None
             self._record = GradientRecord(self.model, self._weights, keeps_saliency=keeps_saliency)
-            self.lifecycle.on_release(self._record.detach)
+            self.attached.on_release(self._record.detach)
         self._start_schedules()
 
     def _without_spared(self, found: dict[str, Role]) -> dict[str, Role]:
@@ -174,7 +174,7 @@ class PruningScheduleCallback(CompressionCallback):
         if self.lifecycle.last_step is not None:
             self._warn_if_cut_short(self.lifecycle.last_step)
         self._follow_schedules(self.lifecycle.step)
-        not_yet = self._weights.keys() - self.lifecycle.targets.keys()
+        not_yet = self._weights.keys() - self.told.targets.keys()
         for path in not_yet:
             self.pruned.masked[path].mask = np.ones(self._weights[path].shape, bool)
         self.pruned.apply_masks()
@@ -196,7 +196,7 @@ class PruningScheduleCallback(CompressionCallback):
         # A loop of the user's own may build the model in its first step: masks come behind it.
         if self._pruned is not None and (not self._is_checked or self._is_bypassed):
             self._check_step()
-        with self.lifecycle.released_on_error():
+        with self.attached.released_on_error():
             self._follow_schedules(self.lifecycle.step_after(batch))
 
     def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
@@ -274,7 +274,7 @@ class PruningScheduleCallback(CompressionCallback):
         )
         for path, mask, target in chosen:
             self.pruned.masked[path].mask = mask
-            self.lifecycle.targets[path] = target
+            self.told.targets[path] = target
         self.pruned.apply_masks()
         self.lifecycle.masks_changed()
         if self._record:

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from segopt_callbacks.fit import Masked
+from segopt_callbacks.pruning.masked import Masked
 from segopt_callbacks.pruning.patterns import as_matrix
 
 

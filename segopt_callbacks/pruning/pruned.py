@@ -10,9 +10,10 @@ import tensorflow as tf
 
 from segopt_callbacks import compat
 from segopt_callbacks.arrays import for_each_block
-from segopt_callbacks.fit import Masked, pruned_before
+from segopt_callbacks.fit import pruned_before
 from segopt_callbacks.model import Role
 from segopt_callbacks.pruning.followers import Followers
+from segopt_callbacks.pruning.masked import Masked
 
 
 class PrunedWeights:

@@ -132,6 +132,7 @@ class QuantizationAwareTrainingCallback(CompressionCallback):
                 "Quantization-aware training needs a step that is traced; compile without run_eagerly. "
                 f"Received: {self.model.name!r}, run_eagerly=True."
             )
+        self.told.ranges = self.told.ranges or {}
         sites = find_sites(self.model, self.lifecycle.inputs)
         if sites.unknown:
             warnings.warn(
@@ -149,7 +150,7 @@ class QuantizationAwareTrainingCallback(CompressionCallback):
         self._restore_ranges()
         self._learn_step = self._first_step_to_learn()
         self._adjust(self.lifecycle.step)
-        self.lifecycle.simulate(self._simulation)
+        self.attached.simulate(self._simulation)
         if self.verbose:
             print(f"rounding {len(sites.kernels)} kernels and {len(ranges)} tensors from step {self.begin_step} on")
 
@@ -167,10 +168,10 @@ class QuantizationAwareTrainingCallback(CompressionCallback):
         return self._simulation
 
     def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
-        with self.lifecycle.released_on_error():
+        with self.attached.released_on_error():
             step = self.lifecycle.step_after(batch)
             if self._simulation is not None and self._adjust(step):
-                self.lifecycle.trace_anew()
+                self.attached.trace_anew()
         for backup in self._backups():
             frequency = getattr(backup, "save_freq", None)
             if isinstance(frequency, int) and step % frequency == 0:
@@ -199,7 +200,7 @@ class QuantizationAwareTrainingCallback(CompressionCallback):
                 stacklevel=2,
             )
         self.ranges = {name: pair for name, pair in read.items() if pair is not None}
-        self.lifecycle.ranges.update(self.ranges)
+        self.told.ranges = {**(self.told.ranges or {}), **self.ranges}
         for backup in self._backups():
             (Path(backup.backup_dir) / _FILE).unlink(missing_ok=True)
 

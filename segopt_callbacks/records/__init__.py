@@ -1,6 +1,7 @@
 """What wings tell each other: plain dataclasses, no TensorFlow."""
 
 from segopt_callbacks.records.codebooks import Codebook, Density
+from segopt_callbacks.records.folds import Folded
 from segopt_callbacks.records.ports import Port
 from segopt_callbacks.records.sensitivity import (
     Sensitivity,
@@ -15,6 +16,7 @@ from segopt_callbacks.records.sensitivity import (
 __all__ = [
     "Codebook",
     "Density",
+    "Folded",
     "Port",
     "Sensitivity",
     "Treated",

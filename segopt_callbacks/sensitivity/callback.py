@@ -205,18 +205,18 @@ class SensitivityCallback(CompressionCallback):
         """Makes sure that it is clear which metric to judge by, long before the end of the fit."""
         lifecycle = vars(self).get("lifecycle")  # none in an `evaluate` of the user's own
         if lifecycle is not None and self.metrics is None and logs:
-            with lifecycle.released_on_error():
+            with lifecycle.attached.released_on_error():
                 choose_monitor(list(logs), self.monitor, self.higher_is_better)
 
     def finish(self, logs: Any = None) -> None:
         """Measures, and hands the outcome to the export of the same fit."""
-        if self.lifecycle.sensitivity is not None:
+        if self.told.sensitivity is not None:
             warnings.warn(
                 "Reports show the outcome of one SensitivityCallback, the last of the list; let one measure all "
                 "treatments, or read `sensitivity` of each. Received: several in one fit.",
                 stacklevel=2,
             )
-        self.sensitivity = self.lifecycle.sensitivity = layer_sensitivity(
+        self.sensitivity = self.told.sensitivity = layer_sensitivity(
             self.model,
             self.evaluation_data,
             metrics=self.metrics,

@@ -1,6 +1,6 @@
 """What the bytes of a model file are, and the command `segopt-sizes`. Imports no TensorFlow."""
 
-from segopt_callbacks.sizes.command import FORMATS, find_models, main, read_ledger
+from segopt_callbacks.sizes.command import FORMATS, main, read_ledger
 from segopt_callbacks.sizes.count import file_bytes, gzip_bytes, walk
 from segopt_callbacks.sizes.flatbuffer import require_tree
 from segopt_callbacks.sizes.protobuf import read_onnx_metadata
@@ -13,7 +13,6 @@ __all__ = [
     "Ledger",
     "compare",
     "file_bytes",
-    "find_models",
     "gzip_bytes",
     "main",
     "printable",

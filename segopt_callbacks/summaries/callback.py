@@ -90,7 +90,7 @@ class CompressionSummaries(CompressionCallback):
 
     def prepare(self) -> None:
         """Opens the log, for the weights that the other callbacks have chosen."""
-        self._weights = self.lifecycle.selected or select_weights(self.model)
+        self._weights = self.told.selected or select_weights(self.model)
         folder = os.path.join(os.fspath(self.log_dir), "compression")
         is_chief = compat.is_chief(self.model)
         self._writer = tf.summary.create_file_writer(folder) if is_chief else tf.summary.create_noop_writer()
@@ -128,8 +128,8 @@ class CompressionSummaries(CompressionCallback):
         self._is_due = False
         values = {path: compat.read(weight) for path, weight in self._weights.items()}
         with self._writer.as_default():
-            write_summaries(values, self.lifecycle.masks, self.lifecycle.targets, step=self._last_step)
-            for path, codebook in self.lifecycle.codebooks.items():
+            write_summaries(values, self.told.masks, self.told.targets, step=self._last_step)
+            for path, codebook in self.told.codebooks.items():
                 write_codebook(path, values[path], codebook, step=self._last_step)
         self._writer.flush()  # who watches the training sees it now
 

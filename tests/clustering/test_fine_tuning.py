@@ -11,8 +11,8 @@ from segopt_callbacks import (
     ReestimateBatchNormCallback,
     compat,
 )
+from segopt_callbacks.clustering.shared import Clustered
 from segopt_callbacks.compat import keras
-from segopt_callbacks.fit.projections import Clustered
 from tests import conformance
 from tests.conformance import (
     IMAGES,

@@ -75,7 +75,7 @@ class Trace(keras.callbacks.Callback):
 
     def record(self):
         step = self.pruning.lifecycle.step
-        self.masks[step] = self.pruning.lifecycle.masks
+        self.masks[step] = self.pruning.lifecycle.told.masks
         self.weights[step] = [compat.read(weight) for weight in self.model.weights]
 
 
@@ -167,14 +167,14 @@ def resume(folder, way, reference):
         "same_masks": same(trace.masks[step].values(), reference.masks[step].values()),
         "same_weights": same(trace.weights[step], reference.weights[step]),
         "same_end": last in trace.weights and same(trace.weights[last], reference.weights[last]),
-        "pruned": [int((~mask).sum()) for mask in ours[0].lifecycle.masks.values()],
+        "pruned": [int((~mask).sum()) for mask in ours[0].lifecycle.told.masks.values()],
         "zeros": all((weight[~mask] == 0).all() for weight, mask in masked(ours)),
     }
 
 
 def masked(callbacks):
     lifecycle = callbacks[0].lifecycle
-    return [(compat.read(lifecycle.selected[path]), mask) for path, mask in lifecycle.masks.items()]
+    return [(compat.read(lifecycle.told.selected[path]), mask) for path, mask in lifecycle.told.masks.items()]
 
 
 def same(ones, others):

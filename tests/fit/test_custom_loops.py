@@ -94,7 +94,7 @@ def test_a_traced_step_trains_every_weight_when_the_callback_is_gone():
     model = conformance.functional()
     step = tf.function(gradient_step(model, keras.optimizers.Adam(1e-2)))
     loop(model, step, callback := PruningScheduleCallback(0.8))
-    assert {path: mask.size - mask.sum() for path, mask in callback.lifecycle.masks.items()}  # still told
+    assert {path: mask.size - mask.sum() for path, mask in callback.lifecycle.told.masks.items()}  # still told
     for _ in range(STEPS):
         step(IMAGES, LABELS)
     assert sum(zeros(model).values()) < 10

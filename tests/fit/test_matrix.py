@@ -214,7 +214,7 @@ def test_with_non_neg(outcome):
 
     def pruned_zeros(fitted):
         (kernel,) = kernels(fitted).values()
-        ((path, mask),) = callback.lifecycle.masks.items()
+        ((path, mask),) = callback.lifecycle.told.masks.items()
         assert (kernel >= 0).all()
         return {path: np.where(~mask & (kernel == 0), 0.0, 1.0)}
 

@@ -2,7 +2,9 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from segopt_callbacks.fit.projections import Composed, Masked, pruned_before
+from segopt_callbacks.fit.marks import pruned_before
+from segopt_callbacks.fit.projections import Composed
+from segopt_callbacks.pruning.masked import Masked
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float16", "bfloat16", "float64"])

@@ -113,7 +113,7 @@ class AtFirstBatch(keras.callbacks.Callback):
 
     def on_train_batch_begin(self, batch, logs=None):
         if self.step is None:
-            self.step, self.masks = self.pruning.lifecycle.step, list(self.pruning.lifecycle.masks.values())
+            self.step, self.masks = self.pruning.lifecycle.step, list(self.pruning.lifecycle.told.masks.values())
 
 
 def generate(epochs):
@@ -158,7 +158,7 @@ def test_a_checkpoint_is_restored_into_a_model_that_is_not_built(tmp_path):
         masks = None
 
         def on_train_batch_end(self, batch, logs=None):
-            self.masks = self.masks or list(pruning.lifecycle.masks.values())
+            self.masks = self.masks or list(pruning.lifecycle.told.masks.values())
 
     fit(unbuilt, after := AfterFirst(), pruning, seen, initial_epoch=2, epochs=4)
     assert seen.step == 8
@@ -169,7 +169,7 @@ def test_zeros_that_are_kept_are_not_taken_for_pruned_ones():
     model = compiled(functional())
     first, second = PruningScheduleCallback(0.2), PruningScheduleCallback(0.2)
     fit(model, first, epochs=1)
-    masks = list(first.lifecycle.masks.values())
+    masks = list(first.lifecycle.told.masks.values())
     for weight in (weight for weight in model.trainable_weights if len(weight.shape) > 1):
         values = np.array(compat.read(weight))
         values[(values != 0) & (np.arange(values.size).reshape(values.shape) % 2 == 0)] = 0.0

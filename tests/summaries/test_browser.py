@@ -7,11 +7,11 @@ import os
 
 import numpy as np
 import pytest
-from tests.summaries import tensorboard_page
 from conformance import EPOCHS, STEPS, Segmenter, compiled, fit, kernels
 from PIL import Image
 
 from segopt_callbacks import ClusterOnTrainEndCallback, CompressionSummaries, PolynomialDecay, PruningScheduleCallback
+from tests.summaries import tensorboard_page
 
 # Share of dark pixels of a picture on the page, as the browser decodes it.
 DARK = """

@@ -8,10 +8,10 @@ from typing import Any
 
 import numpy as np
 
+from segopt_callbacks.arrays import merge_rounded
 from segopt_callbacks.errors import damage_is_named
 from segopt_callbacks.export.audit import StoredWeight, weight_rows
 from segopt_callbacks.export.litert import schema
-from segopt_callbacks.export.litert.rounding import merge_rounded
 
 # Operators that multiply by weights -> the axis of output channels in LiteRT's layout.
 WEIGHT_OPERATORS = {

@@ -9,9 +9,9 @@ from typing import Any
 
 import numpy as np
 
+from segopt_callbacks.arrays import merge_rounded
 from segopt_callbacks.errors import FormatError
 from segopt_callbacks.export.audit import StoredWeight, weight_rows
-from segopt_callbacks.export.litert import merge_rounded
 from segopt_callbacks.export.onnx.graph import OnnxGraph, attribute, described, graph_of, label, open_graph
 
 WEIGHTED = ("Conv", "ConvTranspose", "Gemm", "MatMul")
@@ -118,7 +118,7 @@ def float_nodes(graph: OnnxGraph) -> list[Any]:
 
 
 def merge_rounded_weights(model: Any) -> None:
-    """Gives float32 weights that a converter's rounding has set apart one value again, see `rounding.merge_rounded`.
+    """Gives float32 weights that a converter's rounding has set apart one value again, see `arrays.merge_rounded`.
 
     Args:
         model: the `onnx.ModelProto`, changed in place.
