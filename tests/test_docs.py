@@ -49,6 +49,12 @@ def test_links_and_pictures_lead_somewhere(page):
         assert (page.parent / target).exists(), target
 
 
+def test_each_decision_is_tested_where_the_page_says():
+    named = re.findall(r"`((?:tests|benchmarks)/[\w/]+\.py)`", "".join(page.read_text() for page in PAGES))
+    assert len(named) > 30
+    assert [path for path in named if not (ROOT / path).exists()] == []
+
+
 @pytest.mark.parametrize("script", ["pruning_patterns", "clustering_accuracy", "compression", "quantization"])
 def test_the_table_on_a_page_is_that_of_the_results(script):
     study = importlib.import_module(f"benchmarks.{script}").STUDY

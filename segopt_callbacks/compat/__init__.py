@@ -55,6 +55,7 @@ from segopt_callbacks.compat.tfmot import importing_tfmot, tfmot_centroids, with
 from segopt_callbacks.compat.variables import (
     Constraint,
     Variable,
+    as_constraint,
     assign,
     get_constraint,
     handle_of,
@@ -75,6 +76,7 @@ __all__ = [
     "all_layers",
     "around_call",
     "around_method",
+    "as_constraint",
     "assign",
     "averages_of",
     "batch_inputs",

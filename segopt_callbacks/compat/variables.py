@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 from typing import Any
 
@@ -49,7 +50,7 @@ def read_statistic(variable: Variable) -> np.ndarray:
 
 def assign(variable: Variable, value: Any) -> None:
     """Sets the variable, on every replica. `value`: same shape; cast to the variable's dtype."""
-    if hasattr(variable, "path") and not isinstance(variable, tf.Variable):
+    if _is_keras_3(variable):
         variable.assign(value)
         return
     target: Any = getattr(variable, "_variable", variable)
@@ -63,7 +64,32 @@ def get_constraint(variable: Variable) -> Constraint | None:
 
 def set_constraint(variable: Variable, constraint: Constraint | None) -> None:
     """Makes the optimizer apply `constraint` to `variable` after each update."""
-    if hasattr(variable, "path") and not isinstance(variable, tf.Variable):
+    if _is_keras_3(variable):
         variable.constraint = constraint
     else:
         raw_variable(variable)._constraint = constraint
+
+
+def as_constraint(variable: Variable, projection: Constraint) -> Constraint:
+    """The projection as `variable` takes it: before Keras 3.15, an instance of Keras' own class."""
+    return _projected()(projection) if _is_keras_3(variable) else projection
+
+
+def _is_keras_3(variable: Variable) -> bool:
+    return hasattr(variable, "path") and not isinstance(variable, tf.Variable)
+
+
+@functools.cache
+def _projected() -> type:
+    import keras as keras_3
+
+    class Projected(keras_3.constraints.Constraint):
+        """A function that Keras calls as one of its own constraints."""
+
+        def __init__(self, projection: Constraint) -> None:
+            self.projection = projection
+
+        def __call__(self, w: Any) -> Any:
+            return self.projection(w)
+
+    return Projected

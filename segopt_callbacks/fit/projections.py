@@ -121,7 +121,8 @@ class Attachments:
         """Makes the optimizer apply `projection` to `variable` after each update, behind its own constraint."""
         constraint = compat.get_constraint(variable)
         self._replaced.append((variable, constraint))
-        compat.set_constraint(variable, projection if constraint is None else Composed(constraint, projection))
+        composed = projection if constraint is None else Composed(constraint, projection)
+        compat.set_constraint(variable, compat.as_constraint(variable, composed))
 
     def detach(self) -> None:
         """Puts every replaced constraint back, the last one first."""
