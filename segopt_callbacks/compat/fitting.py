@@ -47,7 +47,7 @@ def remake_train_function(model: Any, on_interrupt: Callable[[], None]) -> None:
             return step(iterator)
         except (StopIteration, tf.errors.OutOfRangeError):  # the end of the data: fit goes on
             raise
-        except BaseException:
+        except BaseException:  # Ctrl-C too; whatever it is goes on its way
             on_interrupt()
             raise
 

@@ -96,7 +96,7 @@ class Attached:
         """Lets the model go if what runs inside raises: no `on_train_end` follows an error."""
         try:
             yield
-        except BaseException:
+        except BaseException:  # Ctrl-C too; whatever it is goes on its way
             self.release()
             raise
 
