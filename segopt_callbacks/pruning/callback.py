@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -12,21 +11,14 @@ import numpy as np
 from segopt_callbacks import compat
 from segopt_callbacks.fit import CompressionCallback, GradientRecord, Stage
 from segopt_callbacks.model import Filters, Role, by_first_match, roles, select_weights, validate_filters
+from segopt_callbacks.pruning.followers import inner_kernels
+from segopt_callbacks.pruning.groups import Group, Groups, grouped, validate_schedules
 from segopt_callbacks.pruning.methods import Method
 from segopt_callbacks.pruning.patterns import UNSTRUCTURED, Pattern
 from segopt_callbacks.pruning.pruned import PrunedWeights
-from segopt_callbacks.pruning.regrowth import SHARE_OF_TRAINING, regrown_fraction
-from segopt_callbacks.pruning.schedules import Ramp, Schedule, Timeline, as_schedule, final_sparsity
-
-AnySchedule = float | Schedule | Ramp
-
-
-@dataclass
-class _Group:
-    """Weights under one schedule."""
-
-    timeline: Timeline
-    paths: list[str]
+from segopt_callbacks.pruning.regrowth import end_of_regrowth, regrown_fraction
+from segopt_callbacks.pruning.schedules import AnySchedule
+from segopt_callbacks.pruning.timeline import Timeline
 
 
 class PruningScheduleCallback(CompressionCallback):
@@ -94,33 +86,14 @@ class PruningScheduleCallback(CompressionCallback):
         self.filters = filters
         self.method = Method(UNSTRUCTURED if pattern is None else pattern, scope, distribution, criterion, regrow)
         self.verbose = verbose
-        self._schedules: dict[str, AnySchedule] = dict(schedule) if isinstance(schedule, Mapping) else {"": schedule}
-        validate_filters(list(self._schedules))
-        for one in self._schedules.values():
-            if not isinstance(one, Ramp):
-                as_schedule(one)
-            self._check_against_method(one)
-
-    def _check_against_method(self, schedule: AnySchedule) -> None:
-        final, least = final_sparsity(schedule), self.method.pattern.least_sparsity
-        if final is not None and final < least - 1e-6:
-            raise ValueError(
-                f"The schedule must end at {least:.4f} or more for every group of the pattern to be complete. "
-                f"Received: final sparsity {final:.4f}, pattern={self.method.pattern}."
-            )
-        if self.method.needs_gradients and isinstance(schedule, int | float):
-            raise ValueError(
-                "A fraction prunes before the first step, when no gradient is known; give a schedule that goes on, as "
-                "ramp_by_fraction(...) or ConstantSparsity(..., begin_step=100). "
-                f"Received: schedule={schedule}, criterion={self.method.criterion!r}, regrow={self.method.regrow!r}."
-            )
+        self._schedules = validate_schedules(schedule, self.method)
 
     def on_train_begin(self, logs: Any = None) -> None:
         self._weights: dict[str, Any] = {}
-        self._groups: list[_Group] = []
+        self._groups = Groups()
         self._pruned: PrunedWeights | None = None
         self._record: GradientRecord | None = None
-        self._is_checked = self._is_bypassed = self._is_warned = False
+        self._is_checked = self._is_bypassed = False
         super().on_train_begin(logs)
 
     @property
@@ -152,13 +125,8 @@ class PruningScheduleCallback(CompressionCallback):
         self._start_schedules()
 
     def _without_spared(self, found: dict[str, Role]) -> dict[str, Role]:
-        inner = {path: role for path, role in found.items() if role.outputs and not role.gives_output}
+        inner = inner_kernels(found)
         spared = ", ".join(path for path in found if path not in inner)
-        if not inner:
-            raise ValueError(
-                "channel() must find a layer whose output channels another layer reads; use another pattern, or "
-                f"`filters`. Received: {spared}, which give the model's output or are no convolution or dense kernels."
-            )
         if spared and self.verbose:
             print(f"channel() spares {spared}: the model's output, or no convolution or dense kernel")
         self._weights = {path: self._weights[path] for path in inner}
@@ -166,13 +134,10 @@ class PruningScheduleCallback(CompressionCallback):
 
     def _start_schedules(self) -> None:
         params = self.params or {}
-        for regex, paths in by_first_match(list(self._schedules), self._weights).items():
-            timeline = Timeline(
-                self._schedules[regex], steps_per_epoch=params.get("steps"), epochs=params.get("epochs", 1)
-            )
-            self._groups.append(_Group(timeline, paths))
+        steps, epochs = params.get("steps"), params.get("epochs", 1)
+        self._groups = grouped(self._schedules, self._weights, steps_per_epoch=steps, epochs=epochs)
         if self.lifecycle.last_step is not None:
-            self._warn_if_cut_short(self.lifecycle.last_step)
+            self._groups.warn_if_cut_short(self.lifecycle.last_step)
         self._follow_schedules(self.lifecycle.step)
         not_yet = self._weights.keys() - self.told.targets.keys()
         for path in not_yet:
@@ -209,8 +174,8 @@ class PruningScheduleCallback(CompressionCallback):
         if not self.holds() and not self.pruned.take_zeros():
             self._warn_of_other_weights()
         self.pruned.project()
-        self._warn_if_cut_short(self.lifecycle.step)
-        self._warn_if_incomplete()
+        self._groups.warn_if_cut_short(self.lifecycle.step)
+        self._groups.warn_if_incomplete(self.method.pattern)
         self.pruned.verify()
 
     def holds(self) -> bool:
@@ -219,37 +184,12 @@ class PruningScheduleCallback(CompressionCallback):
 
     def at_target_since(self) -> int | None:
         """The step since which all weights have the sparsity that their schedule sets last; `None` until then."""
-        since = [group.timeline.at_target_since(self.lifecycle.last_step) for group in self._groups]
-        return None if None in since else max((step for step in since if step is not None), default=None)
+        return self._groups.at_target_since(self.lifecycle.last_step)
 
     def _follow_schedules(self, step: int) -> None:
-        for group in self._groups:
-            sparsity = group.timeline.due(step)
-            if sparsity is not None:
-                self._prune(group, sparsity)
-                self._is_checked = False
-
-    def _warn_if_cut_short(self, last_step: int) -> None:
-        for timeline in (group.timeline for group in self._groups):
-            final, reached = timeline.final_sparsity, timeline.reached(last_step)
-            if final is not None and final > reached + 1e-6 and not self._is_warned:
-                self._is_warned = True
-                warnings.warn(
-                    f"The schedule does not reach its final sparsity in this fit: {last_step} steps lead to "
-                    f"{reached:.4f} of {final:.4f}; let it end earlier, or train longer.",
-                    stacklevel=2,
-                )
-
-    def _warn_if_incomplete(self) -> None:
-        least = self.method.pattern.least_sparsity
-        below = [group for group in self._groups if group.timeline.sparsity < least - 1e-6]
-        if below:
-            warnings.warn(
-                "A group of the pattern may keep too many weights: the schedule ended at "
-                f"{below[0].timeline.sparsity:.4f}, and {self.method.pattern} needs {least:.4f}; raise it. "
-                f"Received: {', '.join(path for group in below for path in group.paths)}.",
-                stacklevel=2,
-            )
+        for group, sparsity in self._groups.due(step):
+            self._prune(group, sparsity)
+            self._is_checked = False
 
     def _warn_of_other_weights(self) -> None:
         warnings.warn(
@@ -260,7 +200,7 @@ class PruningScheduleCallback(CompressionCallback):
             stacklevel=2,
         )
 
-    def _prune(self, group: _Group, sparsity: float) -> None:
+    def _prune(self, group: Group, sparsity: float) -> None:
         record = self._record.read(group.paths) if self._record else None
         chosen = self.method.masks(
             {path: tuple(self._weights[path].shape) for path in group.paths},
@@ -285,13 +225,7 @@ class PruningScheduleCallback(CompressionCallback):
     def _regrown_fraction(self, timeline: Timeline) -> float:
         if self.method.regrow is None:
             return 0.0
-        last_step = self.lifecycle.last_step
-        end_step = timeline.end_step or (None if last_step is None else round(SHARE_OF_TRAINING * last_step))
-        if end_step is None:
-            raise ValueError(
-                "Regrowth must know when it ends; give the schedule an `end_step`, or `steps_per_epoch` to fit. "
-                "Received: a schedule without an end, and data of unknown length."
-            )
+        end_step = end_of_regrowth(timeline.end_step, self.lifecycle.last_step)
         return regrown_fraction(self.lifecycle.step, end_step)
 
     def _check_step(self) -> None:

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from segopt_callbacks.model import Role
 from segopt_callbacks.pruning.masked import Masked
 from segopt_callbacks.pruning.patterns import as_matrix
 
@@ -37,3 +38,22 @@ class Followers:
         for variable, masked in self.masked:
             kept = [as_matrix(masks[path], outputs[path]).any(0) for path in self._kernels[id(variable)]]
             masked.mask = np.any(kept, axis=0).reshape(variable.shape)
+
+
+def inner_kernels(roles: Mapping[str, Role]) -> dict[str, Role]:
+    """The kernels whose output channels another layer reads, so that they may die.
+
+    Args:
+        roles: path of a kernel -> what it is in the model.
+
+    Raises:
+        ValueError: if there are none.
+    """
+    inner = {path: role for path, role in roles.items() if role.outputs and not role.gives_output}
+    if not inner:
+        raise ValueError(
+            "channel() must find a layer whose output channels another layer reads; use another pattern, or "
+            f"`filters`. Received: {', '.join(roles)}, which give the model's output or are no convolution or dense "
+            "kernels."
+        )
+    return inner

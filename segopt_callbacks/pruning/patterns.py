@@ -63,6 +63,7 @@ class Block(Pattern):
     pooling: str = "average"
 
     def units(self, scores: np.ndarray, outputs: tuple[int, ...] = (-1,)) -> Units:
+        """A unit is a rectangle of the weight's matrix; its score is pooled from its weights."""
         matrix = as_matrix(scores, outputs)
         starts = [np.arange(0, length, step) for length, step in zip(matrix.shape, self._shape, strict=True)]
         lengths = [np.diff(start, append=length) for start, length in zip(starts, matrix.shape, strict=True)]
@@ -95,9 +96,11 @@ class NOfM(Pattern):
 
     @property
     def least_sparsity(self) -> float:
+        """The fraction of zeros from which on no group of `m` keeps more than `n`: `1 - n / m`."""
         return 1 - self.n / self.m
 
     def units(self, scores: np.ndarray, outputs: tuple[int, ...] = (-1,)) -> Units:
+        """A unit is one weight; those that their group of `m` has too many of go first."""
         axis = _input_axis(scores.ndim, outputs)
         by_input = np.moveaxis(scores, axis, -1)
         length = by_input.shape[-1]
@@ -118,6 +121,7 @@ class Channel(Pattern):
     """See `channel`."""
 
     def units(self, scores: np.ndarray, outputs: tuple[int, ...] = (-1,)) -> Units:
+        """A unit is an output channel; its score is the average of its weights."""
         matrix = as_matrix(scores, outputs)
         pooled = matrix.mean(0, dtype=np.float64).astype(np.float32)
         sizes = np.full(matrix.shape[1], matrix.shape[0])

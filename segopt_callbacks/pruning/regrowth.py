@@ -31,6 +31,28 @@ def regrown_fraction(step: int, end_step: int) -> float:
     return INITIAL_FRACTION / 2 * (1 + math.cos(math.pi * step / end_step))
 
 
+def end_of_regrowth(end_step: int | None, last_step: int | None) -> int:
+    """The step from which on nothing is exchanged.
+
+    Args:
+        end_step: of the schedule; `None` if it goes on.
+        last_step: of the fit; `None` where it is not known.
+
+    Raises:
+        ValueError: if neither is known.
+
+    >>> end_of_regrowth(60, 100), end_of_regrowth(None, 100)
+    (60, 75)
+    """
+    end_step = end_step or (None if last_step is None else round(SHARE_OF_TRAINING * last_step))
+    if end_step is None:
+        raise ValueError(
+            "Regrowth must know when it ends; give the schedule an `end_step`, or `steps_per_epoch` to fit. "
+            "Received: a schedule without an end, and data of unknown length."
+        )
+    return end_step
+
+
 def regrown_mask(
     weights: np.ndarray,
     gradients: np.ndarray,

@@ -2,6 +2,7 @@
 
 from segopt_callbacks.records.codebooks import Codebook, Density
 from segopt_callbacks.records.folds import Folded
+from segopt_callbacks.records.monitor import choose_monitor
 from segopt_callbacks.records.ports import Port
 from segopt_callbacks.records.sensitivity import (
     Sensitivity,
@@ -9,7 +10,6 @@ from segopt_callbacks.records.sensitivity import (
     about,
     change_text,
     changes_markdown,
-    choose_monitor,
     decimals,
 )
 

@@ -206,10 +206,11 @@ def test_an_operation_that_litert_lacks_is_named_in_one_line(tmp_path, capfd):
 
 @pytest.mark.either_keras
 def test_warn_delivers_and_warns(tmp_path):
-    with pytest.warns(UserWarning, match="Export failed for 1 format: int8: operations compute in float32"):
+    with pytest.warns(UserWarning, match="Export failed for 1 format: int8: operations compute in float32") as warned:
         report = export_model(
             built(Wavy), tmp_path, ["int8", "float32"], evaluation_data=DATA, on_failure="warn", verbose=0
         )
+    assert warned[-1].filename == __file__  # the line that has asked for the export
     assert report["formats"]["int8"]["status"] == "failed"
     assert report["formats"]["float32"]["status"] == "ok"
 

@@ -1,7 +1,8 @@
 import pytest
 
 from segopt_callbacks import ConstantSparsity, PolynomialDecay
-from segopt_callbacks.pruning.schedules import as_schedule, last_update
+from segopt_callbacks.pruning.schedules import as_schedule
+from segopt_callbacks.pruning.timeline import last_update
 
 SCHEDULES = (
     PolynomialDecay(0.2, 0.8, begin_step=3, end_step=17, frequency=4),

@@ -22,7 +22,7 @@ from segopt_callbacks import (
 )
 from segopt_callbacks.compat import keras
 from segopt_callbacks.model.weights import select_weights
-from segopt_callbacks.records.sensitivity import Sensitivity, Treated, choose_monitor
+from segopt_callbacks.records import Sensitivity, Treated, choose_monitor
 from tests.conformance import IMAGES, LABELS, Outer, built, compiled, fit, functional
 
 DATA = IMAGES[:12], LABELS[:12]

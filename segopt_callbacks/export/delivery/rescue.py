@@ -46,7 +46,7 @@ def weights_kept(model: Any) -> Iterator[None]:
     """
     try:
         yield
-    except Exception as error:
+    except Exception as error:  # whatever it is; it goes on, and says one thing more
         if not (isinstance(error, ExportError) and error.delivered):
             add_to(error, save_elsewhere(model))
         raise

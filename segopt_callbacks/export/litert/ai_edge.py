@@ -110,14 +110,15 @@ def quantize(content: bytes, recipe: Recipe) -> bytes:
     """
     from ai_edge_quantizer import qtyping, quantizer
 
+    named = _with_unique_names(content)
     try:
-        job = quantizer.Quantizer(_with_unique_names(content))
+        job = quantizer.Quantizer(named)
         for operator, storage in recipe.items():
             name = qtyping.TFLOperationName(_NAMES.get(operator, operator))
             add = job.add_dynamic_config if storage.is_read_by_kernel else job.add_weight_only_config
             add(".*", name, storage.bits)
         result = job.quantize(enable_progress_bar=False, enable_progress_report=False)
-    except Exception as error:  # whatever it is, the quantizer has refused
+    except Exception as error:  # it has none of its own; what it does not foresee is a KeyError, or NumPy's
         raise FormatError(f"ai-edge-quantizer refuses the model: {first_line(error)}") from error
     return schema.pack(schema.unpack(bytes(result.quantized_model)))  # large tensors move back into the flatbuffer
 

@@ -85,7 +85,7 @@ def load(path: Path, source: Source, threads: int | None) -> Runner:
     options.intra_op_num_threads = threads or 0
     try:
         session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
-    except Exception as error:  # its exceptions have no class in common
+    except Exception as error:  # its exceptions have no class in common but Exception
         raise FormatError(f"ONNX Runtime cannot load the file: {first_line(error)}") from error
 
     def run(batch: list[np.ndarray]) -> list[np.ndarray]:
@@ -111,7 +111,7 @@ def _converted(source: Source) -> Any:
     traced = tf.function(serve, input_signature=specs, autograph=False)
     try:
         model, _ = tf2onnx.convert.from_function(traced, specs, opset=OPSET, custom_op_handlers={"Erfc": (_erfc, [])})
-    except Exception as error:  # whatever it is, the converter has refused
+    except Exception as error:  # its own, and what its handlers of operations stumble over
         raise FormatError(f"tf2onnx refuses the model: {first_line(error)}") from error
     _store_captured(model, traced.get_concrete_function(*specs))
     return model

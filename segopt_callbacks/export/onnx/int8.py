@@ -67,11 +67,12 @@ def quantize(
         for weight in onnx_file.stored_weights(graph)
         if weight.name in initializers and (weight.node.op_type in one_scale or not weight.has_scale_per_channel)
     ]
+    reader = _reader(source)
     try:
         quantize_static(
             str(prepared),
             str(path),
-            _reader(source),
+            reader,
             quant_format=QuantFormat.QDQ,
             op_types_to_quantize=operators,
             per_channel=True,
@@ -88,7 +89,7 @@ def quantize(
                 **options,
             },
         )
-    except Exception as error:  # it raises what its checks, ONNX and ONNX Runtime raise
+    except Exception as error:  # its checks', ONNX' and ONNX Runtime's, which have no class in common
         raise FormatError(f"ONNX Runtime cannot quantize the model: {first_line(error)}") from error
 
 
@@ -109,7 +110,7 @@ def prepared_source(source: Source) -> Path:
     try:
         # ONNX' own inference of shapes suffices where every size is known; the symbolic one takes SymPy.
         quant_pre_process(str(plain), str(unfinished), skip_symbolic_shape=True)
-    except Exception as error:
+    except Exception as error:  # ONNX' and ONNX Runtime's, which have no class in common
         raise FormatError(f"ONNX Runtime cannot prepare the model: {first_line(error)}") from error
     model = onnx_package.load(str(unfinished))
     for number, node in enumerate(model.graph.node):

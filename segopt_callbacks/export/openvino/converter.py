@@ -56,7 +56,7 @@ def write(source: Source, path: Path) -> None:
                 activations_range_estimator_params=RangeEstimatorParametersSet.MINMAX
             ),
         )
-    except Exception as error:  # whatever it is, NNCF has refused
+    except Exception as error:  # its errors, and OpenVINO's, have no class in common
         raise FormatError(f"NNCF cannot quantize the model: {_cause(error)}") from error
     save(quantized, source, path)
 
@@ -89,7 +89,7 @@ def converted(source: Source) -> Any:
     path, openvino = onnx.onnx_source(source), without_telemetry()
     try:
         model = openvino.convert_model(str(path))
-    except Exception as error:  # whatever it is, OpenVINO has refused
+    except Exception as error:  # it raises plain Exception itself, and what its frontends raise
         raise FormatError(f"OpenVINO refuses the model: {_cause(error)}") from error
     for ports, names in ((model.inputs, source.input_names), (model.outputs, source.output_names)):
         found = set().union(*(port.names for port in ports))

@@ -45,12 +45,12 @@ def write(source: Source, path: Path) -> None:
     try:
         loops = schedule(tvm.relax.get_pipeline("zero")(module))
         executable = tvm.compile(loops, tvm.target.Target(target))
-    except Exception as error:  # whatever it is, TVM has refused
+    except Exception as error:  # a pass in C++ raises any of Python's kinds by its name
         raise FormatError(f"TVM refuses the model: {first_line(error)}") from error
     path.mkdir()
     try:
         executable.export_library(str(path / LIBRARY))
-    except Exception as error:  # whatever it is, the compiler has refused
+    except (OSError, RuntimeError, ValueError) as error:  # what TVM makes of a compiler that fails or is not there
         raise FormatError(f"the C compiler cannot link the library: {first_line(error)}") from error
     ports = {
         "inputs": _ports([str(one.name) for one in module["main"].params], source.inputs),
@@ -119,10 +119,10 @@ def _imported(source: Source) -> tuple[Any, list[str]]:
     path = onnx.onnx_source(source)
     try:
         return _read_onnx(path)
-    except Exception as error:  # whatever it is, TVM has refused
+    except Exception as error:  # its frontend raises what its handlers of operations stumble over
         try:
             return _read_onnx(onnx_int8.prepared_source(source))
-        except Exception:
+        except Exception:  # whatever ONNX Runtime or TVM say of the other file, the first refusal is the one to tell
             raise FormatError(f"TVM refuses the model: {first_line(error)}") from error
 
 

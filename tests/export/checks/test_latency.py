@@ -229,11 +229,11 @@ def test_nothing_is_timed_unasked(tmp_path):
 def test_the_callback_hands_the_wish_on(tmp_path, monkeypatch):
     asked = []
 
-    def export(*args, latency, **kwargs):
-        asked.append(latency)
+    def export(model, settings):
+        asked.append(settings.latency)
         return {"formats": {"float32": {"status": "ok"}}}
 
-    monkeypatch.setattr(callback, "export_model", export)
+    monkeypatch.setattr(callback, "export", export)
     for wish in (True, False):
         fitted(built(), ExportQuantizedCallback(tmp_path, ["float32"], latency=wish, verbose=0))
     assert asked == [True, False]

@@ -8,11 +8,13 @@ import subprocess
 import sys
 
 import numpy as np
+import onnx
 import pytest
 import tensorflow as tf
 import tvm
 from hypothesis import given
 from hypothesis import strategies as st
+from onnx import helper
 
 from segopt_callbacks import compat, export_model
 from segopt_callbacks.compat import keras
@@ -227,6 +229,17 @@ LIMIT = {"doing": "testing it", "time_limit": 60.0}
 def test_without_a_compiler_it_says_what_is_missing(tmp_path):
     with Process(PATH="", CC="", CXX="") as process, pytest.raises(FormatError, match="no C compiler is found.*set CC"):
         process.call(tvm_export.write, NOTHING, tmp_path / "tvm", **LIMIT)
+
+
+@pytest.mark.either_keras
+def test_a_compiler_that_fails_is_told(tmp_path, monkeypatch):
+    ports = [helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, (1, 4)) for name in ("input", "output")]
+    graph = helper.make_graph([helper.make_node("Relu", ["input"], ["output"])], "relu", ports[:1], ports[1:])
+    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)]), tmp_path / "relu.onnx")
+    monkeypatch.setattr(tvm_export.onnx, "onnx_source", lambda source: tmp_path / "relu.onnx")
+    monkeypatch.setenv("CC", "false")  # a program that does nothing but fail
+    with pytest.raises(FormatError, match="^the C compiler cannot link the library: "):
+        tvm_export.write(NOTHING, tmp_path / "tvm")
 
 
 @pytest.mark.either_keras

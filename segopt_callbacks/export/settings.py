@@ -1,0 +1,80 @@
+"""What is asked of an export, checked once, before any training is spent on it."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from segopt_callbacks import data
+from segopt_callbacks.data import validate_metrics
+from segopt_callbacks.export.delivery import validate_metadata
+from segopt_callbacks.export.formats import validate_formats
+from segopt_callbacks.export.inference import ranged
+from segopt_callbacks.model import validate_input_signature
+from segopt_callbacks.records import Sensitivity
+
+FORMATS = ("saved_model", "float32", "int8")
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class ExportSettings:
+    """The arguments of `export_model`, which says what each means, and what follows from them.
+
+    Attributes:
+        formats: names out of `formats.TARGETS`; a tuple, whatever was given.
+        is_before_fit: whether data and ranges may yet come from training.
+        wanted: `ranges` and `calibration`, checked.
+        plain_metadata: `metadata` as JSON gives it back.
+
+    Raises:
+        ValueError: for an argument outside its range.
+
+    Example:
+        >>> ExportSettings(export_dir="files", formats="float32").formats
+        ('float32',)
+    """
+
+    export_dir: str | os.PathLike[str]
+    formats: Sequence[str] = FORMATS
+    representative_dataset: Any = None
+    evaluation_data: Any = None
+    metrics: Mapping[str, Any] | None = None
+    metadata: Mapping[str, Any] | None = None
+    input_signature: Any = None
+    ranges: ranged.Ranges | None = None
+    calibration: str = "min_max"
+    sensitivity: Sensitivity | None = None
+    on_failure: str = "raise"
+    time_limit: float = 600.0
+    latency: bool = True
+    verbose: int = 1
+    is_before_fit: bool = False
+    wanted: ranged.Wanted = field(init=False)
+    plain_metadata: dict[str, Any] = field(init=False)
+
+    def __post_init__(self) -> None:
+        data.validate_representative_dataset(self.representative_dataset)
+        data.validate_evaluation_data(self.evaluation_data)
+        validate_metrics(self.metrics)
+        object.__setattr__(self, "plain_metadata", validate_metadata(self.metadata))
+        validate_input_signature(self.input_signature)
+        self._validate_kinds()
+        object.__setattr__(self, "wanted", ranged.validate_ranges(self.ranges, self.calibration))
+        has_data = self.is_before_fit or self.representative_dataset is not None or self.evaluation_data is not None
+        names = validate_formats(self.formats, has_data=has_data, has_ranges=bool(self.wanted.ranges))
+        object.__setattr__(self, "formats", names)
+
+    def _validate_kinds(self) -> None:
+        sensitivity, on_failure, time_limit = self.sensitivity, self.on_failure, self.time_limit
+        if sensitivity is not None and not isinstance(sensitivity, Sensitivity):
+            raise ValueError(
+                f"`sensitivity` must be what `layer_sensitivity` returns. Received: {type(sensitivity).__name__}."
+            )
+        if on_failure not in ("raise", "warn"):
+            raise ValueError(f"`on_failure` must be 'raise' or 'warn'. Received: on_failure={on_failure!r}.")
+        if isinstance(time_limit, bool) or not isinstance(time_limit, int | float) or not time_limit > 0:
+            raise ValueError(f"`time_limit` must be a number of seconds above 0. Received: time_limit={time_limit!r}.")
+        if not isinstance(self.latency, bool):
+            raise ValueError(f"`latency` must be True or False. Received: latency={self.latency!r}.")

@@ -1,0 +1,123 @@
+"""Ramps of the sparsity in a user's own units, epochs or a fraction of the training. Plain Python."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Ramp:
+    """See `ramp_by_epoch` and `ramp_by_fraction`."""
+
+    final_sparsity: float
+    begin: float
+    end: float
+    unit: str
+    initial_sparsity: float = 0.0
+    power: float = 3.0
+    updates: int = 20
+
+    def __post_init__(self) -> None:
+        for name in ("initial_sparsity", "final_sparsity"):
+            if not 0.0 <= getattr(self, name) < 1.0:
+                raise ValueError(
+                    f"`{name}` must be a fraction of zeros, in [0, 1). Received: {name}={getattr(self, name)}."
+                )
+        if not 0.0 <= self.begin < self.end <= (1.0 if self.unit == "fraction" else float("inf")):
+            rule = "fractions of the training, 0 <= begin < end <= 1" if self.unit == "fraction" else "0 <= begin < end"
+            raise ValueError(f"`begin` and `end` must be {rule}. Received: begin={self.begin}, end={self.end}.")
+        if self.power <= 0 or self.updates < 1:
+            raise ValueError(
+                "`power` must be above 0 and `updates` at least 1. "
+                f"Received: power={self.power}, updates={self.updates}."
+            )
+
+    def in_steps(self, steps_per_epoch: int | None, epochs: int) -> StepRamp:
+        """The ramp for a fit whose length is known.
+
+        Raises:
+            ValueError: if it is not.
+        """
+        if not steps_per_epoch:
+            raise ValueError(
+                "A ramp in epochs or fractions needs to know the steps of an epoch; give `steps_per_epoch` to fit, "
+                "or use PolynomialDecay, which counts in steps. Received: data of unknown length."
+            )
+        scale = steps_per_epoch * (epochs if self.unit == "fraction" else 1)
+        begin = round(self.begin * scale)
+        end = max(round(self.end * scale), begin + 1)
+        raises = {begin + round(number * (end - begin) / self.updates) for number in range(self.updates + 1)}
+        return StepRamp(self.initial_sparsity, self.final_sparsity, begin, end, self.power, frozenset(raises))
+
+
+@dataclass(frozen=True)
+class StepRamp:
+    """A polynomial ramp in steps: `final + (initial - final) * (1 - (step - begin) / (end - begin)) ** power`."""
+
+    initial_sparsity: float
+    final_sparsity: float
+    begin_step: int
+    end_step: int
+    power: float
+    raises: frozenset[int]
+
+    def __call__(self, step: int) -> tuple[bool, float]:
+        progress = min(max((step - self.begin_step) / (self.end_step - self.begin_step), 0.0), 1.0)
+        left = (self.initial_sparsity - self.final_sparsity) * (1 - progress) ** self.power
+        return step in self.raises, self.final_sparsity + left
+
+
+def ramp_by_epoch(
+    final_sparsity: float,
+    begin: float,
+    end: float,
+    *,
+    initial_sparsity: float = 0.0,
+    power: float = 3.0,
+    updates: int = 20,
+) -> Ramp:
+    """Raises the sparsity between two epochs, `PolynomialDecay` in a user's own unit.
+
+    Args:
+        final_sparsity: fraction of zeros from `end` on, in [0, 1).
+        begin: when pruning begins, in epochs from the beginning of the fit; 0.5 is the middle of the first one.
+        end: when `final_sparsity` is reached, in epochs.
+        initial_sparsity: fraction of zeros at `begin`, in [0, 1).
+        power: of the polynomial; 3 prunes most at the beginning (Zhu and Gupta 2017).
+        updates: how often the sparsity is raised, evenly over the ramp.
+
+    Raises:
+        ValueError: for an argument outside its range.
+
+    >>> ramp_by_epoch(0.5, begin=1, end=3).in_steps(steps_per_epoch=10, epochs=5)(20)
+    (True, 0.4375)
+    """
+    return Ramp(final_sparsity, begin, end, "epoch", initial_sparsity, power, updates)
+
+
+def ramp_by_fraction(
+    final_sparsity: float,
+    begin: float = 0.1,
+    end: float = 0.6,
+    *,
+    initial_sparsity: float = 0.0,
+    power: float = 3.0,
+    updates: int = 20,
+) -> Ramp:
+    """Raises the sparsity over a part of the training; see `ramp_by_epoch`.
+
+    Args:
+        final_sparsity: fraction of zeros from `end` on, in [0, 1).
+        begin: when pruning begins, as a fraction of the training in [0, 1].
+        end: when `final_sparsity` is reached, as a fraction of the training; the rest recovers.
+        initial_sparsity: fraction of zeros at `begin`, in [0, 1).
+        power: of the polynomial; 3 prunes most at the beginning.
+        updates: how often the sparsity is raised, evenly over the ramp.
+
+    Raises:
+        ValueError: for an argument outside its range.
+
+    >>> ramp_by_fraction(0.8, 0.0, 0.5).in_steps(steps_per_epoch=10, epochs=4)(20)
+    (True, 0.8)
+    """
+    return Ramp(final_sparsity, begin, end, "fraction", initial_sparsity, power, updates)
