@@ -13,6 +13,7 @@ import sys
 import tempfile
 from collections.abc import Callable
 from multiprocessing.connection import Connection
+from pathlib import Path
 from typing import Any, ClassVar
 
 from segopt_callbacks.errors import FormatError
@@ -20,7 +21,24 @@ from segopt_callbacks.processes import worker
 
 _CHATTER = re.compile(r"[IWE]\d{4} \d|WARNING: |fully_quantize: ")  # of TensorFlow, whatever happens
 _PATIENCE = 5.0  # seconds that a process gets to end by itself
+_PACKAGES = Path(__file__).resolve().parents[2]  # where this package is
 VISIBLE_GPUS = "SEGOPT_CUDA_VISIBLE_DEVICES"  # what CUDA_VISIBLE_DEVICES is where the export was called
+# `-c` puts the current folder first on the path. Nothing is imported from there: `sys` is part of the interpreter.
+_PROGRAM = f"import sys; sys.path[:] = sys.argv[2:]; import {worker.__name__} as worker; worker.main()"
+
+
+def import_path() -> list[str]:
+    """Where this process imports from, as absolute paths, without the current folder.
+
+    An empty entry means the current folder, whichever that is; a folder that is there by its name stays. The package
+    itself is found wherever this process has found it.
+
+    Example:
+        >>> "" in import_path()
+        False
+    """
+    folders = [os.path.abspath(folder) for folder in sys.path if folder]
+    return list(dict.fromkeys([*folders, str(_PACKAGES)]))
 
 
 class Process:
@@ -42,13 +60,13 @@ class Process:
         self._output = tempfile.TemporaryFile()  # noqa: SIM115  what libraries print; shown where the process dies
         inherited = {
             **os.environ,
-            "PYTHONPATH": os.pathsep.join(filter(None, sys.path)),
+            "PYTHONPATH": os.pathsep.join(import_path()),  # for what starts processes there
             "TF_CPP_MIN_LOG_LEVEL": "2",
             "CUDA_VISIBLE_DEVICES": "-1",  # TensorFlow takes all memory of a GPU that the training has taken already
             VISIBLE_GPUS: os.environ.get("CUDA_VISIBLE_DEVICES", ""),
         }
         self._process = subprocess.Popen(
-            [sys.executable, "-c", f"import {worker.__name__} as worker; worker.main()", str(theirs.fileno())],
+            [sys.executable, "-c", _PROGRAM, str(theirs.fileno()), *import_path()],
             stdin=subprocess.DEVNULL,
             stdout=self._output,
             stderr=self._output,

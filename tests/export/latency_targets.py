@@ -7,7 +7,7 @@ from segopt_callbacks.errors import FormatError
 from segopt_callbacks.export.litert import converter as litert
 
 # Begins a program that exports: timing files is not what pages are about, and takes 20 seconds more.
-UNTIMED = "import segopt_callbacks.export.latency\nsegopt_callbacks.export.latency.BUDGET = 0.0\n"
+UNTIMED = "import segopt_callbacks.export.checks.latency\nsegopt_callbacks.export.checks.latency.BUDGET = 0.0\n"
 
 
 def number_of_threads():

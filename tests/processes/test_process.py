@@ -90,7 +90,7 @@ def test_the_next_export_finds_the_process_of_the_last_one():
 
 PARENT = """
 import sys, time
-from segopt_callbacks.export.processes import Process
+from segopt_callbacks.processes import Process
 from tests.export import export_targets
 process = Process()
 print(process.call(export_targets.my_process, doing="asking", time_limit=60), flush=True)
@@ -110,3 +110,46 @@ def test_a_process_does_not_outlive_the_one_that_is_killed():
     while is_running(pid) and time.monotonic() < deadline:
         time.sleep(0.05)
     assert not is_running(pid)
+
+
+HOSTILE = """
+import os
+print("run from the current folder")
+open(os.path.join(os.path.dirname(__file__), "was_run"), "w").close()
+os._exit(9)
+"""
+
+
+@pytest.fixture
+def hostile_folder(tmp_path, monkeypatch):
+    """The current folder, which has modules by the names of others; a look at it says which were run."""
+    folder = tmp_path / "current"
+    folder.mkdir()
+    for name in ("queue", "numpy", "socket", "sitecustomize", "segopt_callbacks"):
+        (folder / f"{name}.py").write_text(HOSTILE)
+    monkeypatch.chdir(folder)
+    yield folder
+    assert not (folder / "was_run").exists()
+
+
+@pytest.mark.parametrize("entry", [None, ""], ids=["a program", "an interactive session"])
+def test_nothing_is_imported_from_the_current_folder(hostile_folder, monkeypatch, entry):
+    monkeypatch.setenv("PYTHONPATH", f"{os.pathsep}{os.environ.get('PYTHONPATH', '')}")  # an empty entry means it
+    if entry is not None:
+        monkeypatch.setattr(sys, "path", [entry, *sys.path])
+    code = "__import__('sys').path, __import__('queue').__file__, __import__('numpy').__file__"
+    with Process() as process:
+        path, *files = process.call(eval, code, **LIMIT)
+        assert process.call(subprocess.check_output, [sys.executable, "-m", "this"], **LIMIT)
+    assert not any(str(hostile_folder) in one for one in [*path, *files])
+    assert "" not in path
+
+
+def test_it_imports_from_where_this_process_does(tmp_path, monkeypatch):
+    (tmp_path / "of_this_path_alone.py").write_text("def answer():\n    return 42\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    import of_this_path_alone
+
+    with Process() as process:
+        assert process.call(of_this_path_alone.answer, **LIMIT) == 42
+        assert process.call(eval, "__import__('sys').path", **LIMIT)[0] == str(tmp_path)
