@@ -1,5 +1,6 @@
 """What formats do wrong, in their processes: functions that those can import."""
 
+import contextlib
 import os
 import pathlib
 import signal
@@ -77,6 +78,25 @@ def write_with_a_float_convolution(source, path):
 
 def my_process():
     return os.getpid()
+
+
+def parent():
+    return os.getppid()
+
+
+def niceness(process):
+    """Of every thread of a process, by its number."""
+    found = []
+    for thread in pathlib.Path(f"/proc/{process}/task").iterdir():
+        with contextlib.suppress(FileNotFoundError, ProcessLookupError):
+            found.append(int((thread / "stat").read_text().rpartition(")")[2].split()[16]))
+    return found
+
+
+def threads_called(prefix):
+    """How many threads of this process have such a name."""
+    threads = pathlib.Path("/proc/self/task").iterdir()
+    return sum((thread / "comm").read_text().startswith(prefix) for thread in threads)
 
 
 def end(code):
