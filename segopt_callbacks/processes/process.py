@@ -121,12 +121,30 @@ class Process:
         Raises:
             FormatError: if it raises, takes too long, or its process dies.
         """
+        self.begin(function, *arguments, doing=doing)
+        return self.finish(doing=doing, time_limit=time_limit)
+
+    def begin(self, function: Callable[..., Any], *arguments: Any, doing: str) -> None:
+        """The first half of `call`: does not wait. As many calls may be begun as are finished, in order.
+
+        Raises:
+            FormatError: if the function is not importable, or its process is dead.
+        """
         try:
             request = pickle.dumps((function, arguments))
         except (pickle.PicklingError, AttributeError, TypeError) as error:
             raise FormatError(f"{worker.NOT_IMPORTABLE} Received: {error}") from error
         try:
             self._connection.send_bytes(request)
+        except ConnectionError as error:
+            raise FormatError(self._obituary(doing)) from error
+        except BaseException:
+            self.kill()  # a half-written request is of no use to anybody
+            raise
+
+    def finish(self, *, doing: str, time_limit: float) -> Any:
+        """The second half of `call`: waits for the answer."""
+        try:
             if not self._connection.poll(time_limit):
                 self.kill()
                 raise FormatError(f"{doing} took longer than {time_limit:g} seconds; raise `time_limit`")

@@ -117,6 +117,10 @@ def write_file(write: Callable[[Any, Path], None], source: Any, path: Path) -> N
 _open: list[Callable[[list[Any]], list[Any]]] = []
 
 
+def know(load: Callable[..., Any]) -> None:
+    """Nothing: that the function has come here has imported its module."""
+
+
 def open_file(load: Callable[..., Callable[[list[Any]], list[Any]]], *arguments: Any) -> None:
     """Loads a file by its target's function, for `run`."""
     _open[:] = [load(*arguments)]

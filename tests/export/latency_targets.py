@@ -14,6 +14,19 @@ def number_of_threads():
     return len(os.listdir("/proc/self/task"))
 
 
+def tensorflow_threads():
+    """Threads inside an operation, threads that run operations, and the CPUs of all that are called TensorFlow's."""
+    import tensorflow as tf
+
+    settings = tf.config.threading
+    used = set()
+    for thread in os.listdir("/proc/self/task"):
+        with open(f"/proc/self/task/{thread}/comm") as stream:
+            if stream.read().startswith("tf_"):
+                used |= os.sched_getaffinity(int(thread))
+    return settings.get_intra_op_parallelism_threads(), settings.get_inter_op_parallelism_threads(), used
+
+
 def load_and_sleep(seconds, path, source, threads):
     """Runs for a time that is known, and writes down where it was opened, and how."""
     with (path.parent / "opened.txt").open("a") as stream:

@@ -82,7 +82,11 @@ def test_a_program_imports_nothing_from_the_current_folder_unasked(folder, tmp_p
     code = "import sys; del sys.path[0]; from segopt_callbacks.export.command import main; sys.exit(main(sys.argv[1:]))"
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
     done = subprocess.run(
-        [sys.executable, "-c", code, *map(str, arguments)], cwd=tmp_path, env=environment, capture_output=True, text=True
+        [sys.executable, "-c", code, *map(str, arguments)],
+        cwd=tmp_path,
+        env=environment,
+        capture_output=True,
+        text=True,
     )
     assert done.returncode == 0, done.stderr
     assert (tmp_path / "out" / "float32.tflite").is_file()
