@@ -101,7 +101,7 @@ class Job:
         if target.takes_ranges and self.sources.ranges:
             self.entries[name]["ranges"] = self.sources.ranges
             notes = {**notes, "ranges": told_of_ranges(self.sources.ranges)}
-        if target.is_integer and (not source.has_ranges or self.sources.ranges["calibrated"]):
+        if target.is_integer and (source.plain or not source.has_ranges or self.sources.ranges["calibrated"]):
             notes = {**notes, "calibrated on": self.sources.feed.calibration}
         self.entries[name] |= {"notes": notes} if notes else {}
         self._say(f"{name}: written and opened in {seconds:.1f} s")

@@ -7,7 +7,9 @@ import signal
 import time
 from unittest import mock
 
+from segopt_callbacks.errors import FormatError
 from segopt_callbacks.export.formats import TARGETS
+from segopt_callbacks.export.litert import flatbuffer
 from segopt_callbacks.export.litert import converter as litert
 from segopt_callbacks.export.onnx import graph as onnx_graph
 from segopt_callbacks.export.onnx import int8 as onnx_int8
@@ -128,3 +130,25 @@ def refuse_sparse(path, source, threads):
 def embed_nothing(path, name, source, packages):
     """A file without metadata."""
     return {}
+
+
+def write_with_refusal(source, path):
+    """As if the converter took no ranges."""
+    convert = litert.convert
+
+    def refuse(settings, source):
+        if source.has_ranges:
+            raise FormatError("it will not")
+        return convert(settings, source)
+
+    with mock.patch.object(litert, "convert", refuse):
+        litert.write(litert.SETTINGS["int8"], source, path)
+
+
+def write_with_float(source, path):
+    """As if an operation of the file with ranges were left in float."""
+    with mock.patch.object(flatbuffer, "float_operations_in", lambda model: ["SIN (x)"]):
+        litert.write(litert.SETTINGS["int8"], source, path)
+
+
+WRITES = {"raises": write_with_refusal, "float": write_with_float}
