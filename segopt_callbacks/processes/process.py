@@ -201,7 +201,7 @@ class Process:
         return f"its process {how} while {doing}; {advice}{last}"
 
 
-def started(connection: int, output: int, **variables: str) -> Child:
+def started(connection: int, output: int, /, **variables: str) -> Child:
     """A new interpreter, which has imported nothing yet, and answers the calls that come through `connection`."""
     return subprocess.Popen(
         program(worker.__name__, connection),

@@ -21,7 +21,7 @@ def folded_forward(tensor: tf.Tensor) -> bool:
 
     Example:
         >>> with tf.Graph().as_default():
-        ...     images = tf.zeros((1, 4, 4, 1))
+        ...     images = tf.raw_ops.Placeholder(dtype=tf.float32, shape=(1, 4, 4, 1))
         ...     scaled, shifted = images * 2.0, images - 1.0
         ...     for one in (scaled, shifted):
         ...         _ = tf.nn.conv2d(one, tf.ones((3, 3, 1, 1)), 1, "SAME")

@@ -10,8 +10,8 @@ import tensorflow as tf
 
 from segopt_callbacks import compat
 from segopt_callbacks.quantization.bounds import bounds_of
-from segopt_callbacks.quantization.folding import folded_forward
 from segopt_callbacks.quantization.calibration import METHODS, Histogram
+from segopt_callbacks.quantization.folding import folded_forward
 from segopt_callbacks.quantization.sites import Names, given_tensors
 
 

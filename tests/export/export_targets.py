@@ -9,8 +9,8 @@ from unittest import mock
 
 from segopt_callbacks.errors import FormatError
 from segopt_callbacks.export.formats import TARGETS
-from segopt_callbacks.export.litert import flatbuffer
 from segopt_callbacks.export.litert import converter as litert
+from segopt_callbacks.export.litert import flatbuffer
 from segopt_callbacks.export.onnx import graph as onnx_graph
 from segopt_callbacks.export.onnx import int8 as onnx_int8
 from segopt_callbacks.export.openvino import converter as openvino
@@ -147,7 +147,7 @@ def write_with_refusal(source, path):
 
 def write_with_float(source, path):
     """As if an operation of the file with ranges were left in float."""
-    with mock.patch.object(flatbuffer, "float_operations_in", lambda model: ["SIN (x)"]):
+    with mock.patch.object(flatbuffer, "float_operations_in", return_value=["SIN (x)"]):
         litert.write(litert.SETTINGS["int8"], source, path)
 
 

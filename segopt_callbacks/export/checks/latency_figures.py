@@ -52,8 +52,8 @@ def is_narrow(turns: Turns, narrow: float) -> bool:
         narrow: the fraction; where it is 0, no interval is.
 
     Example:
-        >>> is_narrow([[0.100], [0.101], [0.099]], 0.05), is_narrow([[0.1], [0.1]], 0.05), is_narrow([[1], [2], [3]], 0.05)
-        (True, False, False)
+        >>> is_narrow([[0.100], [0.101], [0.099]], 0.05), is_narrow([[1], [2], [3]], 0.05)
+        (True, False)
     """
     if narrow <= 0 or len(turns) < _FEWEST:
         return False

@@ -9,10 +9,11 @@ import pytest
 import tensorflow as tf
 from ai_edge_litert.interpreter import Interpreter
 
-from segopt_callbacks import compat, ExportQuantizedCallback, QuantizationAwareTrainingCallback, export_model
+from segopt_callbacks import ExportQuantizedCallback, QuantizationAwareTrainingCallback, export_model
 from segopt_callbacks.compat import keras
 from segopt_callbacks.export import ExportError
 from segopt_callbacks.export.formats import TARGETS
+from segopt_callbacks.model import signature
 from segopt_callbacks.quantization import bounds, sites
 from segopt_callbacks.quantization.calibration import METHODS, Histogram
 from tests.export import export_targets
@@ -103,11 +104,10 @@ def test_a_method_chooses_the_range_of_the_input(tmp_path, method):
     assert high - low < images.max() - images.min()
 
 
-def by_the_converter(model, images):
+def by_the_converter(model, images, folder):
     """The file as TensorFlow's converter calibrates it, example by example."""
-    run = tf.function(lambda inputs: compat.infer(model, inputs), autograph=False)
-    function = run.get_concrete_function(tf.TensorSpec((1, *images.shape[1:]), images.dtype))
-    converter = tf.lite.TFLiteConverter.from_concrete_functions([function], model)
+    signature.save(signature.freeze(model, tf.TensorSpec((None, *images.shape[1:]), images.dtype)), folder / "theirs")
+    converter = tf.lite.TFLiteConverter.from_saved_model(str(folder / "theirs"))
     converter.optimizations = [tf.lite.Optimize.DEFAULT]
     converter.representative_dataset = lambda: ([image[None]] for image in images)
     converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS_INT8]
@@ -124,7 +124,7 @@ def test_without_a_method_ranges_are_those_that_the_converter_finds(tmp_path, mo
     assert "ranges" not in entry
     assert "ranges" not in entry["notes"]
     assert entry["notes"]["calibrated on"] == "evaluation data"
-    (tmp_path / "theirs.tflite").write_bytes(by_the_converter(model, FLOATS))
+    (tmp_path / "theirs.tflite").write_bytes(by_the_converter(model, FLOATS, tmp_path))
     theirs, ours = scales(tmp_path / "theirs.tflite"), scales(tmp_path / "int8.tflite")
     assert len(theirs) >= 3
     np.testing.assert_allclose(sorted(set(ours)), sorted(set(theirs)), rtol=1e-4)
@@ -163,8 +163,8 @@ def test_ranges_of_training_are_never_left_to_the_converter(tmp_path, monkeypatc
 
 
 def test_a_batch_of_any_size_stays_so(tmp_path):
-    signature = tf.TensorSpec((None, 16, 16, 3), tf.float32)
-    int8(functional(), tmp_path, evaluation_data=FLOAT_DATA, input_signature=signature)
+    given_by = tf.TensorSpec((None, 16, 16, 3), tf.float32)
+    int8(functional(), tmp_path, evaluation_data=FLOAT_DATA, input_signature=given_by)
     (given,) = Interpreter(str(tmp_path / "int8.tflite")).get_input_details()
     assert given["shape_signature"].tolist() == [-1, 16, 16, 3]
 
