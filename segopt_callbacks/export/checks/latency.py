@@ -218,8 +218,8 @@ def _about(found: Latencies) -> str:
         "Milliseconds are those of one inference of batch 1, the median and its 95% interval (bootstrap over rounds). "
         f"Files took turns, in random order, in up to {settings['rounds']} rounds of up to {RUNS} runs each, fewer "
         f"where they are slow or their interval is narrow, each turn behind runs of {1000 * WARM_UP:g} ms that do not "
-        f"count, one at least. One thread: {one}. All threads: as many as the runtime chooses on {settings['cpus']} CPUs. "
-        f"Ratios are to {BASE}, round by round.{load}{_not_timed(found.causes.items())}"
+        f"count, one at least. One thread: {one}. All threads: as many as the runtime chooses on {settings['cpus']} "
+        f"CPUs. Ratios are to {BASE}, round by round.{load}{_not_timed(found.causes.items())}"
     )
 
 
