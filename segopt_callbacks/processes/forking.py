@@ -22,7 +22,6 @@ from segopt_callbacks.processes import worker
 ANSWER = struct.Struct("q")  # a process id, an exit code, or `RUNNING`
 FORK = b"fork"  # with two descriptors: that of the connection, and that of the output
 RUNNING = -(2**31)
-_KERASES = ("keras", "tf_keras")
 _NICER = 5  # than what trains, which gets three times as much of a CPU
 
 
@@ -55,22 +54,18 @@ def _import(niceness: int) -> None:
     if niceness != os.getpriority(os.PRIO_PROCESS, 0):
         os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), niceness)
     # What it raises is raised again in the fork that needs it, and told there.
-    with contextlib.suppress(Exception), _without(*_KERASES):
+    with contextlib.suppress(Exception), _without("keras"):
         import tensorflow  # noqa: F401
-
-        import segopt_callbacks.export.formats  # noqa: F401
 
 
 @contextlib.contextmanager
-def _without(*modules: str) -> Iterator[None]:
+def _without(module: str) -> Iterator[None]:
     """Keeps TensorFlow from importing what no file is written or run with, and takes a third of its time."""
-    for module in modules:
-        sys.modules[module] = None  # type: ignore[assignment]  # as Python has it for what must not be imported
+    sys.modules[module] = None  # type: ignore[assignment]  # as Python has it for what must not be imported
     try:
         yield
     finally:
-        for module in modules:
-            del sys.modules[module]
+        del sys.modules[module]
 
 
 def _hurry(importing: threading.Thread, niceness: int) -> None:
