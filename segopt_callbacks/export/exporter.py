@@ -72,7 +72,7 @@ def export_model(
         sensitivity: of this model, as `layer_sensitivity` returns it, for a table in the report.
         on_failure: `"raise"` or `"warn"`, after every other format has been delivered.
         time_limit: seconds that writing a file may take, and running it on one batch.
-        latency: whether to time one inference of every file, on one thread and on all; about 10 seconds of runs.
+        latency: whether to time one inference of every file, on one thread and on all; at most about 10 seconds.
         verbose: 0 for silence, 1 for a line for each format and the table.
 
     Returns:
@@ -125,7 +125,9 @@ def export(model: Any, settings: ExportSettings, *, stacklevel: int = 2) -> dict
     with remembered_interrupts() as check, workspace(export_dir) as folder, contextlib.ExitStack() as open_processes:
         sources = Sources(compat.without_wrappers(model), feed, settings.wanted, folder, settings.plain_metadata)
         verbose = bool(settings.verbose)
-        job = Job(sources, folder, settings.time_limit, verbose, open_processes, settings.sensitivity)
+        job = Job(sources, folder, settings.time_limit, verbose, open_processes, settings.sensitivity, settings.latency)
+        job.prepare(settings.formats)
+        check()
         for name in settings.formats:
             job.write(name)
             check()

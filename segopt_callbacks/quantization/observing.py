@@ -9,7 +9,9 @@ import numpy as np
 import tensorflow as tf
 
 from segopt_callbacks import compat
+from segopt_callbacks.quantization.bounds import bounds_of
 from segopt_callbacks.quantization.calibration import METHODS, Histogram
+from segopt_callbacks.quantization.folding import folded_forward
 from segopt_callbacks.quantization.sites import Names, given_tensors
 
 
@@ -46,10 +48,13 @@ def observe(
     names: Sequence[str],
     examples: Callable[[], Iterable[list[np.ndarray]]],
     method: str = "min_max",
+    *,
+    with_folded: bool = True,
 ) -> dict[str, tuple[float, float]]:
     """Runs a model for inference and finds the ranges of some of its tensors.
 
-    The data are read once for the lowest and highest values, and once more for histograms where the method needs them.
+    The data are read once for the lowest and highest values, several examples at a time, and once more for histograms
+    where the method needs them.
 
     Args:
         model: a built Keras model.
@@ -57,6 +62,7 @@ def observe(
         names: of tensors, out of `sites.Sites.activations`.
         examples: returns inputs, each a list of arrays in the structure's order.
         method: a name of `calibration.METHODS`.
+        with_folded: whether to look at what a converter multiplies into the next kernel, see `folded_forward`.
 
     Returns:
         name -> lowest and highest value.
@@ -64,12 +70,8 @@ def observe(
     Raises:
         ValueError: if there is no example, or a tensor is not finite.
     """
-    capture = _capturing(model, inputs, names)
-    bounds: dict[str, tuple[float, float]] = {}
-    for values in _values(capture, examples):
-        for name, value in values.items():
-            low, high = bounds.get(name, (0.0, 0.0))
-            bounds[name] = min(low, float(value.min())), max(high, float(value.max()))
+    capture = _capturing(model, inputs, names, with_folded)
+    bounds = bounds_of(capture, examples())
     spoiled = [name for name, pair in bounds.items() if not np.isfinite(pair).all()]
     if spoiled or not bounds:
         raise ValueError(
@@ -94,7 +96,7 @@ def _values(
         yield {name: value.numpy().astype(np.float32) for name, value in found.items()}
 
 
-def _capturing(model: Any, inputs: Any, names: Sequence[str]) -> Callable[..., dict[str, tf.Tensor]]:
+def _capturing(model: Any, inputs: Any, names: Sequence[str], with_folded: bool) -> Callable[..., dict[str, tf.Tensor]]:
     """A function from inputs to tensors by name."""
     captures: list[_Capture] = []
 
@@ -105,7 +107,8 @@ def _capturing(model: Any, inputs: Any, names: Sequence[str]) -> Callable[..., d
 
     def run(*flat: tf.Tensor) -> dict[str, tf.Tensor]:
         compat.infer(model, tf.nest.pack_sequence_as(inputs, list(flat)))
-        return captures[-1].found
+        found = captures[-1].found
+        return found if with_folded else {name: one for name, one in found.items() if not folded_forward(one)}
 
     undos = [compat.around_call(model, watched), compat.unfuse(model)]
     try:
