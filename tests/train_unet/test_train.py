@@ -156,6 +156,7 @@ def test_pruned_clustered_and_trained_against_rounding(small_data, tmp_path):
         "--sensitivity",
         f"--data_dir={small_data}",
         f"--output_dir={tmp_path}",
+        run=subprocess.run,
     )
     assert done.returncode == 0, done.stderr + done.stdout
     assert done.stderr == ""
@@ -272,7 +273,7 @@ def test_ctrl_c_exits_with_130_and_leaves_no_file(small_data, tmp_path):
         f"--data_dir={small_data}",
         f"--output_dir={tmp_path}",
     ]
-    with warm.Popen(
+    with subprocess.Popen(
         [sys.executable, "train.py", *arguments],
         cwd=ROOT / "train_unet",
         env=environment(),
