@@ -1,8 +1,8 @@
 """Runs `probe.py` in a fresh environment for each TensorFlow, Keras and Python, and writes docs/versions.md.
 
     python tests/versions/matrix.py                       # all rows, half an hour
-    python tests/versions/matrix.py --row=2.16.2          # the rows of one TensorFlow, printed
-    python tests/versions/matrix.py --row=2.16.2 --check  # exit code 1 where the page says otherwise
+    python tests/versions/matrix.py --row=2.16.2          # those of one TensorFlow, written over those of before
+    python tests/versions/matrix.py --row=2.16.2 --check  # writes nothing; exit code 1 where the page says otherwise
 
 Pythons come from `pyenv`, or are on the path as `python3.10` and so on. Each environment holds the wheel of this
 checkout and what `pip` installs with it, nothing else.
@@ -59,8 +59,8 @@ ROWS = (
 def main() -> int:
     """Runs the rows; returns the exit code."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--row", default="", help="only rows of this TensorFlow; the page is not written")
-    parser.add_argument("--check", action="store_true", help="compare with the page")
+    parser.add_argument("--row", default="", help="only rows of this TensorFlow")
+    parser.add_argument("--check", action="store_true", help="compare with the page, and write nothing")
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         wheel = built(pathlib.Path(folder))
@@ -68,13 +68,20 @@ def main() -> int:
         lines = [line for row in chosen for line in probed(row, wheel, pathlib.Path(folder))]
     print("\n".join(lines))
     page = PAGE.read_text()
+    before, behind = page.split(BEGIN)[0], page.split(END)[1]
+    table = page.split(BEGIN)[1].split(END)[0].strip().splitlines()[2:]
     if arguments.check:
-        differing = [line for line in lines if line not in page.splitlines()]
-        return bool(differing)
-    if not arguments.row:
-        before, behind = page.split(BEGIN)[0], page.split(END)[1]
-        PAGE.write_text(f"{before}{BEGIN}\n{heading(lines)}\n{END}{behind}")
+        return bool([line for line in lines if line not in table])
+    rows = {key(line): line for line in [*table, *lines]}
+    PAGE.write_text(f"{before}{BEGIN}\n{heading([rows[one] for one in sorted(rows)])}\n{END}{behind}")
     return 0
+
+
+def key(line: str) -> tuple[bool, list[int], list[int], list[int]]:
+    """What a row is of, in the order of the page: Keras 3 first, then by versions."""
+    python, tensorflow, keras = (cell.strip() for cell in line.split("|")[1:4])
+    numbers = [[int(number) for number in one.split()[-1].split(".")] for one in (tensorflow, keras, python)]
+    return "tf_keras" in keras, numbers[0], numbers[1], numbers[2][:2]
 
 
 def built(folder: pathlib.Path) -> pathlib.Path:
@@ -115,7 +122,6 @@ def line_of(told: dict) -> str:
 
 def heading(lines: list[str]) -> str:
     """The table."""
-    sys.path.insert(0, str(ROOT))
     names = ["Python", "TensorFlow", "Keras", "NumPy", *features()]
     return "\n".join([f"| {' | '.join(names)} |", "|---" * len(names) + "|", *lines]) + "\n"
 
