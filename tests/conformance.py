@@ -221,7 +221,7 @@ KINDS = (
 
 
 def compiled(model: Any, **compile_args: Any) -> Any:
-    """Compiled with momentum, which goes on moving weights as Adam does, in a step that is traced in two thirds of the time.
+    """Compiled with momentum, which goes on moving weights as Adam does, and is traced in two thirds of the time.
 
     `fit/test_matrix.py` and `fit/strategy_case.py` train with Adam.
     """
