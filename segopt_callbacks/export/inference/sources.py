@@ -97,7 +97,9 @@ class Sources:
 
     def _save(self, any_batch: bool) -> Source:
         batch_size = None if any_batch else self.feed.batch_size
-        frozen = signature.freeze(self.model, self.feed.specs, batch_size=batch_size)
+        frozen = signature.freeze(
+            self.model, self.feed.specs, batch_size=batch_size, is_for_tensorflow=any_batch
+        )
         self.weights = _finite(frozen)
         folder = self.folder / "source"
         signature.save(frozen, folder / (ANY_BATCH if any_batch else ONE))
