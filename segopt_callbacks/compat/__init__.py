@@ -20,11 +20,13 @@ from segopt_callbacks.compat.fitting import (
     watch_training_data,
 )
 from segopt_callbacks.compat.inference import (
+    LOOK_UPS,
     converter_errors,
     function_inputs,
     function_kinds,
     infer,
     inference_graph,
+    inner_inputs,
     kept_state,
     operation_kinds,
 )
@@ -82,6 +84,7 @@ __all__ = [
     "HOOKS_OF_CALLBACKS",
     "Callback",
     "Constraint",
+    "LOOK_UPS",
     "Variable",
     "after_callbacks",
     "all_layers",
@@ -114,6 +117,7 @@ __all__ = [
     "importing_tfmot",
     "infer",
     "inference_graph",
+    "inner_inputs",
     "is_built",
     "is_chief",
     "is_compiled",

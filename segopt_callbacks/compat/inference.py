@@ -15,6 +15,10 @@ from segopt_callbacks.compat.models import all_layers
 from segopt_callbacks.compat.variables import assign, read
 
 
+LOOK_UPS = ("Gather", "GatherV2", "GatherNd", "ResourceGather", "ResourceGatherNd")
+_WITH_FUNCTIONS = ("PartitionedCall", "StatefulPartitionedCall", "While", "StatelessWhile")
+
+
 def infer(model: Any, inputs: Any) -> Any:
     """Runs the model for inference, whether or not its `call` knows the argument `training`."""
     parameters = inspect.signature(model.call).parameters.values()
@@ -53,6 +57,14 @@ def inference_graph(model: Any, inputs: Any) -> tuple[tf.Graph, list[tf.Tensor],
 def function_inputs(call: tf.Operation) -> list[tf.Tensor]:
     """The inputs of the function that the operation `call` calls, as tensors inside it."""
     return list(call.graph._get_function(call.get_attr("f").name).graph.inputs)
+
+
+def inner_inputs(operation: tf.Operation, index: int) -> list[tf.Tensor]:
+    """What input `index` of an operation is inside the functions that it calls or repeats; empty if it has none."""
+    names = ("f", "body") if operation.type in _WITH_FUNCTIONS else ()
+    known = [name for name in names if name in operation.node_def.attr]
+    functions = [operation.graph._get_function(operation.get_attr(name).name) for name in known]
+    return [one.graph.inputs[index] for one in functions if one is not None]
 
 
 def function_kinds(call: tf.Operation) -> set[str]:

@@ -14,7 +14,7 @@ import numpy as np
 
 from segopt_callbacks import compat
 from segopt_callbacks.errors import FormatError, damage_is_named
-from segopt_callbacks.export import audit
+from segopt_callbacks.export import audit, promises
 from segopt_callbacks.export.checks import (
     MODEL,
     Latencies,
@@ -113,7 +113,10 @@ class Job:
             self._fail(name, str(error))
             return
         seconds = time.monotonic() - start + self.prepared.get(name, 0.0)
-        self.entries[name] = {"seconds": round(seconds, 3), **audit.totals(rows), "weights": rows}
+        counted, doubts = promises.counted(rows, self._model_rows, self.sources.kernels)
+        doubts += promises.broken(rows, self._model_rows)
+        self.entries[name] = {"seconds": round(seconds, 3), **audit.totals(counted), "weights": rows}
+        self.entries[name] |= {"warnings": doubts} if doubts else {}
         self.entries[name] |= {"activations": activations} if activations else {}
         if target.takes_ranges and self.sources.ranges:
             self.entries[name]["ranges"] = self.sources.ranges
@@ -181,15 +184,11 @@ class Job:
         return report
 
     def _report(self, names: Sequence[str], verification: Verification) -> dict[str, Any]:
-        rows = [
-            audit.weight_row(path, value, channel_axis=-1, weight=path)
-            for path, value in self.sources.weights.items()
-            if value.ndim >= 2
-        ]
+        kernels = promises.counted(self._model_rows, self._model_rows, self.sources.kernels)[0]
         parameters = sum(int(np.prod(one.shape)) for one in self.sources.model.weights)
         model = {"name": self.sources.model.name, "parameters": parameters, **verification.results[MODEL]}
         return {
-            "model": model | audit.totals(rows) | {"weights": rows},
+            "model": model | audit.totals(kernels) | {"weights": self._model_rows},
             "formats": {name: self.entries[name] for name in names},
             "baselines": {},
             "verification": {"examples": verification.examples, "data": self.sources.feed.name},
@@ -203,6 +202,12 @@ class Job:
     def _nature(self) -> Nature:
         """What the model is, found when the first format is written."""
         return nature(self.sources.model, self.sources.feed)
+
+    @functools.cached_property
+    def _model_rows(self) -> list[dict[str, Any]]:
+        """The audit of the model in memory."""
+        weights = {path: value for path, value in self.sources.weights.items() if value.ndim >= 2}
+        return [audit.weight_row(path, value, channel_axis=-1, weight=path) for path, value in weights.items()]
 
     def _warnings(self) -> list[str]:
         return [*self.sources.feed.oddities, *self._nature.warnings()]

@@ -145,6 +145,8 @@ def float_content(source: Source) -> bytes:
 
 def convert(settings: Settings, source: Source) -> bytes:
     """The content of the file, dense; arguments and errors are those of `write`."""
+    if settings.is_integer:
+        _require_no_loops(source)
     with warnings.catch_warnings():
         # The converter's own calibrator runs TensorFlow's interpreter; nothing of ours does.
         warnings.filterwarnings("ignore", r"\s*Warning: tf.lite.Interpreter is deprecated")
@@ -178,6 +180,19 @@ def _converter(settings: Settings, source: Source, edge: str | None) -> Any:
             converter.target_spec.supported_ops = [getattr(tf.lite.OpsSet, name) for name in kernels]
         converter.inference_input_type = converter.inference_output_type = tf.as_dtype(edge)
     return converter
+
+
+def _require_no_loops(source: Source) -> None:
+    # The converter dies of a segmentation fault. What it makes of Keras 2's LSTMs as one operation keeps its state
+    # between calls, and is far from the model besides: see `compat.plain_recurrence`.
+    definition = source.function()[0].graph.as_graph_def()
+    nodes = [*definition.node, *(node for one in definition.library.function for node in one.node_def)]
+    loops = sorted({node.name for node in nodes if node.op in ("While", "StatelessWhile")})
+    if loops:
+        raise FormatError(
+            f"loops have no integer form in LiteRT, and recurrent layers are loops: {', '.join(loops[:5])}; export "
+            "'dynamic_int8' or 'onnx' instead"
+        )
 
 
 def load(path: Path, source: Source, threads: int | None) -> Runner:
