@@ -20,7 +20,13 @@ from segopt_callbacks.export.litert import encoding, flatbuffer, schema
 from segopt_callbacks.export.litert.raw_inputs import take_raw_integers
 from segopt_callbacks.export.litert.shared_scales import share_scales
 from segopt_callbacks.export.source import Source
-from segopt_callbacks.export.target import FLOAT_TOLERANCE, Runner, Target
+from segopt_callbacks.export.target import (
+    EIGHT_BIT_TOLERANCE,
+    FLOAT_TOLERANCE,
+    HALF_TOLERANCE,
+    Runner,
+    Target,
+)
 from segopt_callbacks.processes import cpus
 
 _KERNELS = {  # dtype of activations -> the sets that the converter may choose from
@@ -41,12 +47,14 @@ class Settings:
         types: dtypes of stored weights, empty for the converter's default (int8).
         activations: the integers that activations are, inputs and outputs too; `None` for float.
         bytes_per_weight: what a weight takes in the file.
+        tolerance: see `Target`.
     """
 
     optimize: bool
     types: tuple[str, ...] = ()
     activations: str | None = None
     bytes_per_weight: int = 1
+    tolerance: float = EIGHT_BIT_TOLERANCE
 
     @property
     def is_integer(self) -> bool:
@@ -60,8 +68,8 @@ class Settings:
 
 
 SETTINGS = {
-    "float32": Settings(optimize=False, bytes_per_weight=4),
-    "float16": Settings(optimize=True, types=("float16",), bytes_per_weight=2),
+    "float32": Settings(optimize=False, bytes_per_weight=4, tolerance=FLOAT_TOLERANCE),
+    "float16": Settings(optimize=True, types=("float16",), bytes_per_weight=2, tolerance=HALF_TOLERANCE),
     "dynamic_int8": Settings(optimize=True),
     "int8": Settings(optimize=True, activations="int8"),
     "int16x8": Settings(optimize=True, activations="int16"),
@@ -83,7 +91,7 @@ def target(name: str) -> Target:
         flatbuffer.read_weights,
         flatbuffer.read_activations,
         flatbuffer.float_operations if settings.is_integer else None,
-        tolerance=None if settings.optimize else FLOAT_TOLERANCE,
+        tolerance=settings.tolerance,
         bytes_per_weight=settings.bytes_per_weight,
         is_integer=settings.is_integer,
         open_sizes=True,
