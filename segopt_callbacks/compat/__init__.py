@@ -82,9 +82,9 @@ from segopt_callbacks.compat.variables import (
 
 __all__ = [
     "HOOKS_OF_CALLBACKS",
+    "LOOK_UPS",
     "Callback",
     "Constraint",
-    "LOOK_UPS",
     "Variable",
     "after_callbacks",
     "all_layers",

@@ -14,7 +14,6 @@ from segopt_callbacks.compat.kerases import is_keras_2
 from segopt_callbacks.compat.models import all_layers
 from segopt_callbacks.compat.variables import assign, read
 
-
 LOOK_UPS = ("Gather", "GatherV2", "GatherNd", "ResourceGather", "ResourceGatherNd")
 _WITH_FUNCTIONS = ("PartitionedCall", "StatefulPartitionedCall", "While", "StatelessWhile")
 

@@ -137,10 +137,11 @@ class Job:
         try:
             model, feed = self.sources.model, self.sources.feed
             names = self.sources.metadata.get("classes", ())
-            told = {"metrics": metrics, "nature": self._nature, "class_names": len(names)}
-            outcome = verify(model, feed, self.runners, **told)
+            outcome = verify(model, feed, self.runners, metrics=metrics, nature=self._nature, class_names=len(names))
             if self._nature.is_random:
-                draw(model, feed, outcome, self.runners, {name: TARGETS[name].tolerance or 0.0 for name in self.runners})
+                draw(
+                    model, feed, outcome, self.runners, {name: TARGETS[name].tolerance or 0.0 for name in self.runners}
+                )
         except FormatError as error:
             outcome = Verification(causes=dict.fromkeys(self.runners, str(error)), results={MODEL: {"metrics": {}}})
         tolerances = {name: TARGETS[name].tolerance for name in outcome.agreements}

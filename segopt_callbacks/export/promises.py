@@ -11,7 +11,9 @@ _NAMED = 5  # weights in a sentence
 Row = Mapping[str, Any]  # see `audit.weight_row`
 
 
-def counted(rows: Sequence[Row], model: Sequence[Row], kernels: Sequence[str]) -> tuple[list[dict[str, Any]], list[str]]:
+def counted(
+    rows: Sequence[Row], model: Sequence[Row], kernels: Sequence[str]
+) -> tuple[list[dict[str, Any]], list[str]]:
     """The rows that a file's totals count: one for each kernel of the model, the same in every format.
 
     Args:

@@ -64,9 +64,9 @@ def _is_multiplied(tensor: tf.Tensor, seen: set[int]) -> bool:
         inner = list(compat.inner_inputs(operation, index))
         if any(_is_multiplied(one, seen) for one in inner):
             return True
-        if not inner and operation.type not in compat.LOOK_UPS and _is_of_weights(operation, tensor):
-            if any(_is_multiplied(one, seen) for one in operation.outputs):
-                return True
+        is_derived = not inner and operation.type not in compat.LOOK_UPS and _is_of_weights(operation, tensor)
+        if is_derived and any(_is_multiplied(one, seen) for one in operation.outputs):
+            return True
     return False
 
 

@@ -117,7 +117,9 @@ def _flat(channels: Channels) -> np.ndarray:
 
 def _still(channels: Channels, lost: np.ndarray) -> list[int]:
     alive = channels.magnitude > NOISE * channels.magnitude.max(initial=0.0)
-    return [int(index) for index in np.flatnonzero(lost & alive & (channels.spread > 0))] if channels.count >= SEEN else []
+    return (
+        [int(index) for index in np.flatnonzero(lost & alive & (channels.spread > 0))] if channels.count >= SEEN else []
+    )
 
 
 def _beyond(output: OutputAgreement, tolerance: float) -> tuple[int, float] | None:

@@ -129,17 +129,25 @@ def draw_faults(
     """
     drawn = [[np.stack(one) for one in zip(*(run() for _ in range(DRAWS)), strict=True)] for run in (ours, theirs)]
     for name, expected, answers in zip(names, *drawn, strict=True):
-        spread, found = expected.std(0), answers.std(0)
-        magnitude = float(np.abs(expected).max(initial=0.0))
-        if spread.max(initial=0.0) > SAME * magnitude:
-            if found.max(initial=0.0) < SAME * spread.max():
-                return f"the model draws random numbers, and output {name!r} of the file is always the same"
-            ratio = float(found.mean() / spread.mean())
-            if not 0.5 < ratio < 2:
-                return f"the model draws random numbers, and output {name!r} of the file spreads {ratio:.2g} times as far"
-        difference = float(np.abs(answers.mean(0) - expected.mean(0)).max(initial=0.0))
-        if difference > tolerance * magnitude + float(spread.max(initial=0.0)):
-            return f"the model draws random numbers, and output {name!r} of the file has another mean (by {difference:.2g})"
+        fault = _fault(expected, answers, tolerance)
+        if fault is not None:
+            return f"the model draws random numbers, and output {name!r} of the file {fault}"
+    return None
+
+
+def _fault(expected: np.ndarray, answers: np.ndarray, tolerance: float) -> str | None:
+    """Compares draws of one output, `(DRAWS, *shape)`."""
+    spread, found = expected.std(0), answers.std(0)
+    magnitude, largest = float(np.abs(expected).max(initial=0.0)), float(spread.max(initial=0.0))
+    if largest > SAME * magnitude:
+        if found.max(initial=0.0) < SAME * largest:
+            return "is always the same"
+        ratio = float(found.mean() / spread.mean())
+        if not 0.5 < ratio < 2:
+            return f"spreads {ratio:.2g} times as far"
+    difference = float(np.abs(answers.mean(0) - expected.mean(0)).max(initial=0.0))
+    if difference > tolerance * magnitude + largest:
+        return f"has another mean (by {difference:.2g})"
     return None
 
 

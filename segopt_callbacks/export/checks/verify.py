@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -104,7 +105,8 @@ def verify(
             raise FormatError("there is no example to run it on; pass `evaluation_data` that is not empty")
         outcome.agreements = {name: outcome.agreements[name] for name in running}
         outcome.results = {
-            name: agreement.result() | {"metrics": states.result(name)} for name, agreement in outcome.agreements.items()
+            name: agreement.result() | {"metrics": states.result(name)}
+            for name, agreement in outcome.agreements.items()
         }
         outcome.results[MODEL] = {"metrics": states.result(MODEL)}
     return outcome
@@ -123,14 +125,15 @@ def draw(
         tolerances: format -> of the means, see `nature.draw_faults`.
     """
     packed = tf.nest.pack_sequence_as(feed.specs, outcome.example)
+
+    def ours() -> list[np.ndarray]:
+        return [_as_array(one) for one in tf.nest.flatten(_answers(model, packed))]
+
     with compat.kept_state(model):
         for name, agreement in outcome.agreements.items():
-            fault = draw_faults(
-                [one.name for one in agreement.outputs],
-                lambda: [_as_array(one) for one in tf.nest.flatten(_answers(model, packed))],
-                lambda run=runners[name]: run(outcome.example),
-                tolerances[name],
-            )
+            names = [one.name for one in agreement.outputs]
+            theirs = functools.partial(runners[name], outcome.example)
+            fault = draw_faults(names, ours, theirs, tolerances[name])
             if fault is not None:
                 outcome.causes[name] = fault
 

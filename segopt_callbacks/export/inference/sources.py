@@ -99,9 +99,7 @@ class Sources:
 
     def _save(self, any_batch: bool) -> Source:
         batch_size = None if any_batch else self.feed.batch_size
-        frozen = signature.freeze(
-            self.model, self.feed.specs, batch_size=batch_size, is_for_tensorflow=any_batch
-        )
+        frozen = signature.freeze(self.model, self.feed.specs, batch_size=batch_size, is_for_tensorflow=any_batch)
         self._read(frozen)
         folder = self.folder / "source"
         signature.save(frozen, folder / (ANY_BATCH if any_batch else ONE))

@@ -86,9 +86,7 @@ def _has_few_values(kernel: np.ndarray) -> bool:
     return np.unique(alive).size <= min(MOST_DISTINCT, 0.9 * alive.size)
 
 
-def _share(
-    model: Any, graph: Any, index: int, biases: Sequence[int], kernels: Sequence[np.ndarray], axis: int
-) -> bool:
+def _share(model: Any, graph: Any, index: int, biases: Sequence[int], kernels: Sequence[np.ndarray], axis: int) -> bool:
     """Changes one kernel, and the biases that are added to its products; returns whether that helped."""
     tensor = graph.tensors[index]
     before, quantization = schema.values(model, tensor), tensor.quantization

@@ -25,7 +25,7 @@ def serving(outputs):
     """Runs a file that gives these outputs for `IMAGES`, in whatever batches they come."""
 
     def run(inputs):
-        return [outputs[[int(np.flatnonzero((IMAGES == one).all((1, 2, 3)))[0]) for one in inputs[0]]]]
+        return [outputs[[int(np.flatnonzero((one == IMAGES).all((1, 2, 3)))[0]) for one in inputs[0]]]]
 
     return run
 
