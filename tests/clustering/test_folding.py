@@ -78,6 +78,7 @@ def scale_of(layer):
 def test_a_normalisation_is_found_behind_every_kind_of_kernel_that_it_alone_reads():
     assert folds_of(every_kind()) == {
         "conv": "after_conv",
+        "dilated": "after_dilated",
         "depthwise": "after_depthwise",
         "separable": "after_separable",
         "transposed": "after_transposed",

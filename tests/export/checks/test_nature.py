@@ -59,7 +59,7 @@ def of(model, x=X):
 def test_a_plain_model_is_none_of_that():
     model = built(lambda: keras.Sequential([keras.layers.Dense(3), keras.layers.Dropout(0.5)]))
     found = of(model)
-    assert not (found.is_random or found.keeps_state or found.depends_on_batch)
+    assert (found.is_random, found.keeps_state, found.depends_on_batch) == (False, False, False)
     assert found.refusal() is None
     assert found.warnings() == []
 
