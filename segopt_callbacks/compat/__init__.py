@@ -19,7 +19,17 @@ from segopt_callbacks.compat.fitting import (
     remake_train_function,
     watch_training_data,
 )
-from segopt_callbacks.compat.inference import converter_errors, function_inputs, function_kinds, infer, inference_graph
+from segopt_callbacks.compat.inference import (
+    LOOK_UPS,
+    converter_errors,
+    function_inputs,
+    function_kinds,
+    infer,
+    inference_graph,
+    inner_inputs,
+    kept_state,
+    operation_kinds,
+)
 from segopt_callbacks.compat.kerases import (
     is_keras_2,
     keras,
@@ -31,6 +41,8 @@ from segopt_callbacks.compat.models import (
     all_layers,
     batch_norms,
     build_from_inputs,
+    compiled_loss,
+    compiled_metrics,
     given_names,
     has_weights,
     is_built,
@@ -49,6 +61,7 @@ from segopt_callbacks.compat.operations import (
 )
 from segopt_callbacks.compat.optimizers import averages_of, iterations, watch_gradients
 from segopt_callbacks.compat.precision import float32_compute
+from segopt_callbacks.compat.recurrence import plain_recurrence
 from segopt_callbacks.compat.strategies import is_chief, number_of_replicas, strategy_scope
 from segopt_callbacks.compat.tensorboard import histogram_metadata
 from segopt_callbacks.compat.tfmot import importing_tfmot, tfmot_centroids, without_wrappers
@@ -69,6 +82,7 @@ from segopt_callbacks.compat.variables import (
 
 __all__ = [
     "HOOKS_OF_CALLBACKS",
+    "LOOK_UPS",
     "Callback",
     "Constraint",
     "Variable",
@@ -83,6 +97,8 @@ __all__ = [
     "batch_norms",
     "before_first_step",
     "build_from_inputs",
+    "compiled_loss",
+    "compiled_metrics",
     "converter_errors",
     "current_scope",
     "drop_inference_functions",
@@ -101,15 +117,19 @@ __all__ = [
     "importing_tfmot",
     "infer",
     "inference_graph",
+    "inner_inputs",
     "is_built",
     "is_chief",
     "is_compiled",
     "is_keras_2",
     "iterations",
+    "kept_state",
     "keras",
     "model_input_specs",
     "number_of_replicas",
     "number_of_workers",
+    "operation_kinds",
+    "plain_recurrence",
     "raw_variable",
     "read",
     "read_statistic",

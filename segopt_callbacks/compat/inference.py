@@ -2,12 +2,20 @@
 
 from __future__ import annotations
 
+import contextlib
 import inspect
+from collections.abc import Iterator
 from typing import Any
 
+import numpy as np
 import tensorflow as tf
 
 from segopt_callbacks.compat.kerases import is_keras_2
+from segopt_callbacks.compat.models import all_layers
+from segopt_callbacks.compat.variables import assign, read
+
+LOOK_UPS = ("Gather", "GatherV2", "GatherNd", "ResourceGather", "ResourceGatherNd")
+_WITH_FUNCTIONS = ("PartitionedCall", "StatefulPartitionedCall", "While", "StatelessWhile")
 
 
 def infer(model: Any, inputs: Any) -> Any:
@@ -50,9 +58,48 @@ def function_inputs(call: tf.Operation) -> list[tf.Tensor]:
     return list(call.graph._get_function(call.get_attr("f").name).graph.inputs)
 
 
+def inner_inputs(operation: tf.Operation, index: int) -> list[tf.Tensor]:
+    """What input `index` of an operation is inside the functions that it calls or repeats; empty if it has none."""
+    names = ("f", "body") if operation.type in _WITH_FUNCTIONS else ()
+    known = [name for name in names if name in operation.node_def.attr]
+    functions = [operation.graph._get_function(operation.get_attr(name).name) for name in known]
+    return [one.graph.inputs[index] for one in functions if one is not None]
+
+
 def function_kinds(call: tf.Operation) -> set[str]:
     """Types of the operations inside the function that the operation `call` calls."""
     return {one.type for one in call.graph._get_function(call.get_attr("f").name).graph.get_operations()}
+
+
+def operation_kinds(model: Any, inputs: Any) -> set[str]:
+    """Types of all operations of the model's inference, those inside functions too.
+
+    Args:
+        model: a built Keras model.
+        inputs: structure of `tf.TensorSpec`.
+
+    Raises:
+        ValueError: if the model does not run as a graph.
+    """
+    definition = inference_graph(model, inputs)[0].as_graph_def()
+    inner = [node.op for function in definition.library.function for node in function.node_def]
+    return {node.op for node in definition.node} | set(inner)
+
+
+@contextlib.contextmanager
+def kept_state(model: Any) -> Iterator[None]:
+    """Puts back what inference changes in a model: states of recurrent layers, seeds, counters."""
+    variables = {id(one): one for one in model.variables if not one.trainable}
+    for layer in all_layers(model):  # Keras 2 does not list the states of its recurrent layers
+        states = tf.nest.flatten(getattr(layer, "states", None) or [])
+        variables |= {id(one): one for one in states if isinstance(one, tf.Variable)}
+    before = [(one, read(one).copy()) for one in variables.values()]
+    try:
+        yield
+    finally:
+        for variable, value in before:
+            if not np.array_equal(read(variable), value):
+                assign(variable, value)
 
 
 def converter_errors() -> tuple[type[Exception], ...]:

@@ -20,6 +20,17 @@ def is_compiled(model: Any) -> bool:
     return bool(getattr(model, "compiled", None) or getattr(model, "_is_compiled", False))
 
 
+def compiled_loss(model: Any) -> Any:
+    """The loss as `compile` took it: a name, a function, an object, a structure of them; `None` without."""
+    return getattr(model, "loss", None)
+
+
+def compiled_metrics(model: Any) -> Any:
+    """The metrics as `compile` took them, weighted ones not; `None` without."""
+    container = getattr(model, "compiled_metrics" if is_keras_2(model) else "_compile_metrics", None)
+    return getattr(container, "_user_metrics", None)
+
+
 def is_built(model: Any) -> bool:
     """Whether all of the model's variables exist, as far as its layers tell.
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -13,15 +14,19 @@ import numpy as np
 
 from segopt_callbacks import compat
 from segopt_callbacks.errors import FormatError, damage_is_named
-from segopt_callbacks.export import audit
+from segopt_callbacks.export import audit, promises
 from segopt_callbacks.export.checks import (
     MODEL,
     Latencies,
+    Nature,
     Opened,
     Verification,
     begin_on_one_thread,
+    draw,
     is_timed,
+    judge,
     measure,
+    nature,
     verify,
 )
 from segopt_callbacks.export.delivery import embed, publish, sidecar_name, write_sidecars
@@ -89,6 +94,8 @@ class Job:
         path = self.folder / target.file_name
         self._say(f"{name}: writing {target.file_name}")
         try:
+            if refusal := self._nature.refusal():
+                raise FormatError(refusal)
             process = self._process(target)
             source = self.sources.of(target)
             arguments = worker.write_file, target.write, source, path
@@ -106,7 +113,10 @@ class Job:
             self._fail(name, str(error))
             return
         seconds = time.monotonic() - start + self.prepared.get(name, 0.0)
-        self.entries[name] = {"seconds": round(seconds, 3), **audit.totals(rows), "weights": rows}
+        counted, doubts = promises.counted(rows, self._model_rows, self.sources.kernels)
+        doubts += promises.broken(rows, self._model_rows)
+        self.entries[name] = {"seconds": round(seconds, 3), **audit.totals(counted), "weights": rows}
+        self.entries[name] |= {"warnings": doubts} if doubts else {}
         self.entries[name] |= {"activations": activations} if activations else {}
         if target.takes_ranges and self.sources.ranges:
             self.entries[name]["ranges"] = self.sources.ranges
@@ -118,19 +128,28 @@ class Job:
 
     def warn(self) -> None:
         """Tells of what does not fail; the report does, too."""
-        for sentence in self.sources.feed.oddities:
+        for sentence in self._warnings():
             self._say(f"WARNING: {sentence}")
 
     def verify(self, metrics: Mapping[str, Any] | None) -> Verification:
         """Runs all files that could be opened."""
         start = time.monotonic()
         try:
-            outcome = verify(self.sources.model, self.sources.feed, self.runners, metrics=metrics)
+            model, feed = self.sources.model, self.sources.feed
+            names = self.sources.metadata.get("classes", ())
+            outcome = verify(model, feed, self.runners, metrics=metrics, nature=self._nature, class_names=len(names))
+            if self._nature.is_random:
+                draw(
+                    model, feed, outcome, self.runners, {name: TARGETS[name].tolerance or 0.0 for name in self.runners}
+                )
         except FormatError as error:
             outcome = Verification(causes=dict.fromkeys(self.runners, str(error)), results={MODEL: {"metrics": {}}})
-        outcome.causes |= _beyond_tolerance(outcome)
-        for name, cause in outcome.causes.items():
+        tolerances = {name: TARGETS[name].tolerance for name in outcome.agreements}
+        refused, doubts = judge(outcome.agreements, tolerances, self._nature)
+        for name, cause in {**refused, **outcome.causes}.items():
             self._fail(name, cause)
+        for name, told_of in doubts.items():
+            self.entries[name].setdefault("warnings", []).extend(told_of)
         self._say(f"ran {len(self.runners)} files on {outcome.examples} examples in {time.monotonic() - start:.1f} s")
         return outcome
 
@@ -166,23 +185,33 @@ class Job:
         return report
 
     def _report(self, names: Sequence[str], verification: Verification) -> dict[str, Any]:
-        rows = [
-            audit.weight_row(path, value, channel_axis=-1, weight=path)
-            for path, value in self.sources.weights.items()
-            if value.ndim >= 2
-        ]
+        kernels = promises.counted(self._model_rows, self._model_rows, self.sources.kernels)[0]
         parameters = sum(int(np.prod(one.shape)) for one in self.sources.model.weights)
         model = {"name": self.sources.model.name, "parameters": parameters, **verification.results[MODEL]}
         return {
-            "model": model | audit.totals(rows) | {"weights": rows},
+            "model": model | audit.totals(kernels) | {"weights": self._model_rows},
             "formats": {name: self.entries[name] for name in names},
             "baselines": {},
             "verification": {"examples": verification.examples, "data": self.sources.feed.name},
             "latency": self.latencies.settings,
             "metadata": self.sources.metadata,
             **({"sensitivity": self.sensitivity.entry()} if self.sensitivity else {}),
-            **({"warnings": self.sources.feed.oddities} if self.sources.feed.oddities else {}),
+            **({"warnings": self._warnings()} if self._warnings() else {}),
         }
+
+    @functools.cached_property
+    def _nature(self) -> Nature:
+        """What the model is, found when the first format is written."""
+        return nature(self.sources.model, self.sources.feed)
+
+    @functools.cached_property
+    def _model_rows(self) -> list[dict[str, Any]]:
+        """The audit of the model in memory."""
+        weights = {path: value for path, value in self.sources.weights.items() if value.ndim >= 2}
+        return [audit.weight_row(path, value, channel_axis=-1, weight=path) for path, value in weights.items()]
+
+    def _warnings(self) -> list[str]:
+        return [*self.sources.feed.oddities, *self._nature.warnings()]
 
     def _process(self, target: Target) -> Process | TensorFlowProcess:
         """In which a file will be opened; it imports what it takes while the file is written."""
@@ -228,19 +257,6 @@ class Job:
     def _say(self, line: str) -> None:
         if self.verbose:
             print(f"export: {line}", flush=True)
-
-
-def _beyond_tolerance(outcome: Verification) -> dict[str, str]:
-    """Format -> cause, of those whose answers are too far from the model's to be rounding."""
-    causes = {}
-    for name, result in outcome.results.items():
-        tolerance = None if name == MODEL else TARGETS[name].tolerance
-        if tolerance is not None and result["relative_difference"] > tolerance:
-            causes[name] = (
-                f"its answers differ from the model's by {result['relative_difference']:.2g} of the largest answer, "
-                f"more than rounding explains ({tolerance:.2g}); the converter changed the model"
-            )
-    return causes
 
 
 def _require_integers(target: Target, path: Path) -> None:

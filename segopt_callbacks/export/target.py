@@ -14,7 +14,11 @@ from segopt_callbacks.export.source import Source
 Runner = Callable[[list[np.ndarray]], list[np.ndarray]]  # inputs of a batch of any size -> float or integer outputs
 
 
-FLOAT_TOLERANCE = 0.01  # kernels of other libraries add in another order, which costs far less
+# Of the largest answer of an output. Generous: what rounding was seen to cost is a fifth of it at the most.
+FLOAT_TOLERANCE = 0.01  # kernels of other libraries add in another order, which costs a millionth
+HALF_TOLERANCE = 0.05  # weights of 16 bits
+EIGHT_BIT_TOLERANCE = 0.5
+FOUR_BIT_TOLERANCE = 1.0
 
 
 @dataclass(frozen=True)
@@ -36,8 +40,8 @@ class Target:
         open_sizes: whether it can leave sizes of its inputs open, the batch's among them.
         uses_tensorflow: whether running it takes TensorFlow, which takes seconds to import.
         bytes_per_weight: how much of the file a weight takes at the least.
-        tolerance: largest difference from the model's answers, as a fraction of its largest answer; `None` for a format
-            that rounds weights, whose differences are reported instead.
+        tolerance: largest difference from the model's answers, as a fraction of the largest answer of an output;
+            beyond it the file fails. `None` for no limit: differences are reported alone.
         is_integer: whether it needs representative data.
         is_timed: whether what `load` opens is what users deploy, so that its latency means something.
         takes_ranges: whether it can be made from a source that holds the ranges instead, see `ranged`.

@@ -3,6 +3,8 @@
 from segopt_callbacks.model import input_signature, signature
 from segopt_callbacks.model.channels import Graph, Role, roles
 from segopt_callbacks.model.input_signature import validate_input_signature
+from segopt_callbacks.model.kernels import kernel_paths
+from segopt_callbacks.model.names import input_names, output_names
 from segopt_callbacks.model.signature import require_built
 from segopt_callbacks.model.weights import Filters, by_first_match, read_finite, select_weights, validate_filters
 
@@ -11,7 +13,10 @@ __all__ = [
     "Graph",
     "Role",
     "by_first_match",
+    "input_names",
     "input_signature",
+    "kernel_paths",
+    "output_names",
     "read_finite",
     "require_built",
     "roles",

@@ -16,7 +16,8 @@ from segopt_callbacks import compat
 
 # What hands a value on as it is, and what changes the values of a channel by that channel's own constants.
 _SAME = {"Identity", "Cast", "ReadVariableOp", "StopGradient"}
-_RESHAPE = {"Reshape", "ExpandDims", "Squeeze"}
+# Dilated convolutions are plain ones between SpaceToBatchND and BatchToSpaceND.
+_RESHAPE = {"Reshape", "ExpandDims", "Squeeze", "BatchToSpaceND"}
 _ADD = {"BiasAdd", "Add", "AddV2"}
 _PER_CHANNEL = {*_ADD, "Sub", "Mul", "FusedBatchNormV3"}
 _CALLS = {"PartitionedCall", "StatefulPartitionedCall"}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -35,7 +36,7 @@ class Frozen:
     weights: dict[str, tf.Variable]
 
 
-def freeze(model: Any, inputs: Any, *, batch_size: int | None = 1) -> Frozen:
+def freeze(model: Any, inputs: Any, *, batch_size: int | None = 1, is_for_tensorflow: bool = False) -> Frozen:
     """Traces the model for inference in float32, on the model's own variables (nothing is copied or changed).
 
     A mixed-precision model computes in float32 while it is traced. Dropout and the like are off.
@@ -44,6 +45,7 @@ def freeze(model: Any, inputs: Any, *, batch_size: int | None = 1) -> Frozen:
         model: a built Keras model.
         inputs: structure of `tf.TensorSpec`, batch first, as `input_specs` returns it.
         batch_size: the first dimension of every input; `None` leaves it open (10% slower in LiteRT).
+        is_for_tensorflow: whether TensorFlow runs it, which knows the functions of its own that layers may hold.
 
     Returns:
         the function, its variables and names.
@@ -74,7 +76,8 @@ def freeze(model: Any, inputs: Any, *, batch_size: int | None = 1) -> Frozen:
 
     # As `fit` runs it: Keras 2 rewrites Python's `if` and `for` over tensors, Keras 3 does not.
     function = tf.function(serve, input_signature=specs, autograph=compat.is_keras_2(model))
-    with compat.float32_compute(model):
+    recurrence = contextlib.nullcontext() if is_for_tensorflow else compat.plain_recurrence(model)
+    with compat.float32_compute(model), recurrence:
         try:
             concrete = function.get_concrete_function()
         except compat.converter_errors() as error:

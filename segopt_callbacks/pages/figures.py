@@ -22,8 +22,10 @@ EXPLANATION = (
     "`bytes` is the whole file or folder, `gzip bytes` the same through `gzip -9` (file by file), `entropy bound` "
     "what an ideal coder would need for its weights: which value stands where, and each value once. Differences are "
     "between the file's outputs and those of the model in memory, on the same data; `equal argmax` is the fraction of "
-    "pixels (or examples) of equal class. `zeros` is a fraction over all weights of rank 2 or more, as stored in the "
-    "file, and `distinct/channel` the largest number of distinct stored values in one output channel."
+    "pixels (or examples) of equal class, in the output that has the fewest, where outputs have classes. Figures of "
+    "weights count the same in every row: the weights of rank 2 or more that the model multiplies by, no tables whose "
+    "rows are looked up or added, and no biases. `zeros` is the fraction of zeros among them, as stored, and "
+    "`distinct/channel` the largest number of distinct stored values in one output channel."
 )
 
 

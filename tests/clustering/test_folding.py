@@ -36,6 +36,8 @@ def every_kind():
     inputs = keras.Input((8, 8, 3))
     hidden = layers.Conv2D(8, 3, padding="same", name="conv")(inputs)
     hidden = layers.ReLU()(layers.BatchNormalization(name="after_conv")(hidden))
+    hidden = layers.Conv2D(8, 3, padding="same", dilation_rate=2, name="dilated")(hidden)
+    hidden = layers.ReLU()(layers.BatchNormalization(name="after_dilated")(hidden))
     hidden = layers.DepthwiseConv2D(3, depth_multiplier=2, padding="same", name="depthwise")(hidden)
     hidden = layers.ReLU()(layers.BatchNormalization(name="after_depthwise", scale=False)(hidden))
     hidden = layers.SeparableConv2D(8, 3, padding="same", use_bias=False, name="separable")(hidden)
@@ -76,6 +78,7 @@ def scale_of(layer):
 def test_a_normalisation_is_found_behind_every_kind_of_kernel_that_it_alone_reads():
     assert folds_of(every_kind()) == {
         "conv": "after_conv",
+        "dilated": "after_dilated",
         "depthwise": "after_depthwise",
         "separable": "after_separable",
         "transposed": "after_transposed",

@@ -39,6 +39,7 @@ def worse(
     inputs: Sequence[np.ndarray],
     expected: Sequence[np.ndarray],
     answers: Sequence[np.ndarray],
+    classes: Sequence[bool],
 ) -> Disagreement | None:
     """The worst example so far: the one that is kept, or one of a batch.
 
@@ -46,8 +47,9 @@ def worse(
         kept: the worst of earlier batches.
         start: number of the batch's first example.
         inputs: of the batch; the first of shape `(batch, height, width, channels)` is the image.
-        expected: the model's outputs; the first float one of that rank and several channels has the classes.
+        expected: the model's outputs.
         answers: the file's outputs, of the same shapes.
+        classes: which of them have classes; the first of that rank is shown.
 
     Returns:
         `kept` where nothing in the batch is worse, and where there are no images or no classes.
@@ -56,15 +58,16 @@ def worse(
         >>> image, logits = np.zeros((1, 2, 2, 3), np.uint8), np.zeros((1, 2, 2, 2), np.float32)
         >>> other = logits.copy()
         >>> other[0, 0, 0, 1] = 1
-        >>> worse(None, 7, [image], [logits], [other]).equal_argmax
+        >>> worse(None, 7, [image], [logits], [other], [True]).equal_argmax
         0.75
     """
     image = next((one for one in inputs if one.ndim == 4), None)
-    output = next((number for number, one in enumerate(expected) if _has_classes(one)), None)
+    shown = (number for number, one in enumerate(expected) if classes[number] and one.ndim == 4)
+    output = next(shown, None)
     if image is None or output is None:
         return kept
-    classes, found = expected[output].argmax(-1), answers[output].argmax(-1)
-    shares = (classes == found).reshape(len(classes), -1).mean(axis=1)
+    wanted, found = expected[output].argmax(-1), answers[output].argmax(-1)
+    shares = (wanted == found).reshape(len(wanted), -1).mean(axis=1)
     index = int(shares.argmin())
     if shares[index] >= (1.0 if kept is None else kept.equal_argmax):
         return kept
@@ -73,14 +76,10 @@ def worse(
         float(shares[index]),
         expected[output].shape[-1],
         _small(image[index]),
-        _small(classes[index]),
+        _small(wanted[index]),
         _small(found[index]),
-        _any_small(classes[index] != found[index]),
+        _any_small(wanted[index] != found[index]),
     )
-
-
-def _has_classes(output: np.ndarray) -> bool:
-    return output.ndim == 4 and output.shape[-1] > 1 and np.issubdtype(output.dtype, np.floating)
 
 
 def _step(shape: tuple[int, ...]) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -12,73 +13,14 @@ import tensorflow as tf
 from segopt_callbacks import compat
 from segopt_callbacks.data import Feed, MetricStates, cast_inputs
 from segopt_callbacks.errors import FormatError, first_line
+from segopt_callbacks.export.checks.agreement import Agreement, OutputAgreement
+from segopt_callbacks.export.checks.classes import criteria_of, outputs_of_classes
 from segopt_callbacks.export.checks.disagreement import Disagreement, worse
+from segopt_callbacks.export.checks.nature import SAME, Nature, apart, draw_faults
 from segopt_callbacks.export.target import Runner
+from segopt_callbacks.model import input_names, output_names
 
 MODEL = "model"  # the artifact that is the model in memory
-
-
-@dataclass
-class Agreement:
-    """How far the answers of one file are from the model's, so far.
-
-    Attributes:
-        largest: largest absolute difference of an output.
-        float_largest: the same over floating outputs: an integer answer differs by a tie, not by rounding.
-        magnitude: largest absolute floating answer of the model.
-        total: sum of absolute differences.
-        count: compared numbers.
-        equal: pixels (or examples) whose largest class, or integer answer, is the same.
-        decided: pixels that have one; outputs of one channel have none.
-
-    Example:
-        >>> agreement = Agreement()
-        >>> agreement.add(np.array([[0.0, 1.0]]), np.array([[0.5, 1.0]]))
-        >>> agreement.result()
-        {'largest_difference': 0.5, 'relative_difference': 0.5, 'mean_difference': 0.25, 'equal_argmax': 1.0}
-    """
-
-    largest: float = 0.0
-    float_largest: float = 0.0
-    magnitude: float = 0.0
-    total: float = 0.0
-    count: int = 0
-    equal: int = 0
-    decided: int = 0
-
-    def add(self, expected: np.ndarray, answer: np.ndarray) -> None:
-        """Compares one output of one batch, batch first."""
-        if answer.shape != expected.shape:
-            raise FormatError(f"it answers in shape {answer.shape}, and the model in {expected.shape}")
-        finite = np.isfinite(expected)
-        if np.isnan(answer).any() or not np.isfinite(answer[finite]).all():
-            raise FormatError(f"it answers {_nonfinite(answer)} where the model in memory is finite")
-        difference = np.abs(answer[finite].astype(np.float64) - expected[finite])
-        self.largest = max(self.largest, float(difference.max(initial=0.0)))
-        if np.issubdtype(expected.dtype, np.floating):
-            self.float_largest = max(self.float_largest, float(difference.max(initial=0.0)))
-            self.magnitude = max(self.magnitude, float(np.abs(expected[finite]).max(initial=0.0)))
-        self.total += float(difference.sum())
-        self.count += difference.size
-        if np.issubdtype(expected.dtype, np.integer):
-            self.equal += int((answer == expected).sum())
-            self.decided += answer.size
-        elif expected.ndim >= 2 and expected.shape[-1] > 1:
-            same = answer.argmax(-1) == expected.argmax(-1)
-            self.equal += int(same.sum())
-            self.decided += same.size
-
-    def result(self) -> dict[str, float | None]:
-        """The figures of the report: differences, and `equal_argmax`, a fraction in [0, 1].
-
-        `relative_difference` is the largest one of a floating output, as a fraction of the model's largest answer.
-        """
-        return {
-            "largest_difference": self.largest,
-            "relative_difference": self.float_largest / self.magnitude if self.magnitude else self.float_largest,
-            "mean_difference": self.total / self.count if self.count else 0.0,
-            "equal_argmax": self.equal / self.decided if self.decided else None,
-        }
 
 
 @dataclass
@@ -91,6 +33,7 @@ class Verification:
         causes: file -> why it failed.
         example: the inputs of the first example, batch 1.
         disagreements: file -> the example on which its classes differ most from the model's, where any do.
+        agreements: file -> how far its answers are from the model's, of those that have figures.
     """
 
     examples: int = 0
@@ -98,6 +41,7 @@ class Verification:
     causes: dict[str, str] = field(default_factory=dict)
     example: list[np.ndarray] = field(default_factory=list)
     disagreements: dict[str, Disagreement] = field(default_factory=dict)
+    agreements: dict[str, Agreement] = field(default_factory=dict)
 
 
 def verify(
@@ -106,14 +50,20 @@ def verify(
     runners: Mapping[str, Runner],
     *,
     metrics: Mapping[str, Any] | None = None,
+    nature: Nature | None = None,
+    class_names: int = 0,
 ) -> Verification:
-    """Runs the model and every file on the same batches, each read once.
+    """Runs the model and every file on the same batches, each read once; the files as a user calls them.
+
+    A file must answer the same example alike twice; one of a random model must not, and draw as the model does.
 
     Args:
-        model: the model in memory.
+        model: the model in memory; it is left as it was.
         feed: the data; without `y` there are no metrics.
         runners: format -> function that runs its file.
         metrics: name -> Keras metric; its state is put back afterwards.
+        nature: what the model is beside a function of one example.
+        class_names: how many classes the metadata name; 0 for none.
 
     Returns:
         the figures of each file, and why some have none.
@@ -121,10 +71,8 @@ def verify(
     Raises:
         FormatError: if the model in memory itself answers NaN or does not take the data, or there is no example.
     """
-    outcome = Verification()
-    running = dict(runners)
-    agreements = {name: Agreement() for name in runners}
-    with MetricStates(metrics or {}) as states:
+    outcome, running, is_random = Verification(), dict(runners), nature is not None and nature.is_random
+    with MetricStates(metrics or {}) as states, compat.kept_state(model):
         for x, y, sample_weight in feed.batches():
             answers = _answers(model, x)
             expected = [_as_array(one) for one in tf.nest.flatten(answers)]
@@ -132,16 +80,20 @@ def verify(
                 raise FormatError("the model in memory answers NaN itself; train it to finite weights first")
             states.update(MODEL, y, answers, sample_weight)
             inputs = cast_inputs(x, feed.specs)
-            if not outcome.examples:
+            is_first = not outcome.examples
+            if is_first:
                 outcome.example = [one[:1] for one in inputs]
+                names, classes = _outputs(model, feed, answers, expected, y, metrics or {}, class_names)
+                outcome.agreements = {name: Agreement(list(map(OutputAgreement, names, classes))) for name in runners}
             start = outcome.examples
             outcome.examples += len(inputs[0])
             for name in list(running):
                 try:
                     flat = running[name](inputs)
-                    for one, other in zip(expected, flat, strict=True):
-                        agreements[name].add(one, other)
-                    worst = worse(outcome.disagreements.get(name), start, inputs, expected, flat)
+                    outcome.agreements[name].add(expected, flat)
+                    if is_first:
+                        _require_steady(running[name], outcome.example, is_random)
+                    worst = worse(outcome.disagreements.get(name), start, inputs, expected, flat, classes)
                 except (RuntimeError, ValueError, tf.errors.OpError) as error:  # FormatError is a RuntimeError
                     outcome.causes[name] = str(error) if isinstance(error, FormatError) else f"it does not run: {error}"
                     del running[name]
@@ -151,9 +103,72 @@ def verify(
                 states.update(name, y, tf.nest.pack_sequence_as(answers, flat), sample_weight)
         if not outcome.examples:
             raise FormatError("there is no example to run it on; pass `evaluation_data` that is not empty")
-        outcome.results = {name: agreements[name].result() | {"metrics": states.result(name)} for name in running}
+        outcome.agreements = {name: outcome.agreements[name] for name in running}
+        outcome.results = {
+            name: agreement.result() | {"metrics": states.result(name)}
+            for name, agreement in outcome.agreements.items()
+        }
         outcome.results[MODEL] = {"metrics": states.result(MODEL)}
     return outcome
+
+
+def draw(
+    model: Any, feed: Feed, outcome: Verification, runners: Mapping[str, Runner], tolerances: Mapping[str, float]
+) -> None:
+    """Compares what the files of a random model draw with what it draws itself; adds to `outcome.causes`.
+
+    Args:
+        model: the model in memory; it is left as it was.
+        feed: the data of `verify`.
+        outcome: of `verify`.
+        runners: format -> function that runs its file.
+        tolerances: format -> of the means, see `nature.draw_faults`.
+    """
+    packed = tf.nest.pack_sequence_as(feed.specs, outcome.example)
+
+    def ours() -> list[np.ndarray]:
+        return [_as_array(one) for one in tf.nest.flatten(_answers(model, packed))]
+
+    with compat.kept_state(model):
+        for name, agreement in outcome.agreements.items():
+            names = [one.name for one in agreement.outputs]
+            theirs = functools.partial(runners[name], outcome.example)
+            fault = draw_faults(names, ours, theirs, tolerances[name])
+            if fault is not None:
+                outcome.causes[name] = fault
+
+
+def _outputs(
+    model: Any,
+    feed: Feed,
+    answers: Any,
+    expected: list[np.ndarray],
+    y: Any,
+    metrics: Mapping[str, Any],
+    class_names: int,
+) -> tuple[tuple[str, ...], list[bool]]:
+    """What outputs are called, and whether each has classes."""
+    taken = input_names(feed.specs, compat.given_names(model, "inputs"))
+    names = output_names(answers, compat.given_names(model, "outputs"), taken)
+    targets = [None if one is None else np.asarray(one) for one in tf.nest.flatten(y)]
+    targets = targets if len(targets) == len(expected) else [None] * len(expected)
+    told = [compat.compiled_loss(model), compat.compiled_metrics(model)]
+    criteria = [criteria_of(one, names, len(names)) for one in told]
+    criteria.append([list(metrics.values())] * len(names) if len(names) == 1 else [[] for _ in names])
+    of_each = [[one for parts in row for one in parts] for row in zip(*criteria, strict=True)]
+    return names, outputs_of_classes(expected, targets, of_each, class_names)
+
+
+def _require_steady(run: Runner, example: list[np.ndarray], is_random: bool) -> None:
+    """Calls a file twice on the same example."""
+    if is_random:
+        return
+    first, second = run(example), run(example)
+    if (difference := apart(first, second)) > SAME:
+        raise FormatError(
+            f"the file answers the same input differently from call to call (by {difference:.2g} of the largest "
+            "answer), and the model does not: it keeps state that nobody resets"
+        )
 
 
 def _answers(model: Any, x: Any) -> Any:
@@ -166,7 +181,3 @@ def _answers(model: Any, x: Any) -> Any:
 def _as_array(output: Any) -> np.ndarray:
     array = np.asarray(tf.convert_to_tensor(output))
     return array if np.issubdtype(array.dtype, np.integer) else array.astype(np.float32)
-
-
-def _nonfinite(answer: np.ndarray) -> str:
-    return "NaN" if np.isnan(answer).any() else "infinity"

@@ -13,7 +13,7 @@ from segopt_callbacks.errors import FormatError
 from segopt_callbacks.export.inference import ranged
 from segopt_callbacks.export.source import ANY_BATCH, ONE, Source
 from segopt_callbacks.export.target import Target
-from segopt_callbacks.model import signature
+from segopt_callbacks.model import kernel_paths, signature
 from segopt_callbacks.processes import quiet
 
 
@@ -28,6 +28,7 @@ class Sources:
         folder: for files; must exist.
         metadata: of the user's.
         weights: path -> value of what the functions read, once one was made.
+        kernels: paths of those that the functions multiply by.
         ranges: for the report, where ranges come from, see `ranged.save_rounded`.
     """
 
@@ -37,6 +38,7 @@ class Sources:
     folder: Path
     metadata: dict[str, Any]
     weights: dict[str, np.ndarray] = field(default_factory=dict)
+    kernels: list[str] = field(default_factory=list)
     ranges: dict[str, Any] = field(default_factory=dict)
     _made: dict[str, Source | FormatError] = field(default_factory=dict)
 
@@ -75,7 +77,7 @@ class Sources:
         """With ranges; where they would be the converter's, that may still find them by itself."""
         plain = self._plain() if self.wanted.is_plain else None
         if plain is None:
-            self.weights = _finite(signature.freeze(self.model, self.feed.specs))
+            self._read(signature.freeze(self.model, self.feed.specs))
         arguments = self.model, self.feed.specs, self.wanted, self.feed.representative if self.feed.has_data else None
         try:
             source, told = ranged.save_rounded(*arguments, self.folder / "rounded", self.feed.batch_size)
@@ -97,11 +99,14 @@ class Sources:
 
     def _save(self, any_batch: bool) -> Source:
         batch_size = None if any_batch else self.feed.batch_size
-        frozen = signature.freeze(self.model, self.feed.specs, batch_size=batch_size)
-        self.weights = _finite(frozen)
+        frozen = signature.freeze(self.model, self.feed.specs, batch_size=batch_size, is_for_tensorflow=any_batch)
+        self._read(frozen)
         folder = self.folder / "source"
         signature.save(frozen, folder / (ANY_BATCH if any_batch else ONE))
         return Source(folder, frozen.inputs, frozen.outputs, self.metadata)
+
+    def _read(self, frozen: signature.Frozen) -> None:
+        self.weights, self.kernels = _finite(frozen), kernel_paths(frozen)
 
 
 def _finite(frozen: signature.Frozen) -> dict[str, np.ndarray]:

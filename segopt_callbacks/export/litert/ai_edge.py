@@ -33,7 +33,7 @@ from segopt_callbacks.errors import FormatError, first_line
 from segopt_callbacks.export.litert import converter, encoding, flatbuffer, schema
 from segopt_callbacks.export.litert.shared_scales import share_scales
 from segopt_callbacks.export.source import Source
-from segopt_callbacks.export.target import Target
+from segopt_callbacks.export.target import EIGHT_BIT_TOLERANCE, FOUR_BIT_TOLERANCE, Target
 
 
 @dataclass(frozen=True)
@@ -68,13 +68,15 @@ def target(name: str) -> Target:
         >>> target("int4").bytes_per_weight
         0.5
     """
+    bits = min(storage.bits for storage in RECIPES[name].values())
     return Target(
         f"{name}.tflite",
         functools.partial(write, RECIPES[name]),
         converter.load,
         flatbuffer.read_weights,
         flatbuffer.read_activations,
-        bytes_per_weight=min(storage.bits for storage in RECIPES[name].values()) / 8,
+        bytes_per_weight=bits / 8,
+        tolerance=FOUR_BIT_TOLERANCE if bits == 4 else EIGHT_BIT_TOLERANCE,
         open_sizes=True,
         notes=encoding.read_notes,
         requires=("ai_edge_quantizer",),

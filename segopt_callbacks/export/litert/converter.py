@@ -20,7 +20,13 @@ from segopt_callbacks.export.litert import encoding, flatbuffer, schema
 from segopt_callbacks.export.litert.raw_inputs import take_raw_integers
 from segopt_callbacks.export.litert.shared_scales import share_scales
 from segopt_callbacks.export.source import Source
-from segopt_callbacks.export.target import FLOAT_TOLERANCE, Runner, Target
+from segopt_callbacks.export.target import (
+    EIGHT_BIT_TOLERANCE,
+    FLOAT_TOLERANCE,
+    HALF_TOLERANCE,
+    Runner,
+    Target,
+)
 from segopt_callbacks.processes import cpus
 
 _KERNELS = {  # dtype of activations -> the sets that the converter may choose from
@@ -41,12 +47,14 @@ class Settings:
         types: dtypes of stored weights, empty for the converter's default (int8).
         activations: the integers that activations are, inputs and outputs too; `None` for float.
         bytes_per_weight: what a weight takes in the file.
+        tolerance: see `Target`.
     """
 
     optimize: bool
     types: tuple[str, ...] = ()
     activations: str | None = None
     bytes_per_weight: int = 1
+    tolerance: float = EIGHT_BIT_TOLERANCE
 
     @property
     def is_integer(self) -> bool:
@@ -60,8 +68,8 @@ class Settings:
 
 
 SETTINGS = {
-    "float32": Settings(optimize=False, bytes_per_weight=4),
-    "float16": Settings(optimize=True, types=("float16",), bytes_per_weight=2),
+    "float32": Settings(optimize=False, bytes_per_weight=4, tolerance=FLOAT_TOLERANCE),
+    "float16": Settings(optimize=True, types=("float16",), bytes_per_weight=2, tolerance=HALF_TOLERANCE),
     "dynamic_int8": Settings(optimize=True),
     "int8": Settings(optimize=True, activations="int8"),
     "int16x8": Settings(optimize=True, activations="int16"),
@@ -83,7 +91,7 @@ def target(name: str) -> Target:
         flatbuffer.read_weights,
         flatbuffer.read_activations,
         flatbuffer.float_operations if settings.is_integer else None,
-        tolerance=None if settings.optimize else FLOAT_TOLERANCE,
+        tolerance=settings.tolerance,
         bytes_per_weight=settings.bytes_per_weight,
         is_integer=settings.is_integer,
         open_sizes=True,
@@ -145,6 +153,8 @@ def float_content(source: Source) -> bytes:
 
 def convert(settings: Settings, source: Source) -> bytes:
     """The content of the file, dense; arguments and errors are those of `write`."""
+    if settings.is_integer:
+        _require_no_loops(source)
     with warnings.catch_warnings():
         # The converter's own calibrator runs TensorFlow's interpreter; nothing of ours does.
         warnings.filterwarnings("ignore", r"\s*Warning: tf.lite.Interpreter is deprecated")
@@ -178,6 +188,19 @@ def _converter(settings: Settings, source: Source, edge: str | None) -> Any:
             converter.target_spec.supported_ops = [getattr(tf.lite.OpsSet, name) for name in kernels]
         converter.inference_input_type = converter.inference_output_type = tf.as_dtype(edge)
     return converter
+
+
+def _require_no_loops(source: Source) -> None:
+    # The converter dies of a segmentation fault. What it makes of Keras 2's LSTMs as one operation keeps its state
+    # between calls, and is far from the model besides: see `compat.plain_recurrence`.
+    definition = source.function()[0].graph.as_graph_def()
+    nodes = [*definition.node, *(node for one in definition.library.function for node in one.node_def)]
+    loops = sorted({node.name for node in nodes if node.op in ("While", "StatelessWhile")})
+    if loops:
+        raise FormatError(
+            f"loops have no integer form in LiteRT, and recurrent layers are loops: {', '.join(loops[:5])}; export "
+            "'dynamic_int8' or 'onnx' instead"
+        )
 
 
 def load(path: Path, source: Source, threads: int | None) -> Runner:
@@ -214,9 +237,7 @@ def load(path: Path, source: Source, threads: int | None) -> Runner:
                 name: _quantize(value[index : index + 1], inputs[name])
                 for name, value in zip(source.input_names, batch, strict=True)
             }
-            # A recurrent layer keeps its state between invocations; examples have nothing to do with each other.
-            interpreter.reset_all_variables()
-            answer = runner(**one)
+            answer = runner(**one)  # as a user calls it: a file that keeps state between calls must not pass
             answers.append([_dequantize(answer[name], outputs[name]) for name in source.output_names])
         return [np.concatenate(parts) for parts in zip(*answers, strict=True)]
 

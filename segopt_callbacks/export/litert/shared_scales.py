@@ -9,7 +9,7 @@ scales alone.
 
 from __future__ import annotations
 
-from collections import Counter
+import copy
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
@@ -39,9 +39,10 @@ def share_scales(content: bytes, kernels: Iterable[np.ndarray]) -> bytes:
     is_changed = False
     for graph in model.subgraphs if shared else []:
         for index, name in flatbuffer.kernels(model, graph).items():
+            if _is_shared(model, graph, index):
+                continue
             biases = _biases(model, graph, index)
-            if biases is not None:
-                is_changed |= _share(model, graph.tensors[index], biases, shared, flatbuffer.WEIGHT_OPERATORS[name])
+            is_changed |= _share(model, graph, index, biases, shared, flatbuffer.WEIGHT_OPERATORS[name])
     return schema.pack(model) if is_changed else content
 
 
@@ -85,15 +86,16 @@ def _has_few_values(kernel: np.ndarray) -> bool:
     return np.unique(alive).size <= min(MOST_DISTINCT, 0.9 * alive.size)
 
 
-def _share(model: Any, tensor: Any, biases: Sequence[Any], kernels: Sequence[np.ndarray], axis: int) -> bool:
+def _share(model: Any, graph: Any, index: int, biases: Sequence[int], kernels: Sequence[np.ndarray], axis: int) -> bool:
     """Changes one kernel, and the biases that are added to its products; returns whether that helped."""
+    tensor = graph.tensors[index]
     before, quantization = schema.values(model, tensor), tensor.quantization
     if schema.type_name(tensor) != "INT8" or before is None or quantization is None or quantization.scale is None:
         return False
     scales, channels = np.asarray(quantization.scale, np.float32), before.shape[axis]
     if not channels == scales.size > 1 or np.any(quantization.zeroPoint):
         return False
-    if any(np.size(bias.quantization.scale) != channels for bias in biases):
+    if any(np.size(graph.tensors[bias].quantization.scale) != channels for bias in biases):
         return False
     first = np.moveaxis(before, axis, 0)
     for kernel in _alike(kernels, channels, before.size):
@@ -106,7 +108,7 @@ def _share(model: Any, tensor: Any, biases: Sequence[Any], kernels: Sequence[np.
         quantization.scale = found[1]
         model.buffers[tensor.buffer].data = codes.view(np.uint8).ravel()
         for bias in biases:
-            _rescale(model, bias, found[1] / scales)
+            _rescale(model, _own(model, graph, bias, index), found[1] / scales)
         return True
     return False
 
@@ -117,18 +119,37 @@ def _alike(kernels: Sequence[np.ndarray], channels: int, size: int) -> Iterator[
         yield from (one for one in layouts(kernel) if one.shape == (channels, size // channels))
 
 
-def _biases(model: Any, graph: Any, kernel: int) -> list[Any] | None:
-    """What is added to a kernel's products in integers, whose scales are the products of those of input and kernel.
+def _is_shared(model: Any, graph: Any, kernel: int) -> bool:
+    """Whether a kernel has another use that would not follow."""
+    return sum(one.buffer == graph.tensors[kernel].buffer for part in model.subgraphs for one in part.tensors) > 1
 
-    Returns:
-        the tensors; `None` if one of them, or the kernel, has another use that would not follow.
+
+def _ways(graph: Any, kernel: int) -> list[Any]:
+    return [one for one in graph.operators if kernel in one.inputs]
+
+
+def _biases(model: Any, graph: Any, kernel: int) -> list[int]:
+    """What is added to a kernel's products in integers, whose scales are the products of those of input and kernel."""
+    used = {index for way in _ways(graph, kernel) for index in way.inputs if index >= 0}
+    return sorted(index for index in used if _is_bias(model, graph.tensors[index]))
+
+
+def _own(model: Any, graph: Any, bias: int, kernel: int) -> Any:
+    """The bias as a tensor that nothing but this kernel's operators read, in a buffer that nothing else lies in.
+
+    Converters store what is equal once: zeros that are added to the products of many kernels.
     """
-    ways = [one for one in graph.operators if kernel in one.inputs]
-    biases = {index for way in ways for index in way.inputs if index >= 0 and _is_bias(model, graph.tensors[index])}
-    buffers = Counter(tensor.buffer for one in model.subgraphs for tensor in one.tensors)
-    is_shared = any(buffers[graph.tensors[index].buffer] > 1 for index in (kernel, *biases))
-    is_elsewhere = any(biases.intersection(one.inputs) for one in graph.operators if one not in ways)
-    return None if is_shared or is_elsewhere else [graph.tensors[index] for index in sorted(biases)]
+    ways, tensor = _ways(graph, kernel), graph.tensors[bias]
+    if any(bias in one.inputs for one in graph.operators if one not in ways):
+        tensor = copy.deepcopy(tensor)
+        tensor.name = schema.tensor_name(tensor).encode() + f"/{kernel}".encode()
+        graph.tensors.append(tensor)
+        for way in ways:
+            way.inputs = [len(graph.tensors) - 1 if index == bias else index for index in way.inputs]
+    if sum(one.buffer == tensor.buffer for part in model.subgraphs for one in part.tensors) > 1:
+        model.buffers.append(copy.deepcopy(model.buffers[tensor.buffer]))
+        tensor.buffer = len(model.buffers) - 1
+    return tensor
 
 
 def _is_bias(model: Any, tensor: Any) -> bool:

@@ -11,7 +11,7 @@ from segopt_callbacks.export.onnx import audit as onnx_file
 from segopt_callbacks.export.onnx import converter
 from segopt_callbacks.export.onnx import graph as onnx_graph
 from segopt_callbacks.export.source import Source
-from segopt_callbacks.export.target import Target
+from segopt_callbacks.export.target import EIGHT_BIT_TOLERANCE, Target
 
 
 def write(source: Source, path: Path) -> None:
@@ -147,6 +147,7 @@ TARGET = Target(
     onnx_file.read_activations,
     onnx_file.float_operations,
     bytes_per_weight=1,
+    tolerance=EIGHT_BIT_TOLERANCE,
     is_integer=True,
     open_sizes=True,
     requires=converter.REQUIRES,

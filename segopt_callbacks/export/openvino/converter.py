@@ -15,7 +15,7 @@ from segopt_callbacks.export import onnx
 from segopt_callbacks.export.openvino import audit as openvino_audit
 from segopt_callbacks.export.openvino.resize import resize_instead_of_repeat
 from segopt_callbacks.export.source import Source
-from segopt_callbacks.export.target import FLOAT_TOLERANCE, Runner, Target
+from segopt_callbacks.export.target import EIGHT_BIT_TOLERANCE, FLOAT_TOLERANCE, Runner, Target
 
 NAME = "model.xml"
 PRECISION = {"INFERENCE_PRECISION_HINT": "f32"}  # of what is not quantized; bf16 by default on CPUs that have it
@@ -212,6 +212,7 @@ TARGET = Target(
     openvino_audit.read_weights,
     float_operations=openvino_audit.float_operations,
     bytes_per_weight=1,
+    tolerance=EIGHT_BIT_TOLERANCE,
     is_integer=True,
     requires=("openvino", "nncf", *onnx.REQUIRES),
     extra="openvino",

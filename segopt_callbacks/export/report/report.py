@@ -98,11 +98,17 @@ def markdown(report: Mapping[str, Any]) -> str:
     lines = ["# Export report", "", _verified_on(report), "", *_markdown_table(head, body), "", EXPLANATION, ""]
     about = report.get("latency", {}).get("about")
     lines += [about, ""] if about else []
-    if report.get("warnings"):
-        lines += ["## Warnings", "", *(f"- {warning}" for warning in report["warnings"]), ""]
+    warnings = [f"- {warning}" for warning in report.get("warnings", ())]
+    warnings += [f"- `{name}`: {one}" for name, entry in report["formats"].items() for one in entry.get("warnings", ())]
+    if warnings:
+        lines += ["## Warnings", "", *warnings, ""]
     failures = _failures(report)
     if failures:
         lines += ["## Failed", "", *(f"- `{name}`: {why}" for name, why in failures), ""]
+    outputs = _output_rows(report)
+    if outputs:
+        head = ["format", "output", "largest diff.", "relative diff.", "equal argmax"]
+        lines += ["## Outputs", "", *_markdown_table(head, outputs), ""]
     if report.get("sensitivity"):
         lines += ["## Sensitivity", "", *changes_markdown(report["sensitivity"]), ""]
     for entry in report["formats"].values():
@@ -152,6 +158,20 @@ def _rows(report: Mapping[str, Any], *, with_intervals: bool) -> list[list[str]]
             times = entry.get("latency_ms", {}).get(key, {})
             for one in (times, times.get("ratio_to_float32")):
                 rows[-1].append(latency_figures.cell(one, with_interval=with_intervals))
+    return rows
+
+
+def _output_rows(report: Mapping[str, Any]) -> list[list[str]]:
+    """Each output of each file, and channels that have units of their own; empty where the main table says it all."""
+    rows = []
+    for name, entry in report["formats"].items():
+        outputs = entry.get("outputs", ())
+        for one in outputs if len(outputs) > 1 or any(one.get("channels") for one in outputs) else ():
+            figures = [cell(one.get(key), "{:.2e}") for key in ("largest_difference", "relative_difference")]
+            rows.append([f"`{name}`", f"`{one['name']}`", *figures, cell(one.get("equal_argmax"), "{:.4f}")])
+            for channel in one.get("channels", ()):
+                label = f"`{one['name']}`, channel {channel['channel']} (up to {channel['magnitude']:.2g})"
+                rows.append([f"`{name}`", label, "-", f"{channel['relative_difference']:.2e}", "-"])
     return rows
 
 

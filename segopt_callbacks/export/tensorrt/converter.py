@@ -16,7 +16,7 @@ from segopt_callbacks.export.onnx import audit as onnx_file
 from segopt_callbacks.export.onnx import graph as onnx_graph
 from segopt_callbacks.export.onnx import int8 as onnx_int8
 from segopt_callbacks.export.source import Source
-from segopt_callbacks.export.target import Runner, Target
+from segopt_callbacks.export.target import EIGHT_BIT_TOLERANCE, Runner, Target
 from segopt_callbacks.export.tensorrt import engine as tensorrt_engine
 from segopt_callbacks.export.tensorrt.rules import check_for_tensorrt
 
@@ -129,6 +129,7 @@ TARGET = Target(
     onnx_file.read_weights,
     onnx_file.read_activations,
     bytes_per_weight=1,
+    tolerance=EIGHT_BIT_TOLERANCE,
     is_integer=True,
     is_timed=False,  # ONNX Runtime on a CPU, or an engine and a comparison; `trtexec` times engines
     notes=notes,

@@ -138,3 +138,15 @@ def test_codes_stand_for_the_same_weights(data):
     assert np.all(np.abs(codes * new[:, None] - weights) <= 0.501 * new[:, None])
     assert np.unique(np.abs(codes)).size <= np.unique(np.abs(kernel)).size
     assert np.all(codes[kernel == 0] == 0)
+
+
+def test_zero_biases_that_the_converter_stores_once_do_not_keep_kernels_from_sharing(tmp_path):
+    hidden = inputs = keras.Input((16, 16, 3))
+    for filters in (16, 16, 24):
+        hidden = keras.layers.SeparableConv2D(filters, 3, padding="same", activation="relu")(hidden)
+    model = keras.Model(inputs, keras.layers.Conv2D(3, 1)(hidden))
+    cluster_model(model, CLUSTERS)
+    (path,) = export(model, FLOATS, tmp_path, ["int8"])
+    counts = {name: np.unique(codes).size for name, (codes, _, _) in weights_of(path).items()}
+    assert len(counts) == 7
+    assert max(counts.values()) <= CLUSTERS, counts

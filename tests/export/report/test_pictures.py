@@ -43,7 +43,7 @@ def over_batches(inputs, expected, found, size=4):
     kept = None
     for start in range(0, len(inputs), size):
         part = slice(start, start + size)
-        kept = worse(kept, start, [inputs[part]], [expected[part]], [found[part]])
+        kept = worse(kept, start, [inputs[part]], [expected[part]], [found[part]], [True])
     return kept
 
 
@@ -68,15 +68,15 @@ def test_where_all_classes_are_equal_nothing_is_kept():
 @pytest.mark.parametrize("shape", [(8, 3), (8, 5, 3), (8, 16, 16, 1)], ids=["classes", "sequence", "one_channel"])
 def test_what_is_no_segmentation_has_no_pictures(shape):
     expected = RNG.normal(size=shape).astype("float32")
-    assert worse(None, 0, [images(8)], [expected], [-expected]) is None
-    assert worse(None, 0, [np.zeros((8, 5))], [logits(8)], [logits(8)]) is None
+    assert worse(None, 0, [images(8)], [expected], [-expected], [shape[-1] > 1]) is None
+    assert worse(None, 0, [np.zeros((8, 5))], [logits(8)], [logits(8)], [True]) is None
 
 
 def test_the_output_with_classes_is_found_among_several():
     other, expected = np.zeros((2, 7)), logits(2)
     found = expected.copy()
     found[1, 3, 4] = [9, 0, 0] if expected[1, 3, 4].argmax() else [0, 9, 0]
-    kept = worse(None, 0, [np.zeros((2, 5)), images(2)], [other, expected], [other, found])
+    kept = worse(None, 0, [np.zeros((2, 5)), images(2)], [other, expected], [other, found], [False, True])
     assert (kept.example, kept.classes, kept.differs.sum()) == (1, 3, 1)
 
 
@@ -85,7 +85,7 @@ def test_what_is_kept_is_small_and_holds_no_batch():
     inputs, expected = np.zeros((4, side, side, 3), np.uint8), np.zeros((4, side, side, 2), np.float32)
     found = expected.copy()
     found[2, -1, 401, 1] = 1  # one pixel of 600,000
-    kept = worse(None, 0, [inputs], [expected], [found])
+    kept = worse(None, 0, [inputs], [expected], [found], [True])
     assert kept.example == 2
     for one in (kept.image, kept.expected, kept.answer, kept.differs):
         assert max(one.shape[:2]) <= WIDEST
@@ -125,7 +125,7 @@ def test_pictures_show_image_classes_and_differences():
     found = expected.copy()
     found[0, 3, 4] = np.roll(found[0, 3, 4], 1)
     palette = [[1, 2, 3], [40, 50, 60], [200, 210, 220]]
-    pictures = drawn({"int8": worse(None, 5, [inputs], [expected], [found])}, palette)
+    pictures = drawn({"int8": worse(None, 5, [inputs], [expected], [found], [True])}, palette)
     assert sorted(pictures) == ["difference/int8", "file/int8", "input/5", "model/5"]
     np.testing.assert_array_equal(decoded(pictures["input/5"]), inputs[0])
     np.testing.assert_array_equal(decoded(pictures["model/5"]), np.array(palette)[expected[0].argmax(-1)])
@@ -136,7 +136,7 @@ def test_pictures_show_image_classes_and_differences():
 
 def test_answers_of_another_size_than_the_input_lie_on_it():
     expected = logits(1, side=4)
-    one = worse(None, 0, [images(1, side=16)], [expected], [-expected])
+    one = worse(None, 0, [images(1, side=16)], [expected], [-expected], [True])
     assert decoded(drawn({"int8": one})["difference/int8"]).shape == (4, 4, 3)
 
 
