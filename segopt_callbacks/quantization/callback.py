@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import json
-import os
 import warnings
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -14,11 +11,11 @@ import numpy as np
 from segopt_callbacks import compat
 from segopt_callbacks.fit import CompressionCallback, Stage
 from segopt_callbacks.model import Filters, select_weights, validate_filters
+from segopt_callbacks.quantization import kept_ranges
 from segopt_callbacks.quantization.ranges import Range
 from segopt_callbacks.quantization.simulation import Simulation
 from segopt_callbacks.quantization.sites import find_sites
 
-_FILE = "segopt_ranges.json"
 _OBSERVED = 10  # steps, at least, before a range is learned
 
 
@@ -202,7 +199,7 @@ class QuantizationAwareTrainingCallback(CompressionCallback):
         self.ranges = {name: pair for name, pair in read.items() if pair is not None}
         self.told.ranges = {**(self.told.ranges or {}), **self.ranges}
         for backup in self._backups():
-            (Path(backup.backup_dir) / _FILE).unlink(missing_ok=True)
+            kept_ranges.drop(backup.backup_dir)
 
     def at_target_since(self) -> int | None:
         """The step since which the model is rounded; `None` until then."""
@@ -241,23 +238,12 @@ class QuantizationAwareTrainingCallback(CompressionCallback):
         states = {name: [*pair, 1.0] for name, pair in self._given.items()}
         if self.lifecycle.step:
             for backup in self._backups():
-                path = Path(backup.backup_dir) / _FILE
-                states |= self._by_our_names(json.loads(path.read_text())) if path.exists() else {}
+                states |= kept_ranges.load(backup.backup_dir, list(self.simulation.ranges))
         for name, state in states.items():
             if name in self.simulation.ranges and name not in self.simulation.sites.fixed:
                 self.simulation.ranges[name].state = state
 
-    def _by_our_names(self, saved: dict[str, Any]) -> dict[str, Any]:
-        """Keras numbers layers through a process; a model of another process has other names in the same order."""
-        names = list(self.simulation.ranges)
-        is_renamed = len(saved) == len(names) and set(saved) != set(names)
-        return dict(zip(names, saved.values(), strict=True)) if is_renamed else saved
-
     def _save_ranges(self) -> None:
         states = {name: one.state.tolist() for name, one in self.simulation.ranges.items()}
         for backup in self._backups() if compat.is_chief(self.model) else []:
-            path = Path(backup.backup_dir) / _FILE
-            path.parent.mkdir(parents=True, exist_ok=True)
-            unfinished = path.with_suffix(".unfinished")
-            unfinished.write_text(json.dumps(states))
-            os.replace(unfinished, path)
+            kept_ranges.save(backup.backup_dir, states)

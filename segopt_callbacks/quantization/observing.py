@@ -10,7 +10,7 @@ import tensorflow as tf
 
 from segopt_callbacks import compat
 from segopt_callbacks.quantization.calibration import METHODS, Histogram
-from segopt_callbacks.quantization.sites import Names, given_tensors
+from segopt_callbacks.quantization.tracing import Names, given_tensors
 
 
 class _Capture:

@@ -16,8 +16,10 @@ import tensorflow as tf
 
 from segopt_callbacks import compat
 from segopt_callbacks.quantization.fake_quant import extremes, quantized_activation, quantized_weight
+from segopt_callbacks.quantization.operations import ADDS, KERNELS, bits_of_kernel
 from segopt_callbacks.quantization.ranges import Range
-from segopt_callbacks.quantization.sites import ADDS, KERNELS, Names, Sites, bits_of_kernel, given_tensors
+from segopt_callbacks.quantization.sites import Sites
+from segopt_callbacks.quantization.tracing import Names, given_tensors
 
 _SCOPE = "rounding/"  # of what is added: the model's own operations keep their names
 
@@ -32,7 +34,7 @@ class Simulation:
         sites: see `sites.find_sites`.
         ranges: name -> range, of every tensor that shall be rounded.
         kernels: paths of the variables whose kernels are rounded; `None` for all.
-        num_bits: of kernels, where the file has so few, see `sites.bits_of_kernel`.
+        num_bits: of kernels, where the file has so few, see `operations.bits_of_kernel`.
 
     Attributes:
         rounds: whether anything is rounded.
