@@ -12,6 +12,7 @@ from segopt_callbacks import compat
 from segopt_callbacks.fit import CompressionCallback, Stage
 from segopt_callbacks.model import Filters, select_weights, validate_filters
 from segopt_callbacks.quantization import kept_ranges
+from segopt_callbacks.quantization.finite import is_due, require_finite
 from segopt_callbacks.quantization.ranges import Range
 from segopt_callbacks.quantization.simulation import Simulation
 from segopt_callbacks.quantization.sites import find_sites
@@ -167,6 +168,8 @@ class QuantizationAwareTrainingCallback(CompressionCallback):
     def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
         with self.attached.released_on_error():
             step = self.lifecycle.step_after(batch)
+            if self._simulation is not None and is_due(step, self.begin_step):
+                self._require_finite(step)
             if self._simulation is not None and self._adjust(step):
                 self.attached.trace_anew()
         for backup in self._backups():
@@ -175,11 +178,14 @@ class QuantizationAwareTrainingCallback(CompressionCallback):
                 self._save_ranges()
 
     def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
+        with self.lifecycle.released_on_error():
+            self._require_finite(self.lifecycle.step)
         self._save_ranges()
 
     def finish(self, logs: Any = None) -> None:
         """Reads the ranges."""
         simulation = self.simulation
+        self._require_finite(self.lifecycle.step)
         simulation.freezes_statistics = False
         read = {name: one.read() for name, one in simulation.ranges.items()}
         unseen = [name for name, pair in read.items() if pair is None]
@@ -204,6 +210,9 @@ class QuantizationAwareTrainingCallback(CompressionCallback):
     def at_target_since(self) -> int | None:
         """The step since which the model is rounded; `None` until then."""
         return self.begin_step if self.lifecycle.step >= self.begin_step else None
+
+    def _require_finite(self, step: int) -> None:
+        require_finite(self.model, self.simulation.ranges, step)
 
     def _adjust(self, step: int) -> bool:
         """Sets what holds from a step on; returns whether that is new."""

@@ -16,7 +16,7 @@ def save(folder: str | os.PathLike[str], states: States) -> None:
 
     Args:
         folder: of the backup.
-        states: name of a tensor -> `(5,)`, see `ranges.Range.state`.
+        states: name of a tensor -> `(6,)`, see `ranges.Range.state`.
     """
     path = Path(folder) / _FILE
     path.parent.mkdir(parents=True, exist_ok=True)

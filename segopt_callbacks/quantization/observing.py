@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -10,6 +10,7 @@ import tensorflow as tf
 
 from segopt_callbacks import compat
 from segopt_callbacks.quantization.calibration import METHODS, Histogram
+from segopt_callbacks.quantization.softmaxes import resolved_logits
 from segopt_callbacks.quantization.tracing import Names, given_tensors
 
 
@@ -46,6 +47,8 @@ def observe(
     names: Sequence[str],
     examples: Callable[[], Iterable[list[np.ndarray]]],
     method: str = "min_max",
+    *,
+    logits: Collection[str] = (),
 ) -> dict[str, tuple[float, float]]:
     """Runs a model for inference and finds the ranges of some of its tensors.
 
@@ -57,6 +60,7 @@ def observe(
         names: of tensors, out of `sites.Sites.activations`.
         examples: returns inputs, each a list of arrays in the structure's order.
         method: a name of `calibration.METHODS`.
+        logits: those of the tensors that nothing but a softmax reads, see `softmaxes.resolved_logits`.
 
     Returns:
         name -> lowest and highest value.
@@ -66,7 +70,7 @@ def observe(
     """
     capture = _capturing(model, inputs, names)
     bounds: dict[str, tuple[float, float]] = {}
-    for values in _values(capture, examples):
+    for values in _values(capture, examples, logits):
         for name, value in values.items():
             low, high = bounds.get(name, (0.0, 0.0))
             bounds[name] = min(low, float(value.min())), max(high, float(value.max()))
@@ -79,7 +83,7 @@ def observe(
     if method == "min_max":
         return bounds
     histograms: dict[str, Histogram] = {}
-    for values in _values(capture, examples):
+    for values in _values(capture, examples, logits):
         for name, value in values.items():
             found = Histogram.of(value, *bounds[name])
             histograms[name] = histograms[name] + found if name in histograms else found
@@ -87,10 +91,13 @@ def observe(
 
 
 def _values(
-    capture: Callable[..., dict[str, tf.Tensor]], examples: Callable[[], Iterable[list[np.ndarray]]]
+    capture: Callable[..., dict[str, tf.Tensor]],
+    examples: Callable[[], Iterable[list[np.ndarray]]],
+    logits: Collection[str],
 ) -> Iterator[dict[str, np.ndarray]]:
     for example in examples():
         found = capture(*map(tf.constant, example))
+        found = {name: resolved_logits(value) if name in logits else value for name, value in found.items()}
         yield {name: value.numpy().astype(np.float32) for name, value in found.items()}
 
 

@@ -19,7 +19,7 @@ RANGED = {
     *KERNELS,
     *("BiasAdd", "Add", "AddV2", "Sub", "Mul", "RealDiv", "Maximum", "Minimum", "ConcatV2", "Mean", "Sum"),
     *("Relu", "Relu6", "LeakyRelu", "Sigmoid", "Tanh", "Softmax", "LogSoftmax"),
-    *("Sqrt", "Rsqrt", "Exp", "Abs", "SquaredDifference", "Pack", "GatherV2", "Cast"),
+    *("Sqrt", "Rsqrt", "Exp", "Log", "Abs", "SquaredDifference", "SelectV2", "Pack", "GatherV2", "Cast"),
     *("PartitionedCall", "StatefulPartitionedCall"),  # a grouped convolution that Keras hands to XLA
 }
 # These hand the range of their input on.
@@ -38,6 +38,7 @@ ADDS = {"Add", "AddV2", "Sub", "Mul"}
 SHAPES = {"Reshape", "Squeeze", "ExpandDims", "Identity", "BatchToSpaceND"}  # the last ends a dilated convolution
 # TensorFlow writes these as several operations, which the file has as one.
 COMPOSITE = re.compile(r"(?:^|.*/)Gelu(?:_\d+)?/")
+SOFTMAXES = {"Softmax", "LogSoftmax"}
 # The file gives these ranges, whatever anybody observes.
 FIXED = {
     "Sigmoid": (0.0, 255 / 256),

@@ -6,10 +6,11 @@ subclassed `call` alike.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import tensorflow as tf
 
 from segopt_callbacks import compat
@@ -25,7 +26,9 @@ from segopt_callbacks.quantization.operations import (
     RANGED,
     SAME_RANGE,
     SHAPES,
+    SOFTMAXES,
 )
+from segopt_callbacks.quantization.singular import SINGULAR
 from segopt_callbacks.quantization.tracing import Made, Trace, given_tensors
 
 
@@ -40,6 +43,11 @@ class Sites:
         constants: pairs of names: a tensor, and what is computed from weights alone and added to it, or multiplied by,
             in 8 bits; such as scale and shift of a normalisation that no convolution takes in.
         unknown: operations on floats that have no integer form here, as `name (kind)`.
+        behind: tensors that a singular operation reads -> the tensor whose range they have.
+        singular: what such operations give -> their kind, and for each input the tensor whose range it has, the largest
+            magnitude of a constant, or `None`.
+        logits: tensors that nothing but a softmax reads.
+        terms: what is added to give logits, or taken from them -> the other term.
     """
 
     activations: tuple[str, ...]
@@ -47,6 +55,10 @@ class Sites:
     kernels: Mapping[str, str | None]
     constants: frozenset[tuple[str, str]]
     unknown: tuple[str, ...]
+    behind: Mapping[str, str]
+    singular: Mapping[str, tuple[str, tuple[str | float | None, ...]]]
+    logits: frozenset[str]
+    terms: Mapping[str, str]
 
 
 def find_sites(model: Any, inputs: Any) -> Sites:
@@ -110,7 +122,50 @@ def _sites(trace: Trace, outputs: set[str]) -> Sites:
             if made.kind in FIXED:
                 fixed[name] = FIXED[made.kind]
     constants = [pair for pair in trace.operands if not (pair[0] in floats and _is_absorbed(floats[pair[0]], trace))]
-    return Sites(tuple(ranged), fixed, trace.kernels, frozenset(constants), tuple(unknown))
+    logits = {name for name in ranged if name not in outputs and _is_read_by_softmax(trace.made.get(name))}
+    singular = {name: made for name, made in floats.items() if made.kind in SINGULAR}
+    behind = _behind(singular.values(), trace, set(ranged))
+    given = {name: (made.kind, tuple(_given(made, behind))) for name, made in singular.items() if name in ranged}
+    return Sites(
+        activations=tuple(ranged),
+        fixed=fixed,
+        kernels=trace.kernels,
+        constants=frozenset(constants),
+        unknown=tuple(unknown),
+        behind=behind,
+        singular=given,
+        logits=frozenset(logits),
+        terms=_terms([trace.made[name] for name in logits if name in trace.made], set(ranged)),
+    )
+
+
+def _behind(singular: Iterable[Made], trace: Trace, ranged: set[str]) -> dict[str, str]:
+    """Each tensor that singular operations read -> itself, or what it is a view of, where that has a range."""
+    found = {}
+    for read in {name for made in singular for name in made.inputs if name is not None}:
+        name: str | None = read
+        while name is not None and name not in ranged:
+            made = trace.made.get(name)
+            name = next(filter(None, made.inputs), None) if made and made.kind in SAME_RANGE else None
+        if name is not None:
+            found[read] = name
+    return found
+
+
+def _given(made: Made, behind: Mapping[str, str]) -> Iterator[str | float | None]:
+    for name, tensor in zip(made.inputs, made.output.op.inputs, strict=True):
+        value = tf.get_static_value(tensor) if name is None else None
+        yield behind.get(name) if name is not None else None if value is None else float(np.abs(value).max())
+
+
+def _is_read_by_softmax(made: Made | None) -> bool:
+    return made is not None and bool(made.readers) and all(one.kind in SOFTMAXES for one in made.readers)
+
+
+def _terms(logits: Iterable[Made], ranged: set[str]) -> dict[str, str]:
+    sums = [made.inputs for made in logits if made.kind in {"Add", "AddV2", "Sub"}]
+    pairs = [(one, other) for one, other in sums if one in ranged and other in ranged]
+    return {**{one: other for one, other in pairs}, **{other: one for one, other in pairs}}
 
 
 def _has_integer_form(made: Made) -> bool:
@@ -134,6 +189,8 @@ def _is_absorbed(made: Made, trace: Trace) -> bool:
         return False
     reader = readers[0]
     from_input = [name for name in reader.inputs if name is not None]
+    if reader.kind == "RealDiv" and reader.inputs[0] is None:  # what divides a constant is an operation of its own
+        return False
     if reader.kind in AFFINE and len(from_input) == 1:  # its other argument is constant
         return _begins_with_kernel(made, trace, biased=reader.kind == "BiasAdd")
     return reader.kind in CLIPS and (made.kind in ADDS or _begins_with_kernel(made, trace, biased=True))

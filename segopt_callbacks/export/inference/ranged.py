@@ -12,7 +12,15 @@ import numpy as np
 from segopt_callbacks.errors import FormatError
 from segopt_callbacks.export.source import ONE, Source
 from segopt_callbacks.model import signature
-from segopt_callbacks.quantization import Simulation, Sites, as_ranges, find_sites, observe, validate_calibration
+from segopt_callbacks.quantization import (
+    Simulation,
+    Sites,
+    as_ranges,
+    find_sites,
+    observe,
+    resolved_ranges,
+    validate_calibration,
+)
 
 Ranges = Mapping[str, tuple[float, float]]
 Examples = Callable[[], Iterator[list[np.ndarray]]]
@@ -129,10 +137,10 @@ def _calibrated(
             f"Received: neither, and no range of {', '.join(missing)}"
         )
     try:
-        found = observe(model, inputs, missing, examples, method)
+        found = observe(model, inputs, missing, examples, method, logits=sites.logits)
     except ValueError as error:
         raise FormatError(str(error)) from error
     unseen = [name for name in missing if name not in found]
     if unseen:
         raise FormatError(f"the model does not compute these tensors of its graph: {', '.join(unseen)}")
-    return found
+    return resolved_ranges(sites, found, {**learned, **sites.fixed})
