@@ -44,6 +44,7 @@ from segopt_callbacks.compat.operations import (
     current_scope,
     freeze_statistics,
     functions_of_their_own,
+    integer_forms,
     unfuse,
     watched_operations,
 )
@@ -101,6 +102,7 @@ __all__ = [
     "importing_tfmot",
     "infer",
     "inference_graph",
+    "integer_forms",
     "is_built",
     "is_chief",
     "is_compiled",

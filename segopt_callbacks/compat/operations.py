@@ -9,6 +9,8 @@ from collections.abc import Callable, Iterator
 from typing import Any, Protocol
 
 import tensorflow as tf
+from tensorflow.python.autograph.impl.api import autograph_artifact
+from tensorflow.python.eager import execute
 from tensorflow.python.framework import op_def_library
 
 from segopt_callbacks.compat.kerases import is_keras_2
@@ -44,18 +46,47 @@ def watched_operations(hook: OperationHook) -> Iterator[None]:
         _watched.hook = before
 
 
-def _add_watched_operation(kind: str, name: str | None = None, **arguments: Any) -> Any:
-    hook = getattr(_watched, "hook", None)
-    if hook is None:
-        return _add_operation(kind, name=name, **arguments)
-    _watched.hook = None
+@contextlib.contextmanager
+def integer_forms() -> Iterator[None]:
+    """Lets this thread trace negations and squares as products, which converters know in integers; for inference.
+
+    A product with -1, and one of a number with itself, are equal to them to the bit. A tape would look for another
+    gradient than that of a product, so what a tape records stays as it is.
+    """
+    op_def_library._apply_op_helper = _add_watched_operation
+    before = getattr(_watched, "makes_products", False)
+    _watched.makes_products = True
     try:
-        arguments = hook.before(kind, arguments)
-        result = _add_operation(kind, name=name, **arguments)
-        hook.after(result[2])
+        yield
     finally:
-        _watched.hook = hook
+        _watched.makes_products = before
+
+
+def _add_watched_operation(kind: str, name: str | None = None, **arguments: Any) -> Any:
+    hook, makes_products = getattr(_watched, "hook", None), getattr(_watched, "makes_products", False)
+    if hook is None and not makes_products:
+        return _add_operation(kind, name=name, **arguments)
+    _watched.hook, _watched.makes_products = None, False
+    try:
+        if makes_products:
+            kind, name, arguments = _as_product(kind, name, arguments)
+        arguments = hook.before(kind, arguments) if hook else arguments
+        result = _add_operation(kind, name=name, **arguments)
+        if hook:
+            hook.after(result[2])
+    finally:
+        _watched.hook, _watched.makes_products = hook, makes_products
     return result
+
+
+def _as_product(kind: str, name: str | None, arguments: dict[str, Any]) -> tuple[str, str | None, dict[str, Any]]:
+    if kind not in ("Neg", "Square") or execute.must_record_gradient():
+        return kind, name, arguments
+    value = tf.convert_to_tensor(arguments["x"])
+    if not value.dtype.is_floating:
+        return kind, name, arguments
+    other = value if kind == "Square" else tf.constant(-1, value.dtype)
+    return "Mul", name or kind, {"x": value, "y": other}
 
 
 def around_call(layer: Any, wrapper: Callable[..., Any]) -> Callable[[], None]:
@@ -99,7 +130,8 @@ def around_method(owner: Any, name: str, wrapper: Callable[..., Any]) -> Callabl
         return wrapper(inner, *arguments, **options)
 
     before = vars(owner).get(name)
-    vars(owner)[name] = tf.autograph.experimental.do_not_convert(method)
+    # Not `do_not_convert`, which would switch AutoGraph off for all that the method calls.
+    vars(owner)[name] = autograph_artifact(method)
 
     def undo() -> None:
         if before is None:

@@ -116,7 +116,7 @@ def _capturing(model: Any, inputs: Any, names: Sequence[str]) -> Callable[..., d
 
     undos = [compat.around_call(model, watched), compat.unfuse(model)]
     try:
-        with compat.float32_compute(model):
+        with compat.float32_compute(model), compat.integer_forms():
             function = tf.function(run, autograph=compat.is_keras_2(model), input_signature=tf.nest.flatten(inputs))
             function.get_concrete_function()
     finally:

@@ -48,6 +48,7 @@ def resolved_ranges(
     ranges = {**known, **found}
     for name in sites.activations:
         if name in found:
-            low, high = resolved_ends(sites, name, *map(tf.constant, found[name]), lambda one: tf.constant(ranges[one]))
+            ends = tf.constant(found[name][0]), tf.constant(found[name][1])
+            low, high = resolved_ends(sites, name, *ends, lambda one: tf.constant(ranges[one]))
             ranges[name] = float(low), float(high)
     return {name: ranges[name] for name in found}

@@ -99,7 +99,7 @@ def find_sites(model: Any, inputs: Any) -> Sites:
     undos = [compat.around_call(model, watched), compat.unfuse(model)]
     undos += [compat.around_method(*one, convolve) for one in compat.functions_of_their_own(model).items()]
     try:
-        with compat.float32_compute(model):  # as it will be exported
+        with compat.float32_compute(model), compat.integer_forms():  # as it will be exported
             compat.inference_graph(model, inputs)
     finally:
         for undo in undos:
