@@ -17,6 +17,7 @@ import numpy as np
 
 from segopt_callbacks.errors import FormatError, first_line
 from segopt_callbacks.export.litert import encoding, flatbuffer
+from segopt_callbacks.export.litert.integer_casts import cast_to_integers
 from segopt_callbacks.export.litert.raw_inputs import take_raw_integers
 from segopt_callbacks.export.litert.shared_scales import share_scales
 from segopt_callbacks.export.source import Source
@@ -133,7 +134,9 @@ def convert(settings: Settings, source: Source) -> bytes:
             content = _converter(settings, source, "float32").convert()
     if settings.bytes_per_weight == 1:
         content = share_scales(content, source.kernels())
-    return take_raw_integers(content) if settings.is_integer else flatbuffer.merge_rounded_weights(content)
+    if settings.is_integer:
+        return cast_to_integers(take_raw_integers(content))
+    return flatbuffer.merge_rounded_weights(content)
 
 
 def _converter(settings: Settings, source: Source, edge: str | None) -> Any:
