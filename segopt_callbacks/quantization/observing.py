@@ -20,6 +20,7 @@ class _Capture:
     def __init__(self, names: Sequence[str], inputs: Sequence[tf.Tensor]) -> None:
         self._names = Names(inputs)
         self._wanted = set(names)
+        self._graph = compat.current_graph()
         self.found: dict[str, tf.Tensor] = {}
         for tensor in inputs:
             self._keep(tensor)
@@ -37,6 +38,8 @@ class _Capture:
             self._keep(tensor)
 
     def _keep(self, tensor: tf.Tensor) -> None:
+        if tensor.graph is not self._graph:  # of a branch or loop, which nobody outside can read
+            return
         if (name := self._names.of(tensor)) in self._wanted:
             self.found.setdefault(name, tensor)
 

@@ -131,6 +131,7 @@ class _Rounding:
         self._simulation = simulation
         self._names = names
         self._observes = observes
+        self._graph = compat.current_graph()
         self._done: dict[int, tuple[tf.Tensor, tf.Tensor]] = {}  # each tensor with the rounded one
 
     def before(self, kind: str, arguments: dict[str, Any]) -> dict[str, Any]:
@@ -158,7 +159,7 @@ class _Rounding:
 
     def rounded(self, tensor: Any) -> Any:
         """The rounded tensor, if it has a range; else the tensor."""
-        if not _is_symbolic(tensor) or not tensor.dtype.is_floating:
+        if not _is_symbolic(tensor) or not tensor.dtype.is_floating or tensor.graph is not self._graph:
             return tensor
         if id(tensor) not in self._done:
             self._done[id(tensor)] = (tensor, self._make(tensor))

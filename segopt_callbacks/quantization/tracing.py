@@ -58,6 +58,7 @@ class Trace:
 
     def __init__(self, inputs: Sequence[tf.Tensor], variables: Mapping[int, str]) -> None:
         self.names = Names(inputs)
+        self._graph = compat.current_graph()
         self.made: dict[str, Made] = {}
         self.inputs = {self.names.of(tensor): tensor for tensor in inputs}
         self.kernels: dict[str, str | None] = {}
@@ -93,6 +94,8 @@ class Trace:
         """Records an operation."""
         if operation.type == "ReadVariableOp" and self._is_read is not None:
             self._read[self.names.of(operation.outputs[0])] = self._is_read
+        if operation.graph is not self._graph:  # of a branch or loop, into which nobody looks
+            return
         self._remember_constant(operation)
         read = [self.names.of(tensor) for tensor in operation.inputs]
         # What a function of its own gives has not been seen being made.
