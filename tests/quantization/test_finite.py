@@ -99,10 +99,11 @@ def trained(layer, *callbacks, **options):
             L.Dense(2, name="third"),
         ]
     )
-    model.compile("adam", keras.losses.SparseCategoricalCrossentropy(from_logits=True), **options)
+    loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+    model.compile("adam", loss, **{"jit_compile": False} | options)
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "These operations have no 8-bit form")
-        model.fit(IMAGES, LABELS, epochs=3, batch_size=8, verbose=0, callbacks=list(callbacks))
+        model.fit(IMAGES, LABELS, epochs=4, batch_size=16, verbose=0, callbacks=list(callbacks))
     return model
 
 
@@ -113,7 +114,7 @@ def is_finite(model):
 @pytest.mark.parametrize("name", LAYERS)
 def test_training_is_finite_where_plain_training_is(name):
     assert is_finite(trained(LAYERS[name]()))  # the oracle
-    training = QuantizationAwareTrainingCallback(begin_step=4)
+    training = QuantizationAwareTrainingCallback(begin_step=2)
     assert is_finite(trained(LAYERS[name](), training))
     assert np.isfinite(list(training.ranges.values())).all()
 
@@ -126,7 +127,7 @@ def test_learned_ranges_and_compiled_steps_are_finite_too(name):
 
 @pytest.mark.parametrize("name", ["mask_added", "mask_subtracted", "mask_selected"])
 def test_a_mask_takes_no_steps_from_what_it_masks(name):
-    training = QuantizationAwareTrainingCallback(begin_step=4)
+    training = QuantizationAwareTrainingCallback(begin_step=2)
     trained(LAYERS[name](), training)
     assert max(high - low for low, high in training.ranges.values()) < 60
 
