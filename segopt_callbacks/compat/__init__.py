@@ -41,6 +41,7 @@ from segopt_callbacks.compat.models import (
 from segopt_callbacks.compat.operations import (
     around_call,
     around_method,
+    current_graph,
     current_scope,
     freeze_statistics,
     functions_of_their_own,
@@ -85,6 +86,7 @@ __all__ = [
     "before_first_step",
     "build_from_inputs",
     "converter_errors",
+    "current_graph",
     "current_scope",
     "drop_inference_functions",
     "drop_train_function",

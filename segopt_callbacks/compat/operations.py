@@ -147,6 +147,11 @@ def current_scope() -> str:
     return tf.get_current_name_scope()
 
 
+def current_graph() -> tf.Graph:
+    """The graph that operations are added to."""
+    return tf.compat.v1.get_default_graph()
+
+
 def functions_of_their_own(model: Any) -> dict[Any, str]:
     """Layers that convolve in a `tf.function` of theirs, which is traced once: layer -> name of that method.
 

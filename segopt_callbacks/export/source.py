@@ -27,6 +27,7 @@ class Source:
         inputs: in the order in which examples and runners have them.
         outputs: likewise.
         metadata: what files should tell about the model, ready for JSON.
+        allows_float: whether an integer file may compute in float what has no integer form.
         has_ranges: whether the function itself holds the ranges of what it computes, so that no examples are needed.
     """
 
@@ -35,6 +36,7 @@ class Source:
     outputs: tuple[Port, ...]
     metadata: Mapping[str, Any] = field(default_factory=dict)
     has_ranges: bool = False
+    allows_float: bool = False
 
     @property
     def input_names(self) -> tuple[str, ...]:

@@ -9,11 +9,13 @@ from typing import Any
 import numpy as np
 
 from segopt_callbacks import compat
+from segopt_callbacks.errors import listed
 from segopt_callbacks.fit import CompressionCallback, Stage
 from segopt_callbacks.model import Filters, select_weights, validate_filters
 from segopt_callbacks.quantization import kept_ranges
 from segopt_callbacks.quantization.finite import is_due, require_finite
 from segopt_callbacks.quantization.ranges import Range
+from segopt_callbacks.quantization.settings import validate_settings
 from segopt_callbacks.quantization.simulation import Simulation
 from segopt_callbacks.quantization.sites import find_sites
 
@@ -80,20 +82,7 @@ class QuantizationAwareTrainingCallback(CompressionCallback):
     ) -> None:
         super().__init__()
         validate_filters(filters)
-        if isinstance(begin_step, bool) or not isinstance(begin_step, int) or begin_step < 0:
-            raise ValueError(
-                f"`begin_step` must be a number of steps, at least 0. Received: begin_step={begin_step!r}."
-            )
-        if num_bits not in (4, 8):
-            raise ValueError(f"`num_bits` must be 8 or 4, the bits of a kernel. Received: num_bits={num_bits!r}.")
-        if isinstance(freeze_at, bool) or not isinstance(freeze_at, int | float) or not 0 <= freeze_at <= 1:
-            raise ValueError(
-                f"`freeze_at` must be a fraction of the training, in [0, 1]. Received: freeze_at={freeze_at!r}."
-            )
-        if not isinstance(learn_ranges, bool):
-            raise ValueError(
-                f"`learn_ranges` must be True, or False for averages. Received: learn_ranges={learn_ranges!r}."
-            )
+        validate_settings(begin_step, num_bits, freeze_at, learn_ranges)
         self.filters = filters
         self.begin_step = begin_step
         self.num_bits = num_bits
@@ -134,8 +123,8 @@ class QuantizationAwareTrainingCallback(CompressionCallback):
         sites = find_sites(self.model, self.lifecycle.inputs)
         if sites.unknown:
             warnings.warn(
-                "These operations have no 8-bit form that is known here; they train in float, and may stay so in the "
-                f"integer file, whose export then fails and names them: {', '.join(sites.unknown)}.",
+                "These operations have no 8-bit form that is known here, and train in float. An integer file that has "
+                f"them in float needs `float_fallback=True`: {listed(sites.unknown)}.",
                 stacklevel=2,
             )
         with compat.strategy_scope(self.model):
@@ -178,7 +167,7 @@ class QuantizationAwareTrainingCallback(CompressionCallback):
                 self._save_ranges()
 
     def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
-        with self.lifecycle.released_on_error():
+        with self.attached.released_on_error():
             self._require_finite(self.lifecycle.step)
         self._save_ranges()
 
@@ -192,7 +181,7 @@ class QuantizationAwareTrainingCallback(CompressionCallback):
         if unseen:
             warnings.warn(
                 "Training has not come to these tensors, which inference computes; their ranges are taken from "
-                f"representative data when the model is exported: {', '.join(unseen)}.",
+                f"representative data when the model is exported: {listed(unseen)}.",
                 stacklevel=2,
             )
         if self.learn_ranges and not any(one.was_learned for one in simulation.ranges.values()):

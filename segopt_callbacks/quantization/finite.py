@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 
 from segopt_callbacks import compat
+from segopt_callbacks.errors import listed
 from segopt_callbacks.quantization.ranges import Range
 
-_SHOWN = 5
 _LONGEST = 64  # steps between two looks
 
 
@@ -42,8 +42,8 @@ def require_finite(model: Any, ranges: Mapping[str, Range], step: int) -> None:
     weights = [compat.variable_path(one) for one in model.weights if not _is_finite(compat.read(one))]
     if not earliest and not weights:
         return
-    found = [f"tensors {_listed(earliest)}"] if earliest else []
-    found += [f"weights {_listed(weights)}"] if weights else []
+    found = [f"tensors {listed(earliest)}"] if earliest else []
+    found += [f"weights {listed(weights)}"] if weights else []
     raise FloatingPointError(
         "Training against rounding must stay finite, but a tensor is NaN or infinite. 8 bits hold no infinity: mask "
         "with a number instead. If plain training is not finite either, lower the learning rate or look at the data. "
@@ -53,8 +53,3 @@ def require_finite(model: Any, ranges: Mapping[str, Range], step: int) -> None:
 
 def _is_finite(value: np.ndarray) -> bool:
     return value.dtype.kind not in "fV" or bool(np.isfinite(value.astype(np.float32, copy=False)).all())
-
-
-def _listed(names: list[str]) -> str:
-    more = f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
-    return ", ".join(map(repr, names[:_SHOWN])) + more

@@ -9,6 +9,7 @@ import numpy as np
 import tensorflow as tf
 
 from segopt_callbacks import compat
+from segopt_callbacks.errors import listed
 from segopt_callbacks.quantization.calibration import METHODS, Histogram
 from segopt_callbacks.quantization.softmaxes import resolved_logits
 from segopt_callbacks.quantization.tracing import Names, given_tensors
@@ -81,7 +82,7 @@ def observe(
     if spoiled or not bounds:
         raise ValueError(
             "Representative data must have at least one example, for which the model is finite; correct them. "
-            f"Received: {', '.join(spoiled) + ' not finite' if spoiled else 'no example'}."
+            f"Received: {listed(spoiled) + ' not finite' if spoiled else 'no example'}."
         )
     if method == "min_max":
         return bounds

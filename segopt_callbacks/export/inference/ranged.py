@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from segopt_callbacks.errors import FormatError
+from segopt_callbacks.errors import FormatError, listed
 from segopt_callbacks.export.source import ONE, Source
 from segopt_callbacks.model import signature
 from segopt_callbacks.quantization import (
@@ -134,7 +134,7 @@ def _calibrated(
     if examples is None:
         raise FormatError(
             "tensors without a learned range must see data; pass `representative_dataset` or `evaluation_data`. "
-            f"Received: neither, and no range of {', '.join(missing)}"
+            f"Received: neither, and no range of {listed(missing)}"
         )
     try:
         found = observe(model, inputs, missing, examples, method, logits=sites.logits)
@@ -142,5 +142,5 @@ def _calibrated(
         raise FormatError(str(error)) from error
     unseen = [name for name in missing if name not in found]
     if unseen:
-        raise FormatError(f"the model does not compute these tensors of its graph: {', '.join(unseen)}")
+        raise FormatError(f"the model does not compute these tensors of its graph: {listed(unseen)}")
     return resolved_ranges(sites, found, {**learned, **sites.fixed})

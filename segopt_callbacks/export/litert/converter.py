@@ -153,7 +153,7 @@ def _converter(settings: Settings, source: Source, edge: str | None) -> Any:
             converter.representative_dataset = lambda: (
                 dict(zip(source.input_names, example, strict=True)) for example in source.examples()
             )
-            kernels = _KERNELS[settings.activations]
+            kernels = _KERNELS[settings.activations] + (("TFLITE_BUILTINS",) if source.allows_float else ())
             converter.target_spec.supported_ops = [getattr(tf.lite.OpsSet, name) for name in kernels]
         converter.inference_input_type = converter.inference_output_type = tf.as_dtype(edge)
     return converter
