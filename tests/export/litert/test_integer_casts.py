@@ -45,7 +45,8 @@ def test_a_range_wider_than_int16_stays_in_float(tmp_path):
     ids = np.random.default_rng(0).integers(-100_000, 100_000, (40, 6)).astype("int32")
     model(ids)
     arguments = {"evaluation_data": (ids, np.zeros(40)), "latency": False, "verbose": 0}
-    report = export_model(model, tmp_path, ["int8"], on_failure="warn", **arguments)
+    with pytest.warns(UserWarning, match="int8"):
+        report = export_model(model, tmp_path, ["int8"], on_failure="warn", **arguments)
     assert "CAST" in report["formats"]["int8"]["error"]
     report = export_model(model, tmp_path, ["int8"], float_fallback=True, **arguments)
     assert report["formats"]["int8"]["float_operations"][0].startswith("CAST")
