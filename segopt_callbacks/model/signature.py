@@ -74,7 +74,7 @@ def freeze(model: Any, inputs: Any, *, batch_size: int | None = 1) -> Frozen:
 
     # As `fit` runs it: Keras 2 rewrites Python's `if` and `for` over tensors, Keras 3 does not.
     function = tf.function(serve, input_signature=specs, autograph=compat.is_keras_2(model))
-    with compat.float32_compute(model), compat.integer_forms():
+    with compat.float32_compute(model), compat.integer_forms(every=False):
         try:
             concrete = function.get_concrete_function()
         except compat.converter_errors() as error:

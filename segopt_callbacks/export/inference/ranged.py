@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from segopt_callbacks import compat
 from segopt_callbacks.errors import FormatError, listed
 from segopt_callbacks.export.source import ONE, Source
 from segopt_callbacks.model import signature
@@ -115,7 +116,8 @@ def save_rounded(
     ranges = as_ranges({**learned, **calibrated, **sites.fixed})
     undo = Simulation(model, sites, ranges, kernels=()).attach()
     try:
-        frozen = signature.freeze(model, inputs)
+        with compat.integer_forms():
+            frozen = signature.freeze(model, inputs)
     finally:
         undo()
     signature.save(frozen, folder / ONE)
