@@ -203,7 +203,6 @@ LAYERS: dict[str, Callable[[], Any]] = {
     "prelu": lambda: sequential(L.Conv2D(6, 3), L.PReLU(shared_axes=[1, 2]), L.Conv2D(4, 1)),
     "layer_normalization": lambda: sequential(L.Conv2D(6, 3), L.LayerNormalization(epsilon=1e-6), L.Conv2D(4, 1)),
     "raw_masked_attention": raw(masked_attention),
-    "raw_comparison": raw(lambda hidden, inputs: hidden * tf.cast(inputs > 0.3507, tf.float32)),
     "raw_transpose": raw(lambda hidden, inputs: tf.transpose(hidden, (0, 2, 1, 3))),
 }
 # LiteRT has no integer kernel for what these end up with, or the converter knows none: kind of the operation.
