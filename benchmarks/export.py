@@ -1,6 +1,6 @@
 """What a trained U-Net weighs and how long one inference takes, in our formats and in files made by hand; in one run.
 
-    python benchmarks/export.py [--base_filters 16,32] [--formats float32,int8,...] [--write]
+    python benchmarks/export.py [--base_filters 16,32] [--formats float32,int8,...] [--speed] [--write]
 
 Trains the U-Net on the embedded land-cover images (128 pixels) for an epoch, so that int8 sees sensible ranges; the
 weights are kept, and a second run starts from them. Then every format of ours is exported, and beside them what people
@@ -14,6 +14,7 @@ rounds, and ratios, to OpenVINO int8 by hand, are taken round by round. `least m
 stretches milliseconds and widens intervals, and the least it spares longest. Times of conversion are those of one
 conversion; ours include opening and auditing the file.
 
+`--speed` measures whole exports beside the same files converted by hand instead, see `export_speed`.
 With `--write` the tables go into docs/latency.md.
 """
 
@@ -38,6 +39,7 @@ import numpy as np
 import tensorflow as tf
 
 from benchmarks import export_by_hand as by_hand
+from benchmarks import export_speed
 from segopt_callbacks import export_model, reestimate_batch_norm
 from segopt_callbacks.compat import keras
 from segopt_callbacks.export.checks.latency import Latencies, Opened, measure
@@ -142,7 +144,7 @@ def timed(
             (answers,) = process.call(worker.run, [test], doing=f"running {name}", time_limit=TIME_LIMIT)
             agreement[name] = float(np.mean(answers.argmax(-1) == expected.argmax(-1)))
             files[name] = Opened(target, path, source, process)
-        latencies = measure(files, [test[:1]], budget=budget, rounds=rounds, time_limit=TIME_LIMIT)
+        latencies = measure(files, [test[:1]], budget=budget, rounds=rounds, narrow=0.0, time_limit=TIME_LIMIT)
     return latencies, agreement
 
 
@@ -247,19 +249,29 @@ def main() -> int:
     parser.add_argument("--budget", type=float, default=240.0, help="seconds of runs for each network")
     parser.add_argument("--rounds", type=int, default=30)
     parser.add_argument("--wait", type=float, default=0.0, help="seconds to wait at most for a load average below 1")
+    parser.add_argument("--speed", action="store_true", help="whole exports beside conversions by hand instead")
     parser.add_argument("--write", action="store_true", help="put the tables into docs/latency.md")
     arguments = parser.parse_args()
+    if arguments.speed:
+        lines = [line for case in export_speed.CASES for line in export_speed.study(case, 3, arguments.examples)]
+        return written(lines, "benchmarks/export.py --speed", arguments.write)
     formats = chosen_formats(arguments.formats)
     arguments.folder.mkdir(parents=True, exist_ok=True)
     lines = []
     for base_filters in map(int, arguments.base_filters.split(",")):
         lines += study(base_filters, arguments, formats)
-        print("\n".join(lines), flush=True)
-    if arguments.write:
-        before, rest = PAGE.read_text().split("<!-- table: benchmarks/export.py -->\n")
-        _, after = rest.split("<!-- end -->")
-        text = "\n".join(lines)
-        PAGE.write_text(f"{before}<!-- table: benchmarks/export.py -->\n{text}<!-- end -->{after}")
+    return written(lines, "benchmarks/export.py", arguments.write)
+
+
+def written(lines: list[str], table: str, is_wanted: bool) -> int:
+    """Prints lines, and puts them into the page if that is wanted; returns an exit code."""
+    text = "\n".join(lines)
+    print(text, flush=True)
+    if is_wanted:
+        mark = f"<!-- table: {table} -->\n"
+        before, rest = PAGE.read_text().split(mark)
+        _, after = rest.split("<!-- end -->", 1)
+        PAGE.write_text(f"{before}{mark}{text}<!-- end -->{after}")
     return 0
 
 

@@ -32,6 +32,8 @@ WRITTEN_BY_HAND = {
     OPENVINO: "openvino_int8/model.xml",
 }
 
+OPTIMIZED: dict[str, tuple[str, ...]] = {"float16": ("float16",), "dynamic_int8": ()}  # dtypes of stored weights
+
 
 def write_all(model: Any, examples: np.ndarray, folder: Path) -> dict[str, float]:
     """Exports a Keras 3 model in every usual way.
@@ -67,11 +69,19 @@ def write_saved_model(model: Any, path: Path, shape: tuple[int | None, ...]) -> 
     model.export(path, verbose=False, input_signature=[tf.TensorSpec(shape, tf.uint8)])
 
 
-def write_litert(folder: Path, path: Path, examples: np.ndarray | None = None) -> None:
-    """With examples in int8, by https://ai.google.dev/edge/litert/conversion/tensorflow/quantization ; else float32."""
+def write_litert(
+    folder: Path, path: Path, examples: np.ndarray | None = None, types: tuple[str, ...] | None = None
+) -> None:
+    """With examples in int8, by https://ai.google.dev/edge/litert/conversion/tensorflow/quantization ; else in float.
+
+    Weights are stored in the `types` of `OPTIMIZED`; default: float32.
+    """
     import tensorflow as tf
 
     converter = tf.lite.TFLiteConverter.from_saved_model(str(folder))
+    if types is not None:
+        converter.optimizations = [tf.lite.Optimize.DEFAULT]
+        converter.target_spec.supported_types = [tf.as_dtype(name) for name in types]
     if examples is not None:
         converter.optimizations = [tf.lite.Optimize.DEFAULT]
         converter.representative_dataset = lambda: ([one] for one in _one_by_one(examples))

@@ -19,6 +19,7 @@ from segopt_callbacks.export.exporter import export
 from segopt_callbacks.export.formats import TARGETS, validate_formats
 from segopt_callbacks.export.settings import FORMATS, ExportSettings
 from segopt_callbacks.fit import CompressionCallback, Stage
+from segopt_callbacks.processes import TensorFlowProcess
 
 
 class _Setting:
@@ -153,6 +154,7 @@ class ExportQuantizedCallback(CompressionCallback):
         if calibrates and self.representative_dataset is None:
             self._sample = TrainingSample(self.model)
         super().on_train_begin(logs)
+        TensorFlowProcess.warm_during("fit")
 
     def prepare(self) -> None:
         """Makes sure that ranges can be found."""

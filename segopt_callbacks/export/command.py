@@ -110,7 +110,8 @@ def _export(arguments: argparse.Namespace) -> None:
         tf.config.list_logical_devices()  # says here what it has to say about missing GPUs
     from segopt_callbacks.export.exporter import export_model
 
-    sys.path.insert(0, "")  # a command does not look into the working directory by itself
+    if arguments.modules:
+        sys.path.insert(0, "")  # a command does not look into the working directory by itself
     for module in arguments.modules:
         _import(module)
     export_model(

@@ -14,7 +14,16 @@ import numpy as np
 from segopt_callbacks import compat
 from segopt_callbacks.errors import FormatError, damage_is_named, listed
 from segopt_callbacks.export import audit
-from segopt_callbacks.export.checks import MODEL, Latencies, Opened, Verification, measure, verify
+from segopt_callbacks.export.checks import (
+    MODEL,
+    Latencies,
+    Opened,
+    Verification,
+    begin_on_one_thread,
+    is_timed,
+    measure,
+    verify,
+)
 from segopt_callbacks.export.delivery import embed, publish, sidecar_name, write_sidecars
 from segopt_callbacks.export.formats import TARGETS
 from segopt_callbacks.export.inference import Sources
@@ -23,6 +32,8 @@ from segopt_callbacks.export.source import Source
 from segopt_callbacks.export.target import Runner, Target
 from segopt_callbacks.processes import Process, TensorFlowProcess, worker
 from segopt_callbacks.records import Sensitivity
+
+_IMPORTING = "importing what opens it"
 
 
 @dataclass
@@ -36,6 +47,8 @@ class Job:
         verbose: whether to print a line for each step.
         open_processes: ends the processes of the export.
         sensitivity: of the model, where it was measured.
+        latency: whether files will be timed.
+        prepared: format -> seconds that its source took.
         float_fallback: whether integer files may compute in float what has no integer form.
         told: format -> what its file tells about itself.
         runners: format -> what runs its file, of those that have not failed.
@@ -51,6 +64,8 @@ class Job:
     verbose: bool
     open_processes: contextlib.ExitStack
     sensitivity: Sensitivity | None = None
+    latency: bool = True
+    prepared: dict[str, float] = field(default_factory=dict)
     float_fallback: bool = False
     told: dict[str, dict[str, Any]] = field(default_factory=dict)
     runners: dict[str, Runner] = field(default_factory=dict)
@@ -62,19 +77,28 @@ class Job:
     def __post_init__(self) -> None:
         self._tensorflow = self.open_processes.enter_context(TensorFlowProcess())
 
+    def prepare(self, names: Sequence[str]) -> None:
+        """Makes what formats are made from, while the process that will write them still imports TensorFlow."""
+        for name in names:
+            start = time.monotonic()
+            with contextlib.suppress(FormatError):  # `write` meets it again, and tells
+                self.sources.of(TARGETS[name])
+            self.prepared[name] = time.monotonic() - start
+
     def write(self, name: str) -> None:
         """Writes one format in another process, audits it, and opens it in a process of its own."""
         target, start = TARGETS[name], time.monotonic()
         path = self.folder / target.file_name
         self._say(f"{name}: writing {target.file_name}")
         try:
+            process = self._process(target)
             source = replace(self.sources.of(target), allows_float=self.float_fallback)
             arguments = worker.write_file, target.write, source, path
             self._tensorflow.call(*arguments, doing="writing it", time_limit=self.time_limit)
             audit.require_size(path, self.sources.weights, target.bytes_per_weight)
             describe = embed, path, name, source, self._packages(target)
             self.told[name] = self._tensorflow.call(*describe, doing="describing it", time_limit=self.time_limit)
-            self.runners[name] = self._open(name, path, source)
+            self.runners[name] = self._open(name, path, source, process)
             with damage_is_named("auditing it"):
                 floats = _float_operations(target, path, allowed=self.float_fallback)
                 rows = target.read_weights(path, self.sources.weights)
@@ -83,13 +107,13 @@ class Job:
         except FormatError as error:
             self._fail(name, str(error))
             return
-        seconds = time.monotonic() - start
+        seconds = time.monotonic() - start + self.prepared.get(name, 0.0)
         self.entries[name] = {"seconds": round(seconds, 3), **audit.totals(rows), "weights": rows}
         self.entries[name] |= {"activations": activations} if activations else {}
         if target.takes_ranges and self.sources.ranges:
             self.entries[name]["ranges"] = self.sources.ranges
             notes = {**notes, "ranges": told_of_ranges(self.sources.ranges)}
-        if target.is_integer and (not source.has_ranges or self.sources.ranges["calibrated"]):
+        if target.is_integer and (source.plain or not source.has_ranges or self.sources.ranges["calibrated"]):
             notes = {**notes, "calibrated on": self.sources.feed.calibration}
         if floats:
             self.entries[name]["float_operations"] = floats
@@ -165,9 +189,18 @@ class Job:
             **({"warnings": self.sources.feed.oddities} if self.sources.feed.oddities else {}),
         }
 
-    def _open(self, name: str, path: Path, source: Source) -> Runner:
+    def _process(self, target: Target) -> Process | TensorFlowProcess:
+        """In which a file will be opened; it imports what it takes while the file is written."""
+        if target.uses_tensorflow:
+            return self._tensorflow
+        process = self.open_processes.enter_context(Process())
+        process.begin(worker.know, target.load, doing=_IMPORTING)
+        return process
+
+    def _open(self, name: str, path: Path, source: Source, process: Process | TensorFlowProcess) -> Runner:
         target = TARGETS[name]
-        process = self._tensorflow if target.uses_tensorflow else self.open_processes.enter_context(Process())
+        if isinstance(process, Process):
+            process.finish(doing=_IMPORTING, time_limit=self.time_limit)
         opened_in: list[int] = []
 
         def open_once() -> None:
@@ -181,7 +214,11 @@ class Job:
             return process.call(worker.run, inputs, doing="running it", time_limit=self.time_limit)
 
         open_once()
-        self.opened[name] = Opened(target, path, source, process)
+        pinned = None
+        if self.latency and is_timed(target):
+            with contextlib.suppress(FormatError):  # `measure` meets it again, and tells
+                pinned = self.open_processes.enter_context(begin_on_one_thread(target, path, source))
+        self.opened[name] = Opened(target, path, source, process, pinned)
         return run
 
     def _packages(self, target: Target) -> tuple[str, ...]:

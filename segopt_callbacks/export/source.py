@@ -29,6 +29,8 @@ class Source:
         metadata: what files should tell about the model, ready for JSON.
         allows_float: whether an integer file may compute in float what has no integer form.
         has_ranges: whether the function itself holds the ranges of what it computes, so that no examples are needed.
+        plain: the same function without ranges, where a converter may find them by itself if it refuses these.
+        why_plain: why there are none though they were looked for, for the report.
     """
 
     folder: Path
@@ -37,6 +39,8 @@ class Source:
     metadata: Mapping[str, Any] = field(default_factory=dict)
     has_ranges: bool = False
     allows_float: bool = False
+    plain: Source | None = None
+    why_plain: str = ""
 
     @property
     def input_names(self) -> tuple[str, ...]:
@@ -67,6 +71,9 @@ class Source:
         Raises:
             FormatError: if they cannot be written.
         """
+        if self.plain is not None:
+            self.plain.save_examples(examples)
+            return
         if (self.folder / _EXAMPLES).exists():
             return
         self.folder.mkdir(parents=True, exist_ok=True)
@@ -78,7 +85,8 @@ class Source:
 
     def examples(self) -> Iterator[list[np.ndarray]]:
         """The representative inputs, each a list in the order of `inputs`."""
-        files = sorted((self.folder / _EXAMPLES).glob("*.npy"))
+        folder = self.folder if self.plain is None else self.plain.folder
+        files = sorted((folder / _EXAMPLES).glob("*.npy"))
         for start in range(0, len(files), len(self.inputs)):
             yield [np.load(file) for file in files[start : start + len(self.inputs)]]
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import atexit
 import os
 import pickle
 import re
@@ -13,14 +12,71 @@ import sys
 import tempfile
 from collections.abc import Callable
 from multiprocessing.connection import Connection
-from typing import Any, ClassVar
+from pathlib import Path
+from typing import Any, Protocol
 
 from segopt_callbacks.errors import FormatError
 from segopt_callbacks.processes import worker
 
 _CHATTER = re.compile(r"[IWE]\d{4} \d|WARNING: |fully_quantize: ")  # of TensorFlow, whatever happens
 _PATIENCE = 5.0  # seconds that a process gets to end by itself
+_PACKAGES = Path(__file__).resolve().parents[2]  # where this package is
 VISIBLE_GPUS = "SEGOPT_CUDA_VISIBLE_DEVICES"  # what CUDA_VISIBLE_DEVICES is where the export was called
+
+
+def import_path() -> list[str]:
+    """Where this process imports from, as absolute paths, without the current folder.
+
+    An empty entry means the current folder, whichever that is; a folder that is there by its name stays. The package
+    itself is found wherever this process has found it.
+
+    Example:
+        >>> "" in import_path()
+        False
+    """
+    folders = [os.path.abspath(folder) for folder in sys.path if folder]
+    return list(dict.fromkeys([*folders, str(_PACKAGES)]))
+
+
+def environment() -> dict[str, str]:
+    """The variables of a process that is started now."""
+    return {
+        **os.environ,
+        "PYTHONPATH": os.pathsep.join(import_path()),  # for what starts processes there
+        "TF_CPP_MIN_LOG_LEVEL": "2",
+        "CUDA_VISIBLE_DEVICES": "-1",  # TensorFlow takes all memory of a GPU that the training has taken already
+        VISIBLE_GPUS: os.environ.get("CUDA_VISIBLE_DEVICES", ""),
+    }
+
+
+def program(module: str, *arguments: int | bool) -> list[str]:
+    """The command that runs `main` of a module of this package with our import path.
+
+    `-c` puts the current folder first on the path. Nothing is imported from there: `sys` is part of the interpreter.
+    """
+    call = f"import {module} as program; program.main({', '.join(map(str, arguments))})"
+    return [sys.executable, "-c", f"import sys; sys.path[:] = sys.argv[1:]; {call}", *import_path()]
+
+
+class Child(Protocol):
+    """What is known of a process that was started, as `subprocess.Popen` has it."""
+
+    @property
+    def pid(self) -> int:
+        """The system's number of it."""
+        ...
+
+    def poll(self) -> int | None:
+        """Its exit code, or minus the number of the signal that killed it; `None` while it runs."""
+        ...
+
+    def wait(self, timeout: float | None = None) -> int:
+        """Its exit code, once it has ended; raises `subprocess.TimeoutExpired`."""
+        ...
+
+    def kill(self) -> None:
+        """Ends it at once."""
+        ...
 
 
 class Process:
@@ -29,7 +85,8 @@ class Process:
     Functions and arguments travel by pickle: functions by the name of their module, so they must be importable.
 
     Args:
-        environment: variables beside those of this process.
+        start: `(connection, output)`, two file descriptors, starts it; default: a new interpreter, `started`.
+        variables: of the environment, beside those of this process, for the default.
 
     Example:
         >>> with Process() as process:
@@ -37,26 +94,17 @@ class Process:
         5
     """
 
-    def __init__(self, **environment: str) -> None:
+    def __init__(self, start: Callable[[int, int], Child] | None = None, **variables: str) -> None:
         ours, theirs = socket.socketpair()
         self._output = tempfile.TemporaryFile()  # noqa: SIM115  what libraries print; shown where the process dies
-        inherited = {
-            **os.environ,
-            "PYTHONPATH": os.pathsep.join(filter(None, sys.path)),
-            "TF_CPP_MIN_LOG_LEVEL": "2",
-            "CUDA_VISIBLE_DEVICES": "-1",  # TensorFlow takes all memory of a GPU that the training has taken already
-            VISIBLE_GPUS: os.environ.get("CUDA_VISIBLE_DEVICES", ""),
-        }
-        self._process = subprocess.Popen(
-            [sys.executable, "-c", f"import {worker.__name__} as worker; worker.main()", str(theirs.fileno())],
-            stdin=subprocess.DEVNULL,
-            stdout=self._output,
-            stderr=self._output,
-            env={**inherited, **environment},
-            pass_fds=[theirs.fileno()],
-        )
-        theirs.close()
-        self._connection = Connection(ours.detach())
+        with ours, theirs:
+            descriptors = theirs.fileno(), self._output.fileno()
+            try:
+                self._process = start(*descriptors) if start else started(*descriptors, **variables)
+            except BaseException:
+                self._output.close()
+                raise
+            self._connection = Connection(ours.detach())
 
     def call(self, function: Callable[..., Any], *arguments: Any, doing: str, time_limit: float) -> Any:
         """Calls a function there.
@@ -73,12 +121,30 @@ class Process:
         Raises:
             FormatError: if it raises, takes too long, or its process dies.
         """
+        self.begin(function, *arguments, doing=doing)
+        return self.finish(doing=doing, time_limit=time_limit)
+
+    def begin(self, function: Callable[..., Any], *arguments: Any, doing: str) -> None:
+        """The first half of `call`: does not wait. As many calls may be begun as are finished, in order.
+
+        Raises:
+            FormatError: if the function is not importable, or its process is dead.
+        """
         try:
             request = pickle.dumps((function, arguments))
         except (pickle.PicklingError, AttributeError, TypeError) as error:
             raise FormatError(f"{worker.NOT_IMPORTABLE} Received: {error}") from error
         try:
             self._connection.send_bytes(request)
+        except ConnectionError as error:
+            raise FormatError(self._obituary(doing)) from error
+        except BaseException:
+            self.kill()  # a half-written request is of no use to anybody
+            raise
+
+    def finish(self, *, doing: str, time_limit: float) -> Any:
+        """The second half of `call`: waits for the answer."""
+        try:
             if not self._connection.poll(time_limit):
                 self.kill()
                 raise FormatError(f"{doing} took longer than {time_limit:g} seconds; raise `time_limit`")
@@ -113,11 +179,7 @@ class Process:
     def close(self) -> None:
         """Lets it end."""
         self._connection.close()
-        try:
-            self._process.wait(_PATIENCE)
-        except subprocess.TimeoutExpired:
-            self._process.kill()
-            self._process.wait()
+        end(self._process)
         self._output.close()
 
     def __enter__(self) -> Process:
@@ -139,46 +201,22 @@ class Process:
         return f"its process {how} while {doing}; {advice}{last}"
 
 
-class TensorFlowProcess:
-    """A process for functions that import TensorFlow, and another one where that died.
-
-    The import takes seconds, so a process that is left over is kept for the next export.
-    """
-
-    _spare: ClassVar[list[Process]] = []
-
-    def __init__(self) -> None:
-        self._process = self._spare.pop() if self._spare else Process()
-
-    def call(self, function: Callable[..., Any], *arguments: Any, doing: str, time_limit: float) -> Any:
-        """See `Process.call`."""
-        self._replace_dead()
-        return self._process.call(function, *arguments, doing=doing, time_limit=time_limit)
-
-    def _replace_dead(self) -> None:
-        if not self._process.is_alive:
-            self._process = Process()
-
-    @property
-    def number(self) -> int:
-        """The system's number of the process that the next call goes to."""
-        self._replace_dead()
-        return self._process.number
-
-    def __enter__(self) -> TensorFlowProcess:
-        return self
-
-    def __exit__(self, *error: object) -> None:
-        if self._process.is_alive:
-            self._spare.append(self._process)
-        while len(self._spare) > 1:
-            self._spare.pop(0).close()
-
-    @classmethod
-    def close_spare(cls) -> None:
-        """Ends the process that is kept."""
-        while cls._spare:
-            cls._spare.pop().close()
+def started(connection: int, output: int, /, **variables: str) -> Child:
+    """A new interpreter, which has imported nothing yet, and answers the calls that come through `connection`."""
+    return subprocess.Popen(
+        program(worker.__name__, connection),
+        stdin=subprocess.DEVNULL,
+        stdout=output,
+        stderr=output,
+        env={**environment(), **variables},
+        pass_fds=[connection],
+    )
 
 
-atexit.register(TensorFlowProcess.close_spare)
+def end(child: Child) -> None:
+    """Waits for the end of a process that has nothing more to do, and kills it where it takes too long."""
+    try:
+        child.wait(_PATIENCE)
+    except subprocess.TimeoutExpired:
+        child.kill()
+        child.wait()

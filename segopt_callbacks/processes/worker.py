@@ -48,12 +48,15 @@ class Raised:
         return cls(type(error).__name__, first_line(error), traceback.format_exc())
 
 
-def main() -> None:
-    """Answers the calls that come through the socket `sys.argv[1]`, until nobody is there to ask."""
+def main(descriptor: int) -> None:
+    """Answers the calls that come through a socket, until nobody is there to ask.
+
+    Args:
+        descriptor: of the socket.
+    """
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the asking process too, which ends this one
-    if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(_SET_PARENT_DEATH_SIGNAL, signal.SIGKILL)
-    connection = Connection(int(sys.argv[1]))
+    depend_on_parent()
+    connection = Connection(descriptor)
     try:
         while True:
             connection.send(_answer(connection))
@@ -61,6 +64,12 @@ def main() -> None:
         pass
     finally:
         os._exit(0)  # nothing is left to be saved, and finalizers of runtimes have been seen to crash
+
+
+def depend_on_parent() -> None:
+    """Makes the system end this process with the thread that has started it."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(_SET_PARENT_DEATH_SIGNAL, signal.SIGKILL)
 
 
 def _answer(connection: Connection) -> Any:
@@ -106,6 +115,10 @@ def write_file(write: Callable[[Any, Path], None], source: Any, path: Path) -> N
 # --- one file that is open in this process ---------------------------------------------------------------------------
 
 _open: list[Callable[[list[Any]], list[Any]]] = []
+
+
+def know(load: Callable[..., Any]) -> None:
+    """Nothing: that the function has come here has imported its module."""
 
 
 def open_file(load: Callable[..., Callable[[list[Any]], list[Any]]], *arguments: Any) -> None:

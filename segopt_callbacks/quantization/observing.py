@@ -10,7 +10,9 @@ import tensorflow as tf
 
 from segopt_callbacks import compat
 from segopt_callbacks.errors import listed
+from segopt_callbacks.quantization.bounds import bounds_of
 from segopt_callbacks.quantization.calibration import METHODS, Histogram
+from segopt_callbacks.quantization.folding import folded_forward
 from segopt_callbacks.quantization.softmaxes import resolved_logits
 from segopt_callbacks.quantization.tracing import Names, given_tensors
 
@@ -53,10 +55,12 @@ def observe(
     method: str = "min_max",
     *,
     logits: Collection[str] = (),
+    with_folded: bool = True,
 ) -> dict[str, tuple[float, float]]:
     """Runs a model for inference and finds the ranges of some of its tensors.
 
-    The data are read once for the lowest and highest values, and once more for histograms where the method needs them.
+    The data are read once for the lowest and highest values, several examples at a time, and once more for histograms
+    where the method needs them.
 
     Args:
         model: a built Keras model.
@@ -65,6 +69,7 @@ def observe(
         examples: returns inputs, each a list of arrays in the structure's order.
         method: a name of `calibration.METHODS`.
         logits: those of the tensors that nothing but a softmax reads, see `softmaxes.resolved_logits`.
+        with_folded: whether to look at what a converter multiplies into the next kernel, see `folded_forward`.
 
     Returns:
         name -> lowest and highest value.
@@ -72,12 +77,8 @@ def observe(
     Raises:
         ValueError: if there is no example, or a tensor is not finite.
     """
-    capture = _capturing(model, inputs, names)
-    bounds: dict[str, tuple[float, float]] = {}
-    for values in _values(capture, examples, logits):
-        for name, value in values.items():
-            low, high = bounds.get(name, (0.0, 0.0))
-            bounds[name] = min(low, float(value.min())), max(high, float(value.max()))
+    capture = _resolved(_capturing(model, inputs, names, with_folded), logits)
+    bounds = bounds_of(capture, examples())
     spoiled = [name for name, pair in bounds.items() if not np.isfinite(pair).all()]
     if spoiled or not bounds:
         raise ValueError(
@@ -87,7 +88,7 @@ def observe(
     if method == "min_max":
         return bounds
     histograms: dict[str, Histogram] = {}
-    for values in _values(capture, examples, logits):
+    for values in _values(capture, examples):
         for name, value in values.items():
             found = Histogram.of(value, *bounds[name])
             histograms[name] = histograms[name] + found if name in histograms else found
@@ -95,17 +96,26 @@ def observe(
 
 
 def _values(
-    capture: Callable[..., dict[str, tf.Tensor]],
-    examples: Callable[[], Iterable[list[np.ndarray]]],
-    logits: Collection[str],
+    capture: Callable[..., dict[str, tf.Tensor]], examples: Callable[[], Iterable[list[np.ndarray]]]
 ) -> Iterator[dict[str, np.ndarray]]:
     for example in examples():
         found = capture(*map(tf.constant, example))
-        found = {name: resolved_logits(value) if name in logits else value for name, value in found.items()}
         yield {name: value.numpy().astype(np.float32) for name, value in found.items()}
 
 
-def _capturing(model: Any, inputs: Any, names: Sequence[str]) -> Callable[..., dict[str, tf.Tensor]]:
+def _resolved(
+    capture: Callable[..., dict[str, tf.Tensor]], logits: Collection[str]
+) -> Callable[..., dict[str, tf.Tensor]]:
+    """The same, without those logits that a softmax makes zero of."""
+
+    def run(*inputs: tf.Tensor) -> dict[str, tf.Tensor]:
+        found = capture(*inputs)
+        return {name: resolved_logits(value) if name in logits else value for name, value in found.items()}
+
+    return run
+
+
+def _capturing(model: Any, inputs: Any, names: Sequence[str], with_folded: bool) -> Callable[..., dict[str, tf.Tensor]]:
     """A function from inputs to tensors by name."""
     captures: list[_Capture] = []
 
@@ -116,7 +126,8 @@ def _capturing(model: Any, inputs: Any, names: Sequence[str]) -> Callable[..., d
 
     def run(*flat: tf.Tensor) -> dict[str, tf.Tensor]:
         compat.infer(model, tf.nest.pack_sequence_as(inputs, list(flat)))
-        return captures[-1].found
+        found = captures[-1].found
+        return found if with_folded else {name: one for name, one in found.items() if not folded_forward(one)}
 
     undos = [compat.around_call(model, watched), compat.unfuse(model)]
     try:

@@ -47,8 +47,14 @@ def resolved_ranges(
     """
     ranges = {**known, **found}
     for name in sites.activations:
-        if name in found:
+        if name in found and _neighbours(sites, name) <= ranges.keys():
             ends = tf.constant(found[name][0]), tf.constant(found[name][1])
             low, high = resolved_ends(sites, name, *ends, lambda one: tf.constant(ranges[one]))
             ranges[name] = float(low), float(high)
     return {name: ranges[name] for name in found}
+
+
+def _neighbours(sites: Sites, name: str) -> set[str]:
+    """Names of the tensors whose ranges limit this one's; one that a converter folds into a kernel has none."""
+    _, inputs = sites.singular.get(name, ("", ()))
+    return {one for one in (*inputs, sites.terms.get(name)) if isinstance(one, str)}

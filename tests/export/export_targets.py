@@ -1,13 +1,16 @@
 """What formats do wrong, in their processes: functions that those can import."""
 
+import contextlib
 import os
 import pathlib
 import signal
 import time
 from unittest import mock
 
+from segopt_callbacks.errors import FormatError
 from segopt_callbacks.export.formats import TARGETS
 from segopt_callbacks.export.litert import converter as litert
+from segopt_callbacks.export.litert import flatbuffer
 from segopt_callbacks.export.onnx import graph as onnx_graph
 from segopt_callbacks.export.onnx import int8 as onnx_int8
 from segopt_callbacks.export.openvino import converter as openvino
@@ -79,6 +82,25 @@ def my_process():
     return os.getpid()
 
 
+def parent():
+    return os.getppid()
+
+
+def niceness(process):
+    """Of every thread of a process, by its number."""
+    found = []
+    for thread in pathlib.Path(f"/proc/{process}/task").iterdir():
+        with contextlib.suppress(FileNotFoundError, ProcessLookupError):
+            found.append(int((thread / "stat").read_text().rpartition(")")[2].split()[16]))
+    return found
+
+
+def threads_called(prefix):
+    """How many threads of this process have such a name."""
+    threads = pathlib.Path("/proc/self/task").iterdir()
+    return sum((thread / "comm").read_text().startswith(prefix) for thread in threads)
+
+
 def end(code):
     print("about to end", flush=True)
     os._exit(code)
@@ -108,3 +130,25 @@ def refuse_sparse(path, source, threads):
 def embed_nothing(path, name, source, packages):
     """A file without metadata."""
     return {}
+
+
+def write_with_refusal(source, path):
+    """As if the converter took no ranges."""
+    convert = litert.convert
+
+    def refuse(settings, source):
+        if source.has_ranges:
+            raise FormatError("it will not")
+        return convert(settings, source)
+
+    with mock.patch.object(litert, "convert", refuse):
+        litert.write(litert.SETTINGS["int8"], source, path)
+
+
+def write_with_float(source, path):
+    """As if an operation of the file with ranges were left in float."""
+    with mock.patch.object(flatbuffer, "float_operations_in", return_value=["SIN (x)"]):
+        litert.write(litert.SETTINGS["int8"], source, path)
+
+
+WRITES = {"raises": write_with_refusal, "float": write_with_float}

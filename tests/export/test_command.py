@@ -69,6 +69,30 @@ def test_the_program_exports_and_prints_the_table(folder):
     assert read_metadata(folder / "own_export" / "float32.tflite")["classes"] == ["road", "sky", "tree"]
 
 
+HOSTILE = "import pathlib, os\npathlib.Path(__file__).with_name('was_run').touch()\nos._exit(9)\n"
+
+
+@pytest.mark.either_keras
+def test_a_program_imports_nothing_from_the_current_folder_unasked(folder, tmp_path):
+    """Neither does any process that it starts."""
+    for name in ("queue", "numpy", "tensorflow", "keras", "ai_edge_litert", "my_layers"):
+        (tmp_path / f"{name}.py").write_text(HOSTILE)
+    arguments = [folder / "model.keras", "--formats=float32", "--output_dir=out", "--no_latency"]
+    # A console script has its own folder first on the path.
+    code = "import sys; del sys.path[0]; from segopt_callbacks.export.command import main; sys.exit(main(sys.argv[1:]))"
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
+    done = subprocess.run(
+        [sys.executable, "-c", code, *map(str, arguments)],
+        cwd=tmp_path,
+        env=environment,
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / "out" / "float32.tflite").is_file()
+    assert not (tmp_path / "was_run").exists()
+
+
 @pytest.mark.parametrize("data", ["data.npz", "x_only.npz", "photos"])
 def test_data_of_every_kind_reach_an_integer_format(data, folder, tmp_path, capsys):
     where = ["--data", str(folder / data), "--output_dir", str(tmp_path / "out")]

@@ -14,13 +14,14 @@ from typing import Any
 import numpy as np
 
 from segopt_callbacks.errors import FormatError
-from segopt_callbacks.export.checks.latency_figures import BASE, Turns, figures
+from segopt_callbacks.export.checks.latency_figures import BASE, Turns, figures, is_narrow
 from segopt_callbacks.export.source import Source
 from segopt_callbacks.export.target import Target
 from segopt_callbacks.processes import Process, TensorFlowProcess, cpus, worker
 
 BUDGET = 10.0  # seconds for all runs of all files; none are timed where it is 0
 ROUNDS, RUNS = 8, 10  # at most; runs of a file in one round
+NARROW = 0.05  # of the median: a file whose interval is no wider makes no further rounds
 WARM_UP = 0.02  # seconds of runs before each turn that do not count; one run at least
 ONE_THREAD, ALL_THREADS = "one_thread", "all_threads"
 
@@ -34,12 +35,14 @@ class Opened:
         path: where it is.
         source: what it was made from.
         process: in which it is open, on all threads.
+        pinned: in which it is being opened on one thread; `None` where `measure` is to begin that.
     """
 
     target: Target
     path: Path
     source: Source
     process: Process | TensorFlowProcess
+    pinned: Process | None = None
 
 
 @dataclass(frozen=True)
@@ -49,6 +52,7 @@ class _Turn:
     inputs: list[np.ndarray]
     share: float
     rounds: int
+    narrow: float
     time_limit: float
     check: Callable[[], None]
 
@@ -76,20 +80,23 @@ def measure(
     *,
     budget: float | None = None,
     rounds: int = ROUNDS,
+    narrow: float = NARROW,
     time_limit: float = 600.0,
     check: Callable[[], None] = lambda: None,
 ) -> Latencies:
     """Times every file at batch 1: on one thread, in a process that is pinned to one CPU, then on all threads.
 
-    What is timed is one call of the runtime in its own process, with its copies from and to NumPy arrays. It ends
-    after `budget` seconds of runs, about; each file gets an equal share, of which a slow one makes fewer rounds, and a
-    very slow one two runs. Opening files anew for one thread comes on top.
+    What is timed is one call of the runtime in its own process, with its copies from and to NumPy arrays. A file makes
+    rounds until the interval of its median is narrow, and ends after `budget` seconds of runs, about, in any case; each
+    file gets an equal share, of which a slow one makes fewer rounds, and a very slow one two runs. Opening files anew
+    for one thread comes on top, where that was not begun before.
 
     Args:
         files: format -> file; those whose `Target.is_timed` is false are left out.
         inputs: of batch 1.
         budget: seconds for all runs; default: `BUDGET`.
         rounds: the most that a file makes.
+        narrow: width of the interval, as a fraction of the median, at which a file makes no further rounds.
         time_limit: seconds for a turn of a file, and for opening it.
         check: called between turns; may raise.
 
@@ -101,10 +108,10 @@ def measure(
     budget = BUDGET if budget is None else budget
     if not files or budget <= 0:
         return found
-    turn = _Turn(list(inputs), budget / 2 / len(files), rounds, time_limit, check)
+    turn = _Turn(list(inputs), budget / 2 / len(files), rounds, narrow, time_limit, check)
     cpu, load = cpus.to_pin(), os.getloadavg()[0] if hasattr(os, "getloadavg") else None
     with contextlib.ExitStack() as closing:
-        pinned = _opened_on_one_thread(files, cpu, found.causes, closing, time_limit, check)
+        pinned = _opened_on_one_thread(files, found.causes, closing, time_limit, check)
         found.turns[ONE_THREAD] = _take_turns(pinned, turn, found.causes)
     processes = {name: one.process for name, one in files.items() if name not in found.causes}
     found.turns[ALL_THREADS] = _take_turns(processes, turn, found.causes)
@@ -119,23 +126,56 @@ def measure(
     return found
 
 
+def is_timed(target: Target) -> bool:
+    """Whether a file is timed, if that is asked for."""
+    return target.is_timed and BUDGET > 0
+
+
+def begin_on_one_thread(target: Target, path: Path, source: Source) -> Process:
+    """Begins to open a file on one thread, in a process that is pinned to one CPU; `measure` waits for it.
+
+    It is pinned before a runtime starts any thread, and before anything is imported that counts CPUs, but TensorFlow,
+    which counts them when it computes for the first time.
+    """
+    process = TensorFlowProcess.new() if target.uses_tensorflow else Process()
+    try:
+        for call in _calls(target, path, source):
+            process.begin(*call, doing=_OPENING)
+    except BaseException:
+        process.kill()
+        raise
+    return process
+
+
+_OPENING = "opening it on one thread"
+
+
+def _calls(target: Target, path: Path, source: Source) -> list[tuple[Any, ...]]:
+    cpu = cpus.to_pin()
+    pinning = [] if cpu is None else [(cpus.pin, cpu)]
+    return [*pinning, (worker.open_file, target.load, path, source, 1)]
+
+
 def _opened_on_one_thread(
     files: Mapping[str, Opened],
-    cpu: int | None,
     causes: dict[str, str],
     closing: contextlib.ExitStack,
     time_limit: float,
     check: Callable[[], None],
 ) -> dict[str, Process]:
-    processes = {}
+    begun, processes = {}, {}
     for name, one in files.items():
         check()
-        process = closing.enter_context(Process())
         try:
-            if cpu is not None:  # before anything is imported that counts CPUs or starts threads
-                process.call(cpus.pin, cpu, doing="pinning it to a CPU", time_limit=time_limit)
-            arguments = one.target.load, one.path, one.source, 1
-            process.call(worker.open_file, *arguments, doing="opening it on one thread", time_limit=time_limit)
+            begun[name] = one.pinned or closing.enter_context(begin_on_one_thread(one.target, one.path, one.source))
+        except FormatError as error:
+            causes[name] = str(error)
+    for name, process in begun.items():
+        check()
+        one = files[name]
+        try:
+            for _ in _calls(one.target, one.path, one.source):
+                process.finish(doing=_OPENING, time_limit=time_limit)
         except FormatError as error:
             causes[name] = str(error)
         else:
@@ -146,14 +186,14 @@ def _opened_on_one_thread(
 def _take_turns(
     processes: Mapping[str, Process | TensorFlowProcess], turn: _Turn, causes: dict[str, str]
 ) -> dict[str, list[list[float]]]:
-    """File -> seconds of its runs, round by round; every file is in the first round, slow ones are not in the last."""
+    """File -> seconds of its runs, round by round; every file is in the first, slow and steady ones not in the last."""
     order, shuffle = list(processes), random.Random(0).shuffle
     turns: dict[str, list[list[float]]] = {name: [] for name in processes}
     spent, last = dict.fromkeys(processes, 0.0), dict.fromkeys(processes, 0.0)
     for _ in range(turn.rounds):
         shuffle(order)  # so that no file always follows the same one
         for name in order:
-            if name in causes or spent[name] + last[name] > turn.share:
+            if name in causes or spent[name] + last[name] > turn.share or is_narrow(turns[name], turn.narrow):
                 continue
             turn.check()
             start = time.monotonic()
@@ -177,9 +217,9 @@ def _about(found: Latencies) -> str:
     return (
         "Milliseconds are those of one inference of batch 1, the median and its 95% interval (bootstrap over rounds). "
         f"Files took turns, in random order, in up to {settings['rounds']} rounds of up to {RUNS} runs each, fewer "
-        f"where they are slow, each turn behind runs of {1000 * WARM_UP:g} ms that do not count, one at least. One "
-        f"thread: {one}. All threads: as many as the runtime chooses on {settings['cpus']} CPUs. Ratios are to {BASE}, "
-        f"round by round.{load}{_not_timed(found.causes.items())}"
+        f"where they are slow or their interval is narrow, each turn behind runs of {1000 * WARM_UP:g} ms that do not "
+        f"count, one at least. One thread: {one}. All threads: as many as the runtime chooses on {settings['cpus']} "
+        f"CPUs. Ratios are to {BASE}, round by round.{load}{_not_timed(found.causes.items())}"
     )
 
 

@@ -44,6 +44,23 @@ def figures(turns: Turns, base: Turns | None = None) -> dict[str, Any]:
     return found
 
 
+def is_narrow(turns: Turns, narrow: float) -> bool:
+    """Whether the interval of a file's median is no wider than a fraction of the median.
+
+    Args:
+        turns: its runs so far.
+        narrow: the fraction; where it is 0, no interval is.
+
+    Example:
+        >>> is_narrow([[0.100], [0.101], [0.099]], 0.05), is_narrow([[1], [2], [3]], 0.05)
+        (True, False)
+    """
+    if narrow <= 0 or len(turns) < _FEWEST:
+        return False
+    found = interval(np.array([np.median(runs) for runs in turns]))
+    return found["high"] - found["low"] <= narrow * found["median"]
+
+
 def interval(values: np.ndarray) -> dict[str, float]:
     """The median, and the ends of its 95% interval by bootstrap where there are enough values.
 

@@ -40,8 +40,8 @@ class Wanted:
     calibration: str
 
     @property
-    def is_converters(self) -> bool:
-        """Whether the converter finds all ranges by itself."""
+    def is_plain(self) -> bool:
+        """Whether ranges are those that the converter would find by itself, only sooner."""
         return not self.ranges and self.calibration == "min_max"
 
 
@@ -53,7 +53,7 @@ def validate_ranges(ranges: Any, calibration: Any) -> Wanted:
             is a name of `calibration.METHODS`.
 
     Example:
-        >>> validate_ranges({"input_0": (0.0, 1.0)}, "min_max").is_converters
+        >>> validate_ranges({"input_0": (0.0, 1.0)}, "min_max").is_plain
         False
     """
     validate_calibration(calibration)
@@ -82,7 +82,12 @@ def _is_range(pair: Any) -> bool:
 
 
 def save_rounded(
-    model: Any, inputs: Any, wanted: Wanted, examples: Examples | None, folder: Path
+    model: Any,
+    inputs: Any,
+    wanted: Wanted,
+    examples: Examples | None,
+    folder: Path,
+    batch_size: int | None = 1,
 ) -> tuple[Source, dict[str, Any]]:
     """Saves the inference function with every tensor rounded that has a range in the file.
 
@@ -94,30 +99,34 @@ def save_rounded(
         wanted: the ranges that are known.
         examples: returns representative inputs; `None` where there are none.
         folder: for the source's files; must not exist.
+        batch_size: that of the file; `None` for any.
 
     Returns:
         the source, and for the report `learned`, how many ranges come from training, `calibrated`, names of those
         that come from representative data, and by which `method`.
 
     Raises:
-        FormatError: if ranges are missing and there are no examples, or none of the known ones is of this model.
+        FormatError: if ranges are missing and there are no examples, or none of the known ones is of this model; where
+            all are to be those of the converter, also for a model some of whose operations have no range here.
     """
     try:
         sites = find_sites(model, inputs)
     except ValueError as error:
         raise FormatError(f"the model does not run as a graph: {error}") from error
+    if wanted.is_plain and sites.unknown:
+        raise FormatError(f"operations have no 8-bit form that is known here: {', '.join(sites.unknown[:3])}")
     learned = {name: wanted.ranges[name] for name in sites.activations if name in wanted.ranges}
     if wanted.ranges and not learned:
         raise FormatError(
             "`ranges` must be of this model; pass those that its own training has learned. Received: "
             f"{', '.join(list(wanted.ranges)[:3])}, and none of {', '.join(sites.activations[:3])}"
         )
-    calibrated = _calibrated(model, inputs, sites, learned, wanted.calibration, examples)
+    calibrated = _calibrated(model, inputs, sites, learned, wanted, examples)
     ranges = as_ranges({**learned, **calibrated, **sites.fixed})
     undo = Simulation(model, sites, ranges, kernels=()).attach()
     try:
         with compat.integer_forms():
-            frozen = signature.freeze(model, inputs)
+            frozen = signature.freeze(model, inputs, batch_size=batch_size)
     finally:
         undo()
     signature.save(frozen, folder / ONE)
@@ -128,7 +137,7 @@ def save_rounded(
 
 
 def _calibrated(
-    model: Any, inputs: Any, sites: Sites, learned: Ranges, method: str, examples: Examples | None
+    model: Any, inputs: Any, sites: Sites, learned: Ranges, wanted: Wanted, examples: Examples | None
 ) -> dict[str, tuple[float, float]]:
     missing = [name for name in sites.activations if name not in learned and name not in sites.fixed]
     if not missing:
@@ -139,10 +148,18 @@ def _calibrated(
             f"Received: neither, and no range of {listed(missing)}"
         )
     try:
-        found = observe(model, inputs, missing, examples, method, logits=sites.logits)
+        found = observe(
+            model,
+            inputs,
+            missing,
+            examples,
+            wanted.calibration,
+            logits=sites.logits,
+            with_folded=not wanted.is_plain,
+        )
     except ValueError as error:
         raise FormatError(str(error)) from error
     unseen = [name for name in missing if name not in found]
-    if unseen:
+    if unseen and not wanted.is_plain:  # there it is folded into a kernel, or the converter finds all of them
         raise FormatError(f"the model does not compute these tensors of its graph: {listed(unseen)}")
     return resolved_ranges(sites, found, {**learned, **sites.fixed})

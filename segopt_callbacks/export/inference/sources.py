@@ -57,12 +57,11 @@ class Sources:
                 "this format must see data to find the ranges of activations; pass `representative_dataset` or "
                 f"`evaluation_data`. Received: {self.feed.calibration}"
             )
-        is_rounded = target.takes_ranges and not self.wanted.is_converters
-        kind = "rounded" if is_rounded else ANY_BATCH if target.any_batch else ONE
+        kind = "rounded" if target.takes_ranges else ANY_BATCH if target.any_batch else ONE
         if kind not in self._made:
             try:
                 with quiet():
-                    self._made[kind] = self._save_rounded() if is_rounded else self._save(target.any_batch)
+                    self._made[kind] = self._save_rounded() if target.takes_ranges else self._save(target.any_batch)
             except FormatError as error:
                 self._made[kind] = error
         source = self._made[kind]
@@ -73,12 +72,28 @@ class Sources:
         return source
 
     def _save_rounded(self) -> Source:
-        self.weights = _finite(signature.freeze(self.model, self.feed.specs))
-        examples = self.feed.representative if self.feed.has_data else None
-        source, self.ranges = ranged.save_rounded(
-            self.model, self.feed.specs, self.wanted, examples, self.folder / "rounded"
-        )
-        return replace(source, metadata=self.metadata)
+        """With ranges; where they would be the converter's, that may still find them by itself."""
+        plain = self._plain() if self.wanted.is_plain else None
+        if plain is None:
+            self.weights = _finite(signature.freeze(self.model, self.feed.specs))
+        arguments = self.model, self.feed.specs, self.wanted, self.feed.representative if self.feed.has_data else None
+        try:
+            source, told = ranged.save_rounded(*arguments, self.folder / "rounded", self.feed.batch_size)
+        except FormatError as error:
+            if plain is None:
+                raise
+            return replace(plain, why_plain=str(error))
+        if plain is None:
+            self.ranges = told
+        return replace(source, metadata=self.metadata, plain=plain)
+
+    def _plain(self) -> Source:
+        if ONE not in self._made:
+            self._made[ONE] = self._save(any_batch=False)
+        made = self._made[ONE]
+        if isinstance(made, FormatError):
+            raise made
+        return made
 
     def _save(self, any_batch: bool) -> Source:
         batch_size = None if any_batch else self.feed.batch_size

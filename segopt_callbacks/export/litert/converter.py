@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from segopt_callbacks.errors import FormatError, first_line
-from segopt_callbacks.export.litert import encoding, flatbuffer
+from segopt_callbacks.export.litert import encoding, flatbuffer, schema
 from segopt_callbacks.export.litert.integer_casts import cast_to_integers
 from segopt_callbacks.export.litert.raw_inputs import take_raw_integers
 from segopt_callbacks.export.litert.shared_scales import share_scales
@@ -54,6 +54,11 @@ class Settings:
         """Whether nothing may compute in float."""
         return self.activations is not None
 
+    @property
+    def takes_ranges(self) -> bool:
+        """Whether it can be made from a function that holds the ranges."""
+        return self.activations == "int8"
+
 
 SETTINGS = {
     "float32": Settings(optimize=False, bytes_per_weight=4),
@@ -83,7 +88,7 @@ def target(name: str) -> Target:
         bytes_per_weight=settings.bytes_per_weight,
         is_integer=settings.is_integer,
         open_sizes=True,
-        takes_ranges=settings.activations == "int8",
+        takes_ranges=settings.takes_ranges,
         notes=encoding.read_notes,
     )
 
@@ -102,8 +107,27 @@ def write(settings: Settings, source: Source, path: Path) -> None:
     Raises:
         FormatError: if the converter refuses.
     """
-    content = convert(settings, source) if settings.optimize else float_content(source)
-    encoding.write_smallest(content, source, path, load)
+    why_plain = ""
+    if settings.takes_ranges:
+        content, why_plain = _with_ranges(settings, source)
+    else:
+        content = convert(settings, source) if settings.optimize else float_content(source)
+    notes = {"ranges": f"found by the converter: {why_plain}"} if why_plain else {}
+    encoding.write_smallest(content, source, path, load, notes)
+
+
+def _with_ranges(settings: Settings, source: Source) -> tuple[bytes, str]:
+    """The content, and why the converter has found the ranges by itself, where that was not necessary."""
+    if source.plain is None:
+        return convert(settings, source), source.why_plain
+    try:
+        content = convert(settings, source)
+        operations = flatbuffer.float_operations_in(schema.unpack(content))
+    except FormatError as error:
+        return convert(settings, source.plain), f"with ranges {error}"
+    if operations:
+        return convert(settings, source.plain), f"with ranges these compute in float32: {', '.join(operations)}"
+    return content, ""
 
 
 def float_content(source: Source) -> bytes:

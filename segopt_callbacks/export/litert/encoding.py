@@ -12,7 +12,7 @@ import itertools
 import json
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -36,7 +36,9 @@ ROUNDING = 1e-5  # of the largest answer: what another order of additions costs
 Load = Callable[[Path, Source, int | None], Runner]
 
 
-def write_smallest(content: bytes, source: Source, path: Path, load: Load) -> None:
+def write_smallest(
+    content: bytes, source: Source, path: Path, load: Load, notes: Mapping[str, Any] | None = None
+) -> None:
     """Writes a file with the zeros of its weights left out, if it is smaller that way and answers alike.
 
     The sparse file is opened and run beside the dense one in a process of its own: what crashes there costs the
@@ -47,9 +49,10 @@ def write_smallest(content: bytes, source: Source, path: Path, load: Load) -> No
         source: what it was made from; gives the examples to run.
         path: where to write it.
         load: opens such a file, importable by its name.
+        notes: what else `read_notes` shall tell.
     """
     path.write_bytes(content)
-    notes: dict[str, Any] = {"encoding": "dense"}
+    notes = {**(notes or {}), "encoding": "dense"}
     candidate = sparse_file(content)
     if candidate is not None:
         other = path.with_name(f"{path.name}.sparse")

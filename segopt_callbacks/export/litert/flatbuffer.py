@@ -111,7 +111,11 @@ def float_operations(path: Path) -> list[str]:
 
     Quantizing a declared input and dequantizing a declared output is no computation.
     """
-    model = schema.read(path)
+    return float_operations_in(schema.read(path))
+
+
+def float_operations_in(model: Any) -> list[str]:
+    """The same of a file that `schema` has read."""
     computing: list[str] = []
     converting: list[str] = []
     for graph in model.subgraphs:

@@ -12,7 +12,7 @@ import types
 import numpy as np
 import pytest
 
-from segopt_callbacks import ExportQuantizedCallback, export_model
+from segopt_callbacks import ExportQuantizedCallback, export_model, read_metadata
 from segopt_callbacks.export import callback
 from segopt_callbacks.export.checks import latency, latency_figures
 from segopt_callbacks.export.checks.latency import Opened, measure
@@ -61,7 +61,7 @@ def sleeping(tmp_path):
 
 
 def test_medians_and_ratios_are_those_of_the_inference(sleeping):
-    found = measure(sleeping({"float32": 0.002, "int8": 0.006}), INPUTS, budget=3.0)
+    found = measure(sleeping({"float32": 0.002, "int8": 0.006}), INPUTS, budget=3.0, narrow=0.0)
     assert found.causes == {}
     for key in ("one_thread", "all_threads"):
         slow, fast = found.figures["int8"][key], found.figures["float32"][key]
@@ -113,11 +113,11 @@ class Timer:
         return [self.seconds]
 
 
-def take_turns(seconds_of, share):
+def take_turns(seconds_of, share, narrow=0.0):
     log, causes = [], {}
     timers = {name: Timer(seconds, log) for name, seconds in seconds_of.items()}
     start = time.monotonic()
-    turn = latency._Turn(INPUTS, share, latency.ROUNDS, 60.0, lambda: None)
+    turn = latency._Turn(INPUTS, share, latency.ROUNDS, narrow, 60.0, lambda: None)
     turns = latency._take_turns(timers, turn, causes)
     names = {timer: name for name, timer in timers.items()}
     return turns, [names[timer] for timer in log], time.monotonic() - start
@@ -129,6 +129,28 @@ def test_a_slow_file_makes_fewer_rounds_and_the_time_stays_bounded():
     assert seconds < 0.3 + 0.8 + 0.5
 
 
+def test_a_file_whose_interval_is_narrow_makes_no_further_rounds():
+    """By times that are known: one file is the same in every round, the other one twice as slow in each."""
+
+    class Moody(Timer):
+        def call(self, *arguments, **options):
+            self.seconds *= 2
+            return super().call(*arguments, **options)
+
+    log, causes = [], {}
+    timers = {"steady": Timer(0.001, log), "moody": Moody(1e-6, log)}
+    turn = latency._Turn(INPUTS, 60.0, latency.ROUNDS, latency.NARROW, 60.0, lambda: None)
+    turns = latency._take_turns(timers, turn, causes)
+    assert [len(turns[name]) for name in timers] == [latency_figures._FEWEST, latency.ROUNDS]
+    assert log[: 2 * latency_figures._FEWEST].count(timers["steady"]) == latency_figures._FEWEST  # in turns until then
+
+
+@pytest.mark.parametrize(("last", "narrow"), [(1.049, True), (1.051, False)])
+def test_an_interval_is_narrow_at_a_twentieth_of_the_median(last, narrow):
+    assert latency_figures.is_narrow([[1.0], [1.0], [last]], latency.NARROW) is narrow
+    assert not latency_figures.is_narrow([[1.0], [last]], latency.NARROW)
+
+
 def test_files_take_turns_in_another_order_each_round():
     names = ["a", "b", "c", "d"]
     _, order, _ = take_turns(dict.fromkeys(names, 0.0), share=60.0)
@@ -138,13 +160,48 @@ def test_files_take_turns_in_another_order_each_round():
     assert take_turns(dict.fromkeys(names, 0.0), share=60.0)[1] == order  # the same next time
 
 
+def test_a_file_that_is_being_opened_already_is_not_opened_again(sleeping, tmp_path):
+    (name, one), *_ = sleeping({"float32": 0.0}).items()
+    with latency.begin_on_one_thread(one.target, one.path, one.source) as pinned:
+        found = measure({name: dataclasses.replace(one, pinned=pinned)}, INPUTS)
+        assert pinned.is_alive
+    assert set(found.figures[name]) == {"one_thread", "all_threads"}
+    assert len((tmp_path / "opened.txt").read_text().splitlines()) == 2
+
+
+def test_tensorflow_on_one_thread_computes_on_one_cpu_with_one_thread(tmp_path):
+    """It is forked from a process that has imported TensorFlow on all CPUs."""
+    made = export_model(built(), tmp_path, ["saved_model"], evaluation_data=DATA, latency=False, verbose=0)
+    names = read_metadata(tmp_path / "saved_model")
+    source = Source(tmp_path, *((Port(one["name"], (), ""),) for one in (names["inputs"][0], names["outputs"][0])))
+    assert made["formats"]["saved_model"]["status"] == "ok"
+    with latency.begin_on_one_thread(TARGETS["saved_model"], tmp_path / "saved_model", source) as process:
+        for _ in ("pinning", "opening") if cpus.to_pin() is not None else ("opening",):
+            process.finish(doing="opening", time_limit=120)
+        process.call(worker.run, [DATA[0][:1]], doing="running", time_limit=120)
+        counted = process.call(latency_targets.tensorflow_threads, doing="counting", time_limit=60)
+    assert counted == (1, 1, {cpus.to_pin()} if cpus.to_pin() is not None else set(cpus.available()))
+
+
+def test_litert_is_run_without_tensorflow(report, tmp_path):
+    export_model(built(), tmp_path, ["float32"], evaluation_data=DATA, latency=False, verbose=0)
+    source = Source(tmp_path, (Port("input", (1, 16, 16, 3), "uint8"),), (Port("output", (), "float32"),))
+    with latency.begin_on_one_thread(TARGETS["float32"], tmp_path / "float32.tflite", source) as process:
+        for _ in ("pinning", "opening") if cpus.to_pin() is not None else ("opening",):
+            process.finish(doing="opening", time_limit=60)
+        process.call(worker.run, [DATA[0][:1]], doing="running", time_limit=60)
+        modules = process.call(eval, "set(__import__('sys').modules)", doing="looking", time_limit=60)
+    assert "ai_edge_litert" in modules
+    assert not {"tensorflow", "keras", "tf_keras"} & modules
+
+
 def test_ctrl_c_is_heard_between_turns():
     def check():
         raise KeyboardInterrupt
 
     log = []
     with pytest.raises(KeyboardInterrupt):
-        latency._take_turns({"a": Timer(0.0, log)}, latency._Turn(INPUTS, 1.0, 8, 60.0, check), {})
+        latency._take_turns({"a": Timer(0.0, log)}, latency._Turn(INPUTS, 1.0, 8, 0.05, 60.0, check), {})
     assert log == []
 
 

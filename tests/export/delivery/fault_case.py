@@ -26,8 +26,8 @@ from multiprocessing.connection import Connection
 
 from segopt_callbacks.export.delivery.files import publish
 from segopt_callbacks.export.delivery.workspace import workspace
+from segopt_callbacks.processes import TensorFlowProcess, nursery, worker
 from segopt_callbacks.processes import process as processes
-from segopt_callbacks.processes import worker
 
 FORMATS = ("saved_model", "float32", "int8")
 FILES = {"old": {"a.tflite": "old", "model/pb": "old", "report.json": "old"}}
@@ -116,8 +116,7 @@ class ForkedProcess(processes.Process):
 
     def __init__(self):
         ours, theirs = socket.socketpair()
-        sys.argv[1:] = [str(theirs.fileno())]
-        self.pid = forked(worker.main)
+        self.pid = forked(worker.main, theirs.fileno())
         theirs.close()
         self._process = self
         self._connection = Connection(ours.detach())
@@ -133,7 +132,7 @@ def export(export_dir, name):
     from segopt_callbacks.compat import keras
     from tests.export_models import IMAGES
 
-    processes.TensorFlowProcess._spare.append(ForkedProcess())
+    TensorFlowProcess._spare.append((nursery.settings(), ForkedProcess()))
     keras.utils.set_random_seed(zlib.crc32(name.encode()))  # forks would begin with equal weights
     layers = [keras.layers.Conv2D(4, 3, name=name), keras.layers.ReLU(), keras.layers.Conv2D(2, 1)]
     model = keras.Sequential([keras.Input((8, 8, 3)), *layers], name=name)

@@ -237,7 +237,7 @@ def test_a_disk_for_reading_only_is_told_before_training(tmp_path):
 
 AS_NOBODY = """
 import os, pathlib, sys
-from segopt_callbacks.export.workspace import require_writable
+from segopt_callbacks.export.delivery.workspace import require_writable
 os.setgid(65534), os.setuid(65534)
 try:
     print(require_writable(pathlib.Path(sys.argv[1])))

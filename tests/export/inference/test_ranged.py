@@ -1,15 +1,22 @@
 """Ranges that training has learned, or that a method chooses, reach the `int8` file; its own reader is the witness."""
 
+import dataclasses
 import json
+import warnings
 
 import numpy as np
 import pytest
+import tensorflow as tf
 from ai_edge_litert.interpreter import Interpreter
 
 from segopt_callbacks import ExportQuantizedCallback, QuantizationAwareTrainingCallback, export_model
 from segopt_callbacks.compat import keras
 from segopt_callbacks.export import ExportError
+from segopt_callbacks.export.formats import TARGETS
+from segopt_callbacks.model import signature
+from segopt_callbacks.quantization import bounds, sites
 from segopt_callbacks.quantization.calibration import METHODS, Histogram
+from tests.export import export_targets
 from tests.export_models import DATA, IMAGES, LABELS, Segmenter, Wavy, built, functional
 
 FLOATS = (IMAGES / 255).astype("float32")
@@ -97,9 +104,69 @@ def test_a_method_chooses_the_range_of_the_input(tmp_path, method):
     assert high - low < images.max() - images.min()
 
 
-def test_without_a_method_the_converter_calibrates(tmp_path):
-    entry = int8(functional(), tmp_path, evaluation_data=FLOAT_DATA)
+def by_the_converter(model, images, folder):
+    """The file as TensorFlow's converter calibrates it, example by example."""
+    signature.save(signature.freeze(model, tf.TensorSpec((None, *images.shape[1:]), images.dtype)), folder / "theirs")
+    converter = tf.lite.TFLiteConverter.from_saved_model(str(folder / "theirs"))
+    converter.optimizations = [tf.lite.Optimize.DEFAULT]
+    converter.representative_dataset = lambda: ([image[None]] for image in images)
+    converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS_INT8]
+    converter.inference_input_type = converter.inference_output_type = tf.int8
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", r"\s*Warning: tf.lite.Interpreter is deprecated")
+        return converter.convert()
+
+
+def test_without_a_method_ranges_are_those_that_the_converter_finds(tmp_path, monkeypatch):
+    monkeypatch.setattr(bounds, "MOST", 3)  # ten examples: three batches, and one that is not full
+    model = functional()
+    entry = int8(model, tmp_path, evaluation_data=FLOAT_DATA)
     assert "ranges" not in entry
+    assert "ranges" not in entry["notes"]
+    assert entry["notes"]["calibrated on"] == "evaluation data"
+    (tmp_path / "theirs.tflite").write_bytes(by_the_converter(model, FLOATS, tmp_path))
+    theirs, ours = scales(tmp_path / "theirs.tflite"), scales(tmp_path / "int8.tflite")
+    assert len(theirs) >= 3
+    np.testing.assert_allclose(sorted(set(ours)), sorted(set(theirs)), rtol=1e-4)
+
+
+def test_what_has_no_range_here_is_left_to_the_converter_and_told(tmp_path, monkeypatch):
+    """The file is the converter's, with its operations in float; which the audit refuses, as it always has."""
+    with pytest.raises(ExportError, match=r"operations compute in float32 in an integer file: .*SIN"):
+        export_model(built(Wavy), tmp_path, ("int8",), evaluation_data=DATA, verbose=0)
+    monkeypatch.setattr(sites, "RANGED", sites.RANGED - {"ConcatV2"})  # as if nobody had thought of it
+    entry = int8(built(Segmenter), tmp_path, evaluation_data=DATA)
+    assert entry["notes"]["ranges"].startswith(
+        "found by the converter: operations have no 8-bit form that is known here"
+    )
+    assert "(ConcatV2)" in entry["notes"]["ranges"]
+    assert "- ranges: found by the converter: " in (tmp_path / "report.md").read_text()
+    assert {one["dtype"] for one in entry["activations"]} == {"int8", "uint8"}
+    assert entry["equal_argmax"] >= 0.9
+
+
+@pytest.mark.parametrize("refusal", ["raises", "float"])
+def test_ranges_that_the_converter_does_not_take_are_left_to_it_and_told(tmp_path, monkeypatch, refusal):
+    monkeypatch.setitem(TARGETS, "int8", dataclasses.replace(TARGETS["int8"], write=export_targets.WRITES[refusal]))
+    entry = int8(built(Segmenter), tmp_path, evaluation_data=DATA)
+    told = {"raises": "with ranges it will not", "float": "with ranges these compute in float32: SIN (x)"}
+    assert entry["notes"]["ranges"] == f"found by the converter: {told[refusal]}"
+    assert {one["dtype"] for one in entry["activations"]} == {"int8", "uint8"}
+
+
+def test_ranges_of_training_are_never_left_to_the_converter(tmp_path, monkeypatch):
+    monkeypatch.setitem(TARGETS, "int8", dataclasses.replace(TARGETS["int8"], write=export_targets.WRITES["raises"]))
+    model = functional()
+    ranges = trained(model, data=FLOAT_DATA).ranges
+    with pytest.raises(ExportError, match="int8: it will not"):
+        int8(model, tmp_path, ranges=ranges, evaluation_data=FLOAT_DATA)
+
+
+def test_a_batch_of_any_size_stays_so(tmp_path):
+    given_by = tf.TensorSpec((None, 16, 16, 3), tf.float32)
+    int8(functional(), tmp_path, evaluation_data=FLOAT_DATA, input_signature=given_by)
+    (given,) = Interpreter(str(tmp_path / "int8.tflite")).get_input_details()
+    assert given["shape_signature"].tolist() == [-1, 16, 16, 3]
 
 
 def test_other_integer_formats_calibrate_by_themselves(tmp_path):

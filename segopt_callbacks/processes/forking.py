@@ -1,0 +1,97 @@
+"""The program of a process that imports TensorFlow once, and from then on forks processes that have it; see `nursery`.
+
+It computes nothing, so that TensorFlow has neither threads nor devices when it forks. The import is done by a thread of
+its own: Linux keeps a niceness for each thread, and one that was raised may not be lowered again without rights. A fork
+has the niceness of the main thread, which was never raised, and none of the other threads.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import socket
+import struct
+import sys
+import threading
+import warnings
+from collections.abc import Iterator
+
+from segopt_callbacks.processes import worker
+
+ANSWER = struct.Struct("q")  # a process id, an exit code, or `RUNNING`
+FORK = b"fork"  # with two descriptors: that of the connection, and that of the output
+RUNNING = -(2**31)
+_NICER = 5  # than what trains, which gets three times as much of a CPU
+
+
+def main(descriptor: int, is_unhurried: bool) -> None:
+    """Serves until nobody is there to ask.
+
+    Args:
+        descriptor: of the socket through which requests come.
+        is_unhurried: whether something else needs the CPUs more, until the first request.
+    """
+    worker.depend_on_parent()
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    control = socket.socket(fileno=descriptor)
+    before = os.getpriority(os.PRIO_PROCESS, 0)
+    importing = threading.Thread(target=_import, args=(min(before + _NICER, 19) if is_unhurried else before,))
+    importing.start()
+    while True:
+        request, descriptors, _, _ = socket.recv_fds(control, 64, 2)
+        if not request:
+            os._exit(0)  # nothing is left to be saved
+        if request == FORK:
+            _hurry(importing, before)
+            answer = _forked(control, *descriptors)
+        else:
+            answer = _code_of(int(request))
+        control.sendall(ANSWER.pack(answer))
+
+
+def _import(niceness: int) -> None:
+    if niceness != os.getpriority(os.PRIO_PROCESS, 0):
+        os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), niceness)
+    # What it raises is raised again in the fork that needs it, and told there.
+    with contextlib.suppress(Exception), _without("keras"):
+        import tensorflow  # noqa: F401
+
+
+@contextlib.contextmanager
+def _without(module: str) -> Iterator[None]:
+    """Keeps TensorFlow from importing what no file is written or run with, and takes a third of its time."""
+    sys.modules[module] = None  # type: ignore[assignment]  # as Python has it for what must not be imported
+    try:
+        yield
+    finally:
+        del sys.modules[module]
+
+
+def _hurry(importing: threading.Thread, niceness: int) -> None:
+    """Waits for the import, with as much of the CPUs as this user may give it."""
+    if importing.is_alive() and importing.native_id is not None:
+        with contextlib.suppress(PermissionError, ProcessLookupError):
+            os.setpriority(os.PRIO_PROCESS, importing.native_id, niceness)
+    importing.join()
+
+
+def _forked(control: socket.socket, connection: int, output: int) -> int:
+    with warnings.catch_warnings():
+        # Python 3.12 warns of threads that the fork will lack: NumPy's, which come back, and that of the import.
+        warnings.simplefilter("ignore", DeprecationWarning)
+        pid = os.fork()
+    if not pid:
+        control.close()
+        for stream in (1, 2):
+            os.dup2(output, stream)
+        os.close(output)
+        worker.main(connection)
+    os.close(connection)
+    os.close(output)
+    return pid
+
+
+def _code_of(pid: int) -> int:
+    ended, status = os.waitpid(pid, os.WNOHANG)
+    return os.waitstatus_to_exitcode(status) if ended else RUNNING
