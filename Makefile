@@ -3,10 +3,16 @@ PYTHON ?= python3.11
 VENV ?= .venv
 BIN := $(VENV)/bin
 
-.PHONY: help setup train test lint bench docs clean
+# The tests start hundreds of processes; without it, each would compile the package anew.
+unexport PYTHONDONTWRITEBYTECODE
+# Two cores, three workers: one of them often waits for a process that it has started.
+PYTEST = $(BIN)/python -m pytest -n 3 --dist worksteal
+
+.PHONY: help setup train test test-fast lint bench docs clean
 help:
 	@echo "make train   set up, train the U-Net with --prune --cluster, export, verify, report (10 minutes)"
 	@echo "make test    set up and pass the tests"
+	@echo "make test-fast   a verdict while you work, in 3 minutes: every callback under both Kerases, and all that is quick"
 	@echo "make lint    ruff and mypy"
 	@echo "make bench   run every benchmark"
 	@echo "make docs    make the pictures and figures of docs/ anew"
@@ -22,8 +28,12 @@ train: setup
 	cd train_unet && ../$(BIN)/python train.py --prune --cluster
 
 test: setup
-	$(BIN)/python -m pytest -n 3 --dist worksteal
-	TF_USE_LEGACY_KERAS=1 $(BIN)/python -m pytest -n 3 --dist worksteal tests  # once more with tf.keras = Keras 2
+	$(PYTEST)
+	TF_USE_LEGACY_KERAS=1 $(PYTEST) tests  # once more with tf.keras = Keras 2
+
+test-fast: setup
+	$(PYTEST) --fast
+	TF_USE_LEGACY_KERAS=1 $(PYTEST) --fast tests
 
 lint: setup
 	$(BIN)/ruff check .

@@ -2,8 +2,11 @@
 
 import gc
 import os
+import pathlib
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+# Most of a `jit_compile` fit of four steps went into making its code fast.
+os.environ.setdefault("XLA_FLAGS", "--xla_backend_optimization_level=0")
 
 import pytest
 
@@ -41,12 +44,83 @@ ONCE = (
     "train_unet/test_data.py",
     "train_unet/test_flags.py",
 )
+HERE = pathlib.Path(__file__).parent
 IS_KERAS_2 = os.environ.get("TF_USE_LEGACY_KERAS") == "1"
 collect_ignore = list(ONCE) if IS_KERAS_2 else []
 
 
+# `--fast` leaves these out: they start processes, train for long, or write formats of other runtimes.
+NOT_FAST = (
+    "test_docs.py",
+    "test_package.py",
+    "test_wheel.py",
+    "clustering/test_centroids.py",
+    "clustering/test_fine_tuning.py",
+    "data/test_reservoir.py",
+    "export/checks/test_latency.py",
+    "export/delivery/test_faults.py",
+    "export/delivery/test_metadata.py",
+    "export/inference",
+    "export/litert/test_ai_edge.py",
+    "export/litert/test_shared_scales.py",
+    "export/litert/test_sparse.py",
+    "export/onnx/test_converter.py",
+    "export/openvino",
+    "export/test_command.py",
+    "export/test_conformance.py",
+    "export/test_export.py",
+    "export/tvm",
+    "fit/test_at_target.py",
+    "fit/test_averages.py",
+    "fit/test_custom_loops.py",
+    "fit/test_matrix.py",
+    "fit/test_odd_models.py",
+    "fit/test_resume.py",
+    "fit/test_strategy.py",
+    "model/test_names.py",
+    "pruning/test_methods.py",
+    "quantization/test_callback.py",
+    "quantization/test_layers.py",
+    "quantization/test_learned_ranges.py",
+    "quantization/test_together.py",
+    "sizes/test_hostile.py",
+    "sizes/test_hostile_audit.py",
+    "summaries",
+    "train_unet/test_train.py",
+    "train_unet/test_unet.py",
+    "warm",
+)
+# What `--fast` runs under Keras 2: every callback, and what reads models.
+FAST_KERAS_2 = ("clustering/test_callback.py", "export/test_saved_model.py", "fit", "model")
+FAST_SITUATIONS = ("subclassed_unbuilt", "functional")  # of fit/test_conformance.py
+
+
+def pytest_addoption(parser):
+    parser.addoption("--fast", action="store_true", help="what gives a verdict in three minutes; see tests/conftest.py")
+
+
+def _is_below(path, names):
+    return any(path == HERE / name or HERE / name in path.parents for name in names)
+
+
+def pytest_ignore_collect(collection_path, config):
+    if not config.getoption("--fast") or HERE not in collection_path.parents:
+        return None
+    if _is_below(collection_path, NOT_FAST):
+        return True
+    is_needed = collection_path.is_dir() or _is_below(collection_path, FAST_KERAS_2)
+    return True if IS_KERAS_2 and not is_needed else None
+
+
+def _is_fast(item):
+    situation = getattr(item, "callspec", None) and item.callspec.params.get("situation")
+    return situation is None or str(situation) in FAST_SITUATIONS
+
+
 def pytest_collection_modifyitems(config, items):
     twice = [item for item in items if not (IS_KERAS_2 and item.get_closest_marker("either_keras"))]
+    if config.getoption("--fast"):
+        twice = [item for item in twice if _is_fast(item)]
     config.hook.pytest_deselected(items=[item for item in items if item not in twice])
     slow = {item.path for item in twice if item.get_closest_marker("slow")}
     # At the end they would keep one worker busy, and the others waiting.
@@ -60,6 +134,8 @@ def _what_imports_have_made_is_no_garbage():
 
     gc.collect()
     gc.freeze()
+    # Looking for garbage every 700 objects takes some 6% of all tracing.
+    gc.set_threshold(20_000, 20, 20)
 
 
 @pytest.fixture(scope="session", autouse=True)

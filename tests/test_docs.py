@@ -4,7 +4,6 @@ import importlib
 import os
 import pathlib
 import re
-import subprocess
 import sys
 import tomllib
 
@@ -12,6 +11,7 @@ import pytest
 
 import segopt_callbacks
 from segopt_callbacks.export.formats import TARGETS
+from tests import warm
 from tests.export.latency_targets import UNTIMED
 
 ROOT = pathlib.Path(__file__).parent.parent
@@ -32,7 +32,7 @@ def python_blocks(page):
 def test_the_blocks_of_a_page_run_one_after_another(page, tmp_path):
     script = tmp_path / "page.py"
     script.write_text("\n".join([UNTIMED, *python_blocks(page)]))
-    result = subprocess.run(
+    result = warm.run(
         [sys.executable, str(script)], cwd=tmp_path, capture_output=True, text=True, timeout=600, env={**os.environ}
     )
     assert result.returncode == 0, result.stderr[-4000:]

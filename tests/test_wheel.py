@@ -6,8 +6,11 @@ import subprocess
 import sys
 import venv
 import zipfile
+from importlib import metadata
 
 import pytest
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
 
 from tests.test_docs import python_blocks
 
@@ -33,13 +36,44 @@ def test_it_contains_the_library_and_nothing_else(wheel):
     assert "segopt_callbacks/py.typed" in names
 
 
+def wheel_folder(wheel):
+    return next(name.partition("/")[0] for name in zipfile.ZipFile(wheel).namelist() if ".dist-info/" in name)
+
+
+def needed(distribution):
+    """The distributions that one needs, and that those need, without extras that nobody asks for."""
+    found, asked = {}, [(distribution, ("",))]
+    while asked:
+        one, extras = asked.pop()
+        for requirement in map(Requirement, one.requires or ()):
+            wanted = not requirement.marker or any(requirement.marker.evaluate({"extra": extra}) for extra in extras)
+            if wanted and canonicalize_name(requirement.name) not in found:
+                found[canonicalize_name(requirement.name)] = needed_one = metadata.distribution(requirement.name)
+                asked.append((needed_one, ("", *requirement.extras)))
+    return found.values()
+
+
+def link(distribution, into):
+    """As if it had been installed in the folder `into`."""
+    for file in distribution.files:
+        if ".." not in file.parts and not (into / file).exists():
+            (into / file).parent.mkdir(parents=True, exist_ok=True)
+            (into / file).symlink_to(distribution.locate_file(file))
+
+
 @pytest.mark.slow
 def test_the_readme_example_runs_where_only_the_wheel_is_installed(wheel, tmp_path):
-    venv.create(tmp_path / "empty", with_pip=True)
+    """With what it says it needs, as `make setup` has installed it: `pip check` finds every requirement there."""
+    venv.create(tmp_path / "empty")
     binaries = tmp_path / "empty" / "bin"
     environment = {key: value for key, value in os.environ.items() if not key.startswith(("PYTHON", "TF_USE"))}
-    install = [str(binaries / "pip"), "install", "--quiet", "--no-compile", str(wheel)]
+    into = next((tmp_path / "empty").rglob("site-packages"))
+    for distribution in needed(metadata.PathDistribution(zipfile.Path(wheel) / wheel_folder(wheel))):
+        link(distribution, into)
+    pip = [sys.executable, "-m", "pip", "--python", str(binaries / "python"), "--disable-pip-version-check"]
+    install = [*pip, "install", "--quiet", "--no-compile", "--no-deps", "--no-index", str(wheel)]
     subprocess.run(install, check=True, timeout=1200, env=environment, cwd=tmp_path)
+    subprocess.run([*pip, "check"], check=True, env=environment, cwd=tmp_path)
     (tmp_path / "example.py").write_text("\n".join(python_blocks(ROOT / "README.md")))
     result = subprocess.run(
         [str(binaries / "python"), "example.py"],

@@ -95,7 +95,7 @@ def two_replicas():
 def mirrored(policy):
     keras.mixed_precision.set_global_policy(policy)
     with two_replicas().scope():
-        model = compiled(Segmenter())
+        model = compiled(Segmenter(), optimizer=keras.optimizers.Adam(1e-2))
     return train(model)
 
 
@@ -109,7 +109,7 @@ def methods():
         "channels": {"schedule": 0.5, "pattern": channel()},
     }.items():
         with strategy.scope():
-            model = compiled(Segmenter())
+            model = compiled(Segmenter(), optimizer=keras.optimizers.Adam(1e-2))
         pruning = PruningScheduleCallback(**arguments)
         watched = watch(pruning)
         fit(model, pruning, watched)
@@ -127,7 +127,7 @@ def methods():
 def fine_tuning():
     """Shared values that train on two replicas, with zeros that come meanwhile."""
     with two_replicas().scope():
-        model = compiled(Segmenter())
+        model = compiled(Segmenter(), optimizer=keras.optimizers.Adam(1e-2))
     clustering, pruning = ClusterScheduleCallback(6, begin_step=3), PruningScheduleCallback(rising())
 
     def record(model):
@@ -147,7 +147,7 @@ def fine_tuning():
 def quantization():
     """Ranges on two replicas: averages, then trained by the gradients of both."""
     with two_replicas().scope():
-        model = compiled(Segmenter())
+        model = compiled(Segmenter(), optimizer=keras.optimizers.Adam(1e-2))
     training = QuantizationAwareTrainingCallback(learn_ranges=True)
     export = ExportQuantizedCallback(tempfile.mkdtemp(), ("int8",), latency=False, verbose=0)
 
@@ -213,7 +213,7 @@ def worker(index, ports, folder):
     task = {"type": "worker", "index": int(index)}
     os.environ["TF_CONFIG"] = json.dumps({"cluster": {"worker": workers}, "task": task})
     with tf.distribute.MultiWorkerMirroredStrategy().scope():
-        model = compiled(Segmenter())
+        model = compiled(Segmenter(), optimizer=keras.optimizers.Adam(1e-2))
     folder = pathlib.Path(folder)
     result = {"error": ""}
     try:

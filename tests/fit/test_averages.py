@@ -1,7 +1,6 @@
 """The optimizer's averages of pruned weights (`use_ema`) are pruned with them, wherever Keras puts them."""
 
 import pathlib
-import subprocess
 import sys
 
 import numpy as np
@@ -9,7 +8,7 @@ import pytest
 
 from segopt_callbacks import PolynomialDecay, PruningScheduleCallback, compat
 from segopt_callbacks.compat import keras
-from tests import conformance
+from tests import conformance, warm
 from tests.conformance import IMAGES, LABELS, Segmenter, Watch, compiled, fit, kernels, zeros
 
 only_keras_3 = pytest.mark.skipif(not hasattr(keras.callbacks, "SwapEMAWeights"), reason="not in Keras 2")
@@ -137,7 +136,7 @@ def test_averages_of_several_optimizers():
 
 
 def test_averages_on_every_replica():
-    result = subprocess.run(
+    result = warm.run(
         [sys.executable, "-W", "ignore", "-m", "tests.fit.averages_case"],
         cwd=pathlib.Path(__file__).parents[2],
         capture_output=True,

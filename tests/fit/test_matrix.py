@@ -150,8 +150,8 @@ def test_situation(case, outcome):
         pytest.skip(case.not_in_keras_2)
     keras.mixed_precision.set_global_policy(case.policy)
     try:
-        optimizer = {"optimizer": case.optimizer()} if case.optimizer else {}
-        model = compiled(case.make(), **{**case.compile_args, **optimizer})
+        optimizer = case.optimizer() if case.optimizer else Adam(1e-2)
+        model = compiled(case.make(), **{**case.compile_args, "optimizer": optimizer})
         for _ in range(case.fits_before):
             fit(model)
         stated = fit_exactly(model, *case.data(), **case.fit_args)

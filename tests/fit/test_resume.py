@@ -13,6 +13,7 @@ import tensorflow as tf
 from segopt_callbacks import PolynomialDecay, PruningScheduleCallback, compat
 from segopt_callbacks.compat import keras
 from segopt_callbacks.fit.steps import resumed_step
+from tests import warm
 from tests.conformance import IMAGES, LABELS, Segmenter, built, compiled, fit, functional, kernels
 from tests.fit import resume_case
 
@@ -20,7 +21,7 @@ MIDDLE, BEHIND_AN_EPOCH, BEHIND_THE_SCHEDULE = 6, 8, 15
 
 
 def start(*arguments):
-    return subprocess.Popen(
+    return warm.Popen(
         [sys.executable, "-W", "ignore", "-m", "tests.fit.resume_case", *map(str, arguments)],
         cwd=pathlib.Path(__file__).parents[2],
         env={**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3"},

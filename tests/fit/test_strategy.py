@@ -10,11 +10,13 @@ import sys
 import numpy as np
 import pytest
 
+from tests import warm
+
 IS_KERAS_2 = os.environ.get("TF_USE_LEGACY_KERAS") == "1"
 
 
 def start(*arguments):
-    return subprocess.Popen(
+    return warm.Popen(
         [sys.executable, "-W", "ignore", "-m", "tests.fit.strategy_case", *map(str, arguments)],
         cwd=pathlib.Path(__file__).parents[2],
         stdout=subprocess.PIPE,

@@ -20,6 +20,7 @@ from segopt_callbacks.export import ExportError
 from segopt_callbacks.export.delivery import rescue
 from segopt_callbacks.export.delivery.workspace import require_writable, workspace
 from segopt_callbacks.export.formats import TARGETS
+from tests import warm
 from tests.conformance import compiled
 from tests.export import export_targets
 from tests.export.delivery.fault_case import FILES, debris, tree
@@ -34,7 +35,7 @@ def fault_case(folder, *arguments):
     temporary = folder / "temporary"
     temporary.mkdir()
     environment = {**os.environ, "CUDA_VISIBLE_DEVICES": "-1", "TMPDIR": str(temporary)}
-    result = subprocess.run(
+    result = warm.run(
         command, capture_output=True, text=True, timeout=500, env=environment, cwd=pathlib.Path(__file__).parents[3]
     )
     assert result.returncode == 0, result.stderr[-4000:]

@@ -19,6 +19,7 @@ from segopt_callbacks.export.delivery.metadata import KEY, embed, validate_metad
 from segopt_callbacks.export.formats import TARGETS
 from segopt_callbacks.export.source import Source
 from segopt_callbacks.records.ports import Port
+from tests import warm
 from tests.export import export_targets
 from tests.export.latency_targets import UNTIMED
 from tests.export_models import CLASSES, DATA, Refused, built, fitted
@@ -34,7 +35,7 @@ USER = {
 
 def run_block(block, folder):
     """A program of the page, in a process of its own."""
-    result = subprocess.run(
+    result = warm.run(
         [sys.executable, "-c", UNTIMED + block if "export_model" in block else block],
         cwd=folder,
         capture_output=True,
