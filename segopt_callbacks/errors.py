@@ -5,8 +5,9 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 
+_LISTED = 5
 REMEDIES = {  # of what a disk answers
     errno.ENOSPC: "free space on that disk, or choose another `export_dir`",
     errno.EDQUOT: "free space within your quota, or choose another `export_dir`",
@@ -61,6 +62,16 @@ def damage_is_named(doing: str) -> Iterator[None]:
         raise
     except Exception as error:  # readers are made for sound files; generated code raises anything on others
         raise FormatError(f"{doing} raised {type(error).__name__}: {first_line(error)}; the file is damaged") from error
+
+
+def listed(names: Collection[str]) -> str:
+    """Names for a message: the first five, and how many more there are.
+
+    >>> listed(["a", "b"]), listed("abcdefg")
+    ('a, b', 'a, b, c, d, e and 2 more')
+    """
+    shown = ", ".join(list(names)[:_LISTED])
+    return f"{shown} and {len(names) - _LISTED} more" if len(names) > _LISTED else shown
 
 
 def first_line(error: BaseException) -> str:

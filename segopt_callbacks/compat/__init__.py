@@ -53,9 +53,11 @@ from segopt_callbacks.compat.models import (
 from segopt_callbacks.compat.operations import (
     around_call,
     around_method,
+    current_graph,
     current_scope,
     freeze_statistics,
     functions_of_their_own,
+    integer_forms,
     unfuse,
     watched_operations,
 )
@@ -100,6 +102,7 @@ __all__ = [
     "compiled_loss",
     "compiled_metrics",
     "converter_errors",
+    "current_graph",
     "current_scope",
     "drop_inference_functions",
     "drop_train_function",
@@ -118,6 +121,7 @@ __all__ = [
     "infer",
     "inference_graph",
     "inner_inputs",
+    "integer_forms",
     "is_built",
     "is_chief",
     "is_compiled",

@@ -9,6 +9,8 @@ from collections.abc import Callable, Iterator
 from typing import Any, Protocol
 
 import tensorflow as tf
+from tensorflow.python.autograph.impl.api import autograph_artifact
+from tensorflow.python.eager import execute
 from tensorflow.python.framework import op_def_library
 
 from segopt_callbacks.compat.kerases import is_keras_2
@@ -44,18 +46,62 @@ def watched_operations(hook: OperationHook) -> Iterator[None]:
         _watched.hook = before
 
 
-def _add_watched_operation(kind: str, name: str | None = None, **arguments: Any) -> Any:
-    hook = getattr(_watched, "hook", None)
-    if hook is None:
-        return _add_operation(kind, name=name, **arguments)
-    _watched.hook = None
+@contextlib.contextmanager
+def integer_forms(*, every: bool = True) -> Iterator[None]:
+    """Lets this thread trace negations and squares as products, which converters know in integers; for inference.
+
+    A product with -1, and one of a number with itself, are equal to them to the bit. A tape would look for another
+    gradient than that of a product, so what a tape records stays as it is.
+
+    Args:
+        every: whether all of them; else negations alone that a sum or a product reads. Converters make one operation of
+            a PReLU, of a GELU and of a norm, which they know by their negation or square.
+    """
+    op_def_library._apply_op_helper = _add_watched_operation
+    before = getattr(_watched, "products", None)
+    _watched.products = before or ("every" if every else "read")
     try:
-        arguments = hook.before(kind, arguments)
-        result = _add_operation(kind, name=name, **arguments)
-        hook.after(result[2])
+        yield
     finally:
-        _watched.hook = hook
+        _watched.products = before
+
+
+def _add_watched_operation(kind: str, name: str | None = None, **arguments: Any) -> Any:
+    hook, products = getattr(_watched, "hook", None), getattr(_watched, "products", None)
+    if hook is None and products is None:
+        return _add_operation(kind, name=name, **arguments)
+    _watched.hook, _watched.products = None, None
+    try:
+        if products and not execute.must_record_gradient() and "Gelu" not in current_scope():
+            kind, name, arguments = _in_integers(products, kind, name, arguments)
+        arguments = hook.before(kind, arguments) if hook else arguments
+        result = _add_operation(kind, name=name, **arguments)
+        if hook:
+            hook.after(result[2])
+    finally:
+        _watched.hook, _watched.products = hook, products
     return result
+
+
+def _in_integers(
+    products: str, kind: str, name: str | None, arguments: dict[str, Any]
+) -> tuple[str, str | None, dict[str, Any]]:
+    if products == "read":
+        is_reader = kind in ("Mul", "Add", "AddV2", "Sub")
+        return kind, name, {key: _positive(value) if is_reader else value for key, value in arguments.items()}
+    if kind not in ("Neg", "Square"):
+        return kind, name, arguments
+    value = tf.convert_to_tensor(arguments["x"])
+    if not value.dtype.is_floating:
+        return kind, name, arguments
+    other = value if kind == "Square" else tf.constant(-1, value.dtype)
+    return "Mul", name or kind, {"x": value, "y": other}
+
+
+def _positive(value: Any) -> Any:
+    """A negation as a product; everything else as it is."""
+    is_negation = tf.is_tensor(value) and hasattr(value, "op") and value.dtype.is_floating and value.op.type == "Neg"
+    return value.op.inputs[0] * tf.constant(-1, value.dtype) if is_negation else value
 
 
 def around_call(layer: Any, wrapper: Callable[..., Any]) -> Callable[[], None]:
@@ -99,7 +145,8 @@ def around_method(owner: Any, name: str, wrapper: Callable[..., Any]) -> Callabl
         return wrapper(inner, *arguments, **options)
 
     before = vars(owner).get(name)
-    vars(owner)[name] = tf.autograph.experimental.do_not_convert(method)
+    # Not `do_not_convert`, which would switch AutoGraph off for all that the method calls.
+    vars(owner)[name] = autograph_artifact(method)
 
     def undo() -> None:
         if before is None:
@@ -113,6 +160,11 @@ def around_method(owner: Any, name: str, wrapper: Callable[..., Any]) -> Callabl
 def current_scope() -> str:
     """The name scope that operations are added to, such as `unet_1`; empty outside of any."""
     return tf.get_current_name_scope()
+
+
+def current_graph() -> tf.Graph:
+    """The graph that operations are added to."""
+    return tf.compat.v1.get_default_graph()
 
 
 def functions_of_their_own(model: Any) -> dict[Any, str]:

@@ -6,29 +6,57 @@ import contextlib
 from collections.abc import Iterator
 from typing import Any
 
+import tensorflow as tf
+
 from segopt_callbacks.compat.kerases import is_keras_2
 from segopt_callbacks.compat.models import all_layers
+
+_OTHERS = ("float16", "bfloat16", "float64")
 
 
 @contextlib.contextmanager
 def float32_compute(model: Any) -> Iterator[None]:
-    """Lets the whole model compute in float32 for a while; converters refuse the casts of mixed precision."""
-    mixed = [layer for layer in all_layers(model) if str(layer.compute_dtype) in ("float16", "bfloat16")]
-    before = [(layer, layer._dtype_policy) for layer in mixed]
+    """Lets the whole model compute in float32 for a while; converters refuse the casts of mixed precision.
+
+    Variables stay as they are; those of another precision are cast where they are read.
+    """
+    others = [layer for layer in all_layers(model) if str(layer.compute_dtype) in _OTHERS]
+    before = [(layer, layer._dtype_policy) for layer in others]
+    with contextlib.ExitStack() as undo:
+        for layer, policy in before:
+            undo.callback(_set_policy, layer, policy)
+            _set_policy(layer, _reading(policy))
+            if is_keras_2(layer):
+                undo.enter_context(_casting_variables(layer))
+        yield
+
+
+def _reading(policy: Any) -> Any:
+    """The policy that computes in float32 with variables of another policy's dtype."""
+    reading = type(policy)("float32")
+    reading._variable_dtype = policy.variable_dtype
+    return reading
+
+
+@contextlib.contextmanager
+def _casting_variables(layer: Any) -> Iterator[None]:
+    """Keras 2 casts only variables that were made under a mixed policy."""
+    from tf_keras.src.mixed_precision.autocast_variable import AutoCastVariable, create_autocast_variable
+
+    plain = {
+        name: value
+        for name, value in vars(layer).items()
+        if isinstance(value, tf.Variable) and not isinstance(value, AutoCastVariable) and value.dtype.name in _OTHERS
+    }
+    vars(layer).update({name: create_autocast_variable(value) for name, value in plain.items()})
     try:
-        for layer in mixed:
-            _set_policy(layer, "float32")
         yield
     finally:
-        for layer, policy in before:
-            _set_policy(layer, policy)
+        vars(layer).update(plain)
 
 
 def _set_policy(layer: Any, policy: Any) -> None:
     if is_keras_2(layer):
-        import tf_keras
-
-        is_name = isinstance(policy, str)
-        layer._set_dtype_policy(tf_keras.mixed_precision.Policy(policy) if is_name else policy)
+        layer._set_dtype_policy(policy)
     else:
         layer.dtype_policy = policy

@@ -63,6 +63,8 @@ class ExportQuantizedCallback(CompressionCallback):
         time_limit: seconds that writing a file may take, and running it on one batch.
         latency: whether to time one inference of every file.
         verbose: 0 for silence, 1 for a line for each format and the table.
+        float_fallback: whether an integer file may compute in float what has no integer form, and name it in the
+            report. Otherwise such a format fails, and names it.
 
     Raises:
         ValueError: for an unknown format, one that is not available, or another argument outside its range; before the
@@ -98,6 +100,7 @@ class ExportQuantizedCallback(CompressionCallback):
     time_limit = _Setting()
     latency = _Setting()
     verbose = _Setting()
+    float_fallback = _Setting()
 
     def __init__(
         self,
@@ -114,6 +117,7 @@ class ExportQuantizedCallback(CompressionCallback):
         time_limit: float = 600.0,
         latency: bool = True,
         verbose: int = 1,
+        float_fallback: bool = False,
     ) -> None:
         super().__init__()
         self.settings = ExportSettings(
@@ -129,6 +133,7 @@ class ExportQuantizedCallback(CompressionCallback):
             time_limit=time_limit,
             latency=latency,
             verbose=verbose,
+            float_fallback=float_fallback,
             is_before_fit=True,
         )
         self.report: dict[str, Any] | None = None

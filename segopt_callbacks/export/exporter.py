@@ -39,6 +39,7 @@ def export_model(
     time_limit: float = 600.0,
     latency: bool = True,
     verbose: int = 1,
+    float_fallback: bool = False,
 ) -> dict[str, Any]:
     """Exports a built model; runs every file on the same data as the model and compares them.
 
@@ -74,6 +75,8 @@ def export_model(
         time_limit: seconds that writing a file may take, and running it on one batch.
         latency: whether to time one inference of every file, on one thread and on all; at most about 10 seconds.
         verbose: 0 for silence, 1 for a line for each format and the table.
+        float_fallback: whether an integer file may compute in float what has no integer form, and name it in the
+            report. Otherwise such a format fails, and names it.
 
     Returns:
         the report: `model`, `formats`, `baselines`, `verification` and `metadata`, as in `report.json`; `sensitivity`
@@ -107,6 +110,7 @@ def export_model(
         time_limit=time_limit,
         latency=latency,
         verbose=verbose,
+        float_fallback=float_fallback,
     )
     return export(model, settings, stacklevel=3)
 
@@ -125,7 +129,16 @@ def export(model: Any, settings: ExportSettings, *, stacklevel: int = 2) -> dict
     with remembered_interrupts() as check, workspace(export_dir) as folder, contextlib.ExitStack() as open_processes:
         sources = Sources(compat.without_wrappers(model), feed, settings.wanted, folder, settings.plain_metadata)
         verbose = bool(settings.verbose)
-        job = Job(sources, folder, settings.time_limit, verbose, open_processes, settings.sensitivity, settings.latency)
+        job = Job(
+            sources,
+            folder,
+            settings.time_limit,
+            verbose,
+            open_processes,
+            settings.sensitivity,
+            latency=settings.latency,
+            float_fallback=settings.float_fallback,
+        )
         job.prepare(settings.formats)
         check()
         for name in settings.formats:

@@ -6,14 +6,14 @@ import contextlib
 import functools
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from segopt_callbacks import compat
-from segopt_callbacks.errors import FormatError, damage_is_named
+from segopt_callbacks.errors import FormatError, damage_is_named, listed
 from segopt_callbacks.export import audit, promises
 from segopt_callbacks.export.checks import (
     MODEL,
@@ -54,6 +54,7 @@ class Job:
         sensitivity: of the model, where it was measured.
         latency: whether files will be timed.
         prepared: format -> seconds that its source took.
+        float_fallback: whether integer files may compute in float what has no integer form.
         told: format -> what its file tells about itself.
         runners: format -> what runs its file, of those that have not failed.
         opened: format -> its file, in its process.
@@ -70,6 +71,7 @@ class Job:
     sensitivity: Sensitivity | None = None
     latency: bool = True
     prepared: dict[str, float] = field(default_factory=dict)
+    float_fallback: bool = False
     told: dict[str, dict[str, Any]] = field(default_factory=dict)
     runners: dict[str, Runner] = field(default_factory=dict)
     opened: dict[str, Opened] = field(default_factory=dict)
@@ -97,7 +99,7 @@ class Job:
             if refusal := self._nature.refusal():
                 raise FormatError(refusal)
             process = self._process(target)
-            source = self.sources.of(target)
+            source = replace(self.sources.of(target), allows_float=self.float_fallback)
             arguments = worker.write_file, target.write, source, path
             self._tensorflow.call(*arguments, doing="writing it", time_limit=self.time_limit)
             audit.require_size(path, self.sources.weights, target.bytes_per_weight)
@@ -105,7 +107,7 @@ class Job:
             self.told[name] = self._tensorflow.call(*describe, doing="describing it", time_limit=self.time_limit)
             self.runners[name] = self._open(name, path, source, process)
             with damage_is_named("auditing it"):
-                _require_integers(target, path)
+                floats = _float_operations(target, path, allowed=self.float_fallback)
                 rows = target.read_weights(path, self.sources.weights)
                 activations = target.read_activations(path) if target.read_activations else []
                 notes = target.notes(path) if target.notes else {}
@@ -123,6 +125,9 @@ class Job:
             notes = {**notes, "ranges": told_of_ranges(self.sources.ranges)}
         if target.is_integer and (source.plain or not source.has_ranges or self.sources.ranges["calibrated"]):
             notes = {**notes, "calibrated on": self.sources.feed.calibration}
+        if floats:
+            self.entries[name]["float_operations"] = floats
+            notes = {**notes, "computes in float": listed(floats)}
         self.entries[name] |= {"notes": notes} if notes else {}
         self._say(f"{name}: written and opened in {seconds:.1f} s")
 
@@ -259,10 +264,13 @@ class Job:
             print(f"export: {line}", flush=True)
 
 
-def _require_integers(target: Target, path: Path) -> None:
+def _float_operations(target: Target, path: Path, *, allowed: bool) -> list[str]:
     operations = target.float_operations(path) if target.float_operations else []
-    if operations:
+    if operations and not allowed:
+        names = [name for name, one in TARGETS.items() if one.file_name.endswith(".tflite") and not one.is_integer]
         raise FormatError(
-            f"operations compute in float32 in an integer file: {', '.join(operations)}; replace them with ones that "
-            "this format quantizes, or leave it out"
+            f"operations compute in float32 in an integer file: {listed(operations)}; pass `float_fallback=True` for a "
+            f"file that computes these alone in float, replace them with ones that this format quantizes, or leave it "
+            f"out; formats that compute in float are {', '.join(names)}"
         )
+    return operations

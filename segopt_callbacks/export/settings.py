@@ -50,6 +50,7 @@ class ExportSettings:
     time_limit: float = 600.0
     latency: bool = True
     verbose: int = 1
+    float_fallback: bool = False
     is_before_fit: bool = False
     wanted: ranged.Wanted = field(init=False)
     plain_metadata: dict[str, Any] = field(init=False)
@@ -76,5 +77,9 @@ class ExportSettings:
             raise ValueError(f"`on_failure` must be 'raise' or 'warn'. Received: on_failure={on_failure!r}.")
         if isinstance(time_limit, bool) or not isinstance(time_limit, int | float) or not time_limit > 0:
             raise ValueError(f"`time_limit` must be a number of seconds above 0. Received: time_limit={time_limit!r}.")
+        if not isinstance(self.float_fallback, bool):
+            raise ValueError(
+                f"`float_fallback` must be True or False. Received: float_fallback={self.float_fallback!r}."
+            )
         if not isinstance(self.latency, bool):
             raise ValueError(f"`latency` must be True or False. Received: latency={self.latency!r}.")

@@ -27,6 +27,7 @@ class Source:
         inputs: in the order in which examples and runners have them.
         outputs: likewise.
         metadata: what files should tell about the model, ready for JSON.
+        allows_float: whether an integer file may compute in float what has no integer form.
         has_ranges: whether the function itself holds the ranges of what it computes, so that no examples are needed.
         plain: the same function without ranges, where a converter may find them by itself if it refuses these.
         why_plain: why there are none though they were looked for, for the report.
@@ -37,6 +38,7 @@ class Source:
     outputs: tuple[Port, ...]
     metadata: Mapping[str, Any] = field(default_factory=dict)
     has_ranges: bool = False
+    allows_float: bool = False
     plain: Source | None = None
     why_plain: str = ""
 

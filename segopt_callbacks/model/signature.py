@@ -77,7 +77,7 @@ def freeze(model: Any, inputs: Any, *, batch_size: int | None = 1, is_for_tensor
     # As `fit` runs it: Keras 2 rewrites Python's `if` and `for` over tensors, Keras 3 does not.
     function = tf.function(serve, input_signature=specs, autograph=compat.is_keras_2(model))
     recurrence = contextlib.nullcontext() if is_for_tensorflow else compat.plain_recurrence(model)
-    with compat.float32_compute(model), recurrence:
+    with compat.float32_compute(model), compat.integer_forms(every=False), recurrence:
         try:
             concrete = function.get_concrete_function()
         except compat.converter_errors() as error:

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from segopt_callbacks import compat
+from segopt_callbacks.model.lookups import looked_up
 
 Filter = str | Callable[[Any], bool]
 Filters = Filter | Sequence[Filter] | None
@@ -57,7 +58,8 @@ def select_weights(model: Any, filters: Filters = None) -> dict[str, Any]:
     """The weights of a built model that an optimization applies to.
 
     By default: every kernel, that is every trainable floating-point weight of rank 2 or more, those of custom layers
-    included, whose name is not `bias`, `gamma`, `beta`, `alpha`, `embeddings` or `..._embedding`. LoRA factors are left
+    included, whose name is not `bias`, `gamma`, `beta`, `alpha`, `embeddings` or `..._embedding`, and which is not read
+    by a gather alone, as a table is. LoRA factors are left
     out with a warning. A regex narrows that set by the weight's path (`re.search`); a predicate is asked about *every*
     trainable weight. With a list, a weight is taken if any entry takes it.
 
@@ -75,6 +77,9 @@ def select_weights(model: Any, filters: Filters = None) -> dict[str, Any]:
     validate_filters(filters)
     named = _unique_paths(model.trainable_weights)
     default = {path: weight for path, weight in named.items() if _is_kernel(path, weight)}
+    # Keras' own kernels say so; only a weight that does not is worth a trace of the model.
+    tables = looked_up(model, [weight for path, weight in default.items() if not _name(path).endswith("kernel")])
+    default = {path: weight for path, weight in default.items() if compat.identity(weight) not in tables}
     factors = [path for path in named if _is_lora(path)]
     chosen: set[str] = set()
     for one in [".*"] if filters is None else _as_list(filters):

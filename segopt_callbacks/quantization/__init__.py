@@ -4,6 +4,7 @@ from segopt_callbacks.quantization.calibration import validate_calibration
 from segopt_callbacks.quantization.callback import QuantizationAwareTrainingCallback
 from segopt_callbacks.quantization.fake_quant import quantized_weight
 from segopt_callbacks.quantization.observing import observe
+from segopt_callbacks.quantization.resolution import resolved_ranges
 from segopt_callbacks.quantization.simulation import Simulation, as_ranges
 from segopt_callbacks.quantization.sites import Sites, find_sites
 
@@ -15,5 +16,6 @@ __all__ = [
     "find_sites",
     "observe",
     "quantized_weight",
+    "resolved_ranges",
     "validate_calibration",
 ]

@@ -2,23 +2,23 @@
 
 from __future__ import annotations
 
-import json
-import os
 import warnings
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from segopt_callbacks import compat
+from segopt_callbacks.errors import listed
 from segopt_callbacks.fit import CompressionCallback, Stage
 from segopt_callbacks.model import Filters, select_weights, validate_filters
+from segopt_callbacks.quantization import kept_ranges
+from segopt_callbacks.quantization.finite import is_due, require_finite
 from segopt_callbacks.quantization.ranges import Range
+from segopt_callbacks.quantization.settings import validate_settings
 from segopt_callbacks.quantization.simulation import Simulation
 from segopt_callbacks.quantization.sites import find_sites
 
-_FILE = "segopt_ranges.json"
 _OBSERVED = 10  # steps, at least, before a range is learned
 
 
@@ -82,20 +82,7 @@ class QuantizationAwareTrainingCallback(CompressionCallback):
     ) -> None:
         super().__init__()
         validate_filters(filters)
-        if isinstance(begin_step, bool) or not isinstance(begin_step, int) or begin_step < 0:
-            raise ValueError(
-                f"`begin_step` must be a number of steps, at least 0. Received: begin_step={begin_step!r}."
-            )
-        if num_bits not in (4, 8):
-            raise ValueError(f"`num_bits` must be 8 or 4, the bits of a kernel. Received: num_bits={num_bits!r}.")
-        if isinstance(freeze_at, bool) or not isinstance(freeze_at, int | float) or not 0 <= freeze_at <= 1:
-            raise ValueError(
-                f"`freeze_at` must be a fraction of the training, in [0, 1]. Received: freeze_at={freeze_at!r}."
-            )
-        if not isinstance(learn_ranges, bool):
-            raise ValueError(
-                f"`learn_ranges` must be True, or False for averages. Received: learn_ranges={learn_ranges!r}."
-            )
+        validate_settings(begin_step, num_bits, freeze_at, learn_ranges)
         self.filters = filters
         self.begin_step = begin_step
         self.num_bits = num_bits
@@ -136,8 +123,8 @@ class QuantizationAwareTrainingCallback(CompressionCallback):
         sites = find_sites(self.model, self.lifecycle.inputs)
         if sites.unknown:
             warnings.warn(
-                "These operations have no 8-bit form that is known here; they train in float, and may stay so in the "
-                f"integer file, whose export then fails and names them: {', '.join(sites.unknown)}.",
+                "These operations have no 8-bit form that is known here, and train in float. An integer file that has "
+                f"them in float needs `float_fallback=True`: {listed(sites.unknown)}.",
                 stacklevel=2,
             )
         with compat.strategy_scope(self.model):
@@ -170,6 +157,8 @@ class QuantizationAwareTrainingCallback(CompressionCallback):
     def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
         with self.attached.released_on_error():
             step = self.lifecycle.step_after(batch)
+            if self._simulation is not None and is_due(step, self.begin_step):
+                self._require_finite(step)
             if self._simulation is not None and self._adjust(step):
                 self.attached.trace_anew()
         for backup in self._backups():
@@ -178,18 +167,21 @@ class QuantizationAwareTrainingCallback(CompressionCallback):
                 self._save_ranges()
 
     def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
+        with self.attached.released_on_error():
+            self._require_finite(self.lifecycle.step)
         self._save_ranges()
 
     def finish(self, logs: Any = None) -> None:
         """Reads the ranges."""
         simulation = self.simulation
+        self._require_finite(self.lifecycle.step)
         simulation.freezes_statistics = False
         read = {name: one.read() for name, one in simulation.ranges.items()}
         unseen = [name for name, pair in read.items() if pair is None]
         if unseen:
             warnings.warn(
                 "Training has not come to these tensors, which inference computes; their ranges are taken from "
-                f"representative data when the model is exported: {', '.join(unseen)}.",
+                f"representative data when the model is exported: {listed(unseen)}.",
                 stacklevel=2,
             )
         if self.learn_ranges and not any(one.was_learned for one in simulation.ranges.values()):
@@ -202,11 +194,14 @@ class QuantizationAwareTrainingCallback(CompressionCallback):
         self.ranges = {name: pair for name, pair in read.items() if pair is not None}
         self.told.ranges = {**(self.told.ranges or {}), **self.ranges}
         for backup in self._backups():
-            (Path(backup.backup_dir) / _FILE).unlink(missing_ok=True)
+            kept_ranges.drop(backup.backup_dir)
 
     def at_target_since(self) -> int | None:
         """The step since which the model is rounded; `None` until then."""
         return self.begin_step if self.lifecycle.step >= self.begin_step else None
+
+    def _require_finite(self, step: int) -> None:
+        require_finite(self.model, self.simulation.ranges, step)
 
     def _adjust(self, step: int) -> bool:
         """Sets what holds from a step on; returns whether that is new."""
@@ -241,23 +236,12 @@ class QuantizationAwareTrainingCallback(CompressionCallback):
         states = {name: [*pair, 1.0] for name, pair in self._given.items()}
         if self.lifecycle.step:
             for backup in self._backups():
-                path = Path(backup.backup_dir) / _FILE
-                states |= self._by_our_names(json.loads(path.read_text())) if path.exists() else {}
+                states |= kept_ranges.load(backup.backup_dir, list(self.simulation.ranges))
         for name, state in states.items():
             if name in self.simulation.ranges and name not in self.simulation.sites.fixed:
                 self.simulation.ranges[name].state = state
 
-    def _by_our_names(self, saved: dict[str, Any]) -> dict[str, Any]:
-        """Keras numbers layers through a process; a model of another process has other names in the same order."""
-        names = list(self.simulation.ranges)
-        is_renamed = len(saved) == len(names) and set(saved) != set(names)
-        return dict(zip(names, saved.values(), strict=True)) if is_renamed else saved
-
     def _save_ranges(self) -> None:
         states = {name: one.state.tolist() for name, one in self.simulation.ranges.items()}
         for backup in self._backups() if compat.is_chief(self.model) else []:
-            path = Path(backup.backup_dir) / _FILE
-            path.parent.mkdir(parents=True, exist_ok=True)
-            unfinished = path.with_suffix(".unfinished")
-            unfinished.write_text(json.dumps(states))
-            os.replace(unfinished, path)
+            kept_ranges.save(backup.backup_dir, states)

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
 import tensorflow as tf
 
 from segopt_callbacks import compat
+from segopt_callbacks.errors import listed
 from segopt_callbacks.quantization.bounds import bounds_of
 from segopt_callbacks.quantization.calibration import METHODS, Histogram
 from segopt_callbacks.quantization.folding import folded_forward
-from segopt_callbacks.quantization.sites import Names, given_tensors
+from segopt_callbacks.quantization.softmaxes import resolved_logits
+from segopt_callbacks.quantization.tracing import Names, given_tensors
 
 
 class _Capture:
@@ -21,6 +23,7 @@ class _Capture:
     def __init__(self, names: Sequence[str], inputs: Sequence[tf.Tensor]) -> None:
         self._names = Names(inputs)
         self._wanted = set(names)
+        self._graph = compat.current_graph()
         self.found: dict[str, tf.Tensor] = {}
         for tensor in inputs:
             self._keep(tensor)
@@ -38,6 +41,8 @@ class _Capture:
             self._keep(tensor)
 
     def _keep(self, tensor: tf.Tensor) -> None:
+        if tensor.graph is not self._graph:  # of a branch or loop, which nobody outside can read
+            return
         if (name := self._names.of(tensor)) in self._wanted:
             self.found.setdefault(name, tensor)
 
@@ -49,6 +54,7 @@ def observe(
     examples: Callable[[], Iterable[list[np.ndarray]]],
     method: str = "min_max",
     *,
+    logits: Collection[str] = (),
     with_folded: bool = True,
 ) -> dict[str, tuple[float, float]]:
     """Runs a model for inference and finds the ranges of some of its tensors.
@@ -62,6 +68,7 @@ def observe(
         names: of tensors, out of `sites.Sites.activations`.
         examples: returns inputs, each a list of arrays in the structure's order.
         method: a name of `calibration.METHODS`.
+        logits: those of the tensors that nothing but a softmax reads, see `softmaxes.resolved_logits`.
         with_folded: whether to look at what a converter multiplies into the next kernel, see `folded_forward`.
 
     Returns:
@@ -70,13 +77,13 @@ def observe(
     Raises:
         ValueError: if there is no example, or a tensor is not finite.
     """
-    capture = _capturing(model, inputs, names, with_folded)
+    capture = _resolved(_capturing(model, inputs, names, with_folded), logits)
     bounds = bounds_of(capture, examples())
     spoiled = [name for name, pair in bounds.items() if not np.isfinite(pair).all()]
     if spoiled or not bounds:
         raise ValueError(
             "Representative data must have at least one example, for which the model is finite; correct them. "
-            f"Received: {', '.join(spoiled) + ' not finite' if spoiled else 'no example'}."
+            f"Received: {listed(spoiled) + ' not finite' if spoiled else 'no example'}."
         )
     if method == "min_max":
         return bounds
@@ -96,6 +103,18 @@ def _values(
         yield {name: value.numpy().astype(np.float32) for name, value in found.items()}
 
 
+def _resolved(
+    capture: Callable[..., dict[str, tf.Tensor]], logits: Collection[str]
+) -> Callable[..., dict[str, tf.Tensor]]:
+    """The same, without those logits that a softmax makes zero of."""
+
+    def run(*inputs: tf.Tensor) -> dict[str, tf.Tensor]:
+        found = capture(*inputs)
+        return {name: resolved_logits(value) if name in logits else value for name, value in found.items()}
+
+    return run
+
+
 def _capturing(model: Any, inputs: Any, names: Sequence[str], with_folded: bool) -> Callable[..., dict[str, tf.Tensor]]:
     """A function from inputs to tensors by name."""
     captures: list[_Capture] = []
@@ -112,7 +131,7 @@ def _capturing(model: Any, inputs: Any, names: Sequence[str], with_folded: bool)
 
     undos = [compat.around_call(model, watched), compat.unfuse(model)]
     try:
-        with compat.float32_compute(model):
+        with compat.float32_compute(model), compat.integer_forms():
             function = tf.function(run, autograph=compat.is_keras_2(model), input_signature=tf.nest.flatten(inputs))
             function.get_concrete_function()
     finally:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -11,7 +12,12 @@ from segopt_callbacks import compat
 from segopt_callbacks.quantization.fake_quant import extremes, quantized_activation
 from segopt_callbacks.quantization.learned_ranges import learned_activation, moved, signals
 
+Limit = Callable[[tf.Tensor, tf.Tensor], tuple[Any, Any]]
 SLOWEST = 0.01  # share of one step in the average, once a hundred have been seen
+
+
+def _unlimited(low: tf.Tensor, high: tf.Tensor) -> tuple[Any, Any]:
+    return low, high
 
 
 class Range:
@@ -20,7 +26,7 @@ class Range:
     The first hundred steps have equal shares; from then on each has one of a hundredth, and older ones fade.
 
     Args:
-        state: `(5,)`, see `state`, or its first three; default: nothing seen.
+        state: `(6,)`, see `state`, or its first three or five; default: nothing seen.
         is_fixed: whether it never changes.
         is_learned: whether `learned` will be called. Tapes then watch the range, so that its gradient is taken even
             where no weight stands before it.
@@ -35,15 +41,32 @@ class Range:
             else tf.Variable(start, trainable=is_learned, aggregation=tf.VariableAggregation.MEAN, name="range")
         )
 
-    def observe(self, values: tf.Tensor) -> None:
-        """Takes the values of one step into the average."""
+    def observe(self, values: tf.Tensor, limit: Limit = _unlimited) -> None:
+        """Takes the values of one step into the average; where they are not finite, counts that and nothing else.
+
+        Args:
+            values: floating, any shape.
+            limit: from the lowest and highest value to those that are taken.
+        """
         if self._is_fixed:
             return
-        low, high = extremes(tf.stop_gradient(values))
+        ends = tf.stack(limit(*extremes(tf.stop_gradient(values))))
         state = tf.convert_to_tensor(self._state)
+        is_finite = tf.reduce_all(tf.math.is_finite(ends))
         rate = tf.maximum(1.0 / (state[2] + 1.0), SLOWEST)
-        bounds = state[:2] + rate * (tf.stack([low, high]) - state[:2])
-        self._state.assign(tf.concat([bounds, state[2:3] + 1.0, bounds], 0))
+        bounds = state[:2] + rate * (ends - state[:2])
+        seen = tf.concat([bounds, state[2:3] + 1.0, bounds, state[5:]], 0)
+        self._state.assign(tf.where(is_finite, seen, tf.concat([state[:5], state[5:] + 1.0], 0)))
+
+    @property
+    def bounds(self) -> Any:
+        """`(2,)` lowest and highest value: a NumPy array where they never change, else a tensor."""
+        return np.asarray(self._state)[:2] if self._is_fixed else tf.convert_to_tensor(self._state)[:2]
+
+    @property
+    def spoiled(self) -> int:
+        """How many steps had values that were not finite."""
+        return int(self.state[5])
 
     def rounded(self, values: tf.Tensor) -> tf.Tensor:
         """The values as 8 bits of this range give them."""
@@ -68,20 +91,21 @@ class Range:
     def was_learned(self) -> bool:
         """Whether it is another one than was observed."""
         state = self.state
-        return not np.array_equal(state[:2], state[3:])
+        return not np.array_equal(state[:2], state[3:5])
 
     @property
     def state(self) -> np.ndarray:
-        """`(5,)` lowest value, highest value, steps seen, and both values as they were last observed."""
+        """`(6,)` lowest value, highest value, steps seen, both values as last observed, steps that were not finite."""
         return np.asarray(self._state) if self._is_fixed else compat.read(self._state)
 
     @state.setter
     def state(self, state: Any) -> None:
-        """Goes on from another state, or the first three numbers of one, on every replica."""
+        """Goes on from another state, or the first three or five numbers of one, on every replica."""
         self._state.assign(_whole_state(state))
 
 
 def _whole_state(state: Any) -> np.ndarray:
     """A state with all of its numbers: what is known by the first three was observed."""
     state = np.asarray(state, np.float32)
-    return np.concatenate([state, state[:2]]) if state.size == 3 else state
+    state = np.concatenate([state, state[:2]]) if state.size == 3 else state
+    return np.append(state, np.float32(0)) if state.size == 5 else state

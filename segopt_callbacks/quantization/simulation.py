@@ -16,8 +16,13 @@ import tensorflow as tf
 
 from segopt_callbacks import compat
 from segopt_callbacks.quantization.fake_quant import extremes, quantized_activation, quantized_weight
+from segopt_callbacks.quantization.operations import ADDS, KERNELS, bits_of_kernel
 from segopt_callbacks.quantization.ranges import Range
-from segopt_callbacks.quantization.sites import ADDS, KERNELS, Names, Sites, bits_of_kernel, given_tensors
+from segopt_callbacks.quantization.resolution import resolved_ends
+from segopt_callbacks.quantization.singular import SINGULAR, UNROUNDED, held
+from segopt_callbacks.quantization.sites import Sites
+from segopt_callbacks.quantization.softmaxes import resolved_logits
+from segopt_callbacks.quantization.tracing import Names, given_tensors
 
 _SCOPE = "rounding/"  # of what is added: the model's own operations keep their names
 
@@ -32,7 +37,7 @@ class Simulation:
         sites: see `sites.find_sites`.
         ranges: name -> range, of every tensor that shall be rounded.
         kernels: paths of the variables whose kernels are rounded; `None` for all.
-        num_bits: of kernels, where the file has so few, see `sites.bits_of_kernel`.
+        num_bits: of kernels, where the file has so few, see `operations.bits_of_kernel`.
 
     Attributes:
         rounds: whether anything is rounded.
@@ -126,11 +131,16 @@ class _Rounding:
         self._simulation = simulation
         self._names = names
         self._observes = observes
+        self._graph = compat.current_graph()
         self._done: dict[int, tuple[tf.Tensor, tf.Tensor]] = {}  # each tensor with the rounded one
 
     def before(self, kind: str, arguments: dict[str, Any]) -> dict[str, Any]:
         """Rounds what an operation reads."""
+        if kind in UNROUNDED:
+            return arguments
         rounded = {name: self._of_argument(value) for name, value in arguments.items()}
+        if kind in SINGULAR:
+            rounded = self._held(kind, arguments, rounded)
         if kind in KERNELS:
             name = KERNELS[kind][0]
             rounded[name] = self.rounded_kernel(rounded[name], kind)
@@ -149,7 +159,7 @@ class _Rounding:
 
     def rounded(self, tensor: Any) -> Any:
         """The rounded tensor, if it has a range; else the tensor."""
-        if not _is_symbolic(tensor) or not tensor.dtype.is_floating:
+        if not _is_symbolic(tensor) or not tensor.dtype.is_floating or tensor.graph is not self._graph:
             return tensor
         if id(tensor) not in self._done:
             self._done[id(tensor)] = (tensor, self._make(tensor))
@@ -165,8 +175,29 @@ class _Rounding:
                 simulation.seen.add(name)
                 if name in simulation.learned:
                     return simulation.ranges[name].learned(tensor)
-                simulation.ranges[name].observe(tensor)
+                self._observe(name, tensor)
             return simulation.ranges[name].rounded(tensor) if simulation.rounds else tensor
+
+    def _observe(self, name: str, tensor: tf.Tensor) -> None:
+        """Takes a tensor into its range, without what the file could not make use of."""
+        sites, ranges = self._simulation.sites, self._simulation.ranges
+        values = resolved_logits(tensor) if name in sites.logits else tensor
+
+        def limit(low: tf.Tensor, high: tf.Tensor) -> tuple[Any, Any]:
+            return resolved_ends(sites, name, low, high, lambda one: ranges[one].bounds)
+
+        ranges[name].observe(values, limit)
+
+    def _held(self, kind: str, given: dict[str, Any], rounded: dict[str, Any]) -> dict[str, Any]:
+        """Keeps a singular operation away from where it has no value."""
+        argument = SINGULAR[kind][0]
+        value, simulation = given[argument], self._simulation
+        name = simulation.sites.behind.get(self._names.of(value)) if _is_symbolic(value) else None
+        if name not in simulation.ranges or not simulation.rounds or not value.dtype.is_floating:
+            return rounded
+        with value.graph.as_default(), tf.name_scope(_SCOPE):
+            away = held(kind, value, rounded[argument], simulation.ranges[name].bounds, given)
+        return {**rounded, argument: away}
 
     def _rounded_constant(self, value: Any, other: Any) -> Any:
         """A scale or shift that is an integer tensor in the file, with the range of its own values."""

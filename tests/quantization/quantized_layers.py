@@ -91,6 +91,13 @@ def shared_layer() -> Any:
     return keras.Model(inputs, L.Conv2D(4, 1)(L.Add()([layer(inputs), layer(layer(inputs))])))
 
 
+def masked_attention(hidden: tf.Tensor, inputs: tf.Tensor) -> tf.Tensor:
+    """Attention along rows, to bright pixels alone."""
+    keep = tf.cast(inputs[:, :, None, :, 0] > 0.3507, tf.float32)
+    scores = tf.matmul(hidden, inputs, transpose_b=True) + (1.0 - keep) * -1e9
+    return tf.matmul(tf.nn.softmax(scores), inputs)
+
+
 def raw(operation: Callable[..., tf.Tensor]) -> Callable[[], Any]:
     return lambda: Raw(operation)
 
@@ -183,6 +190,19 @@ LAYERS: dict[str, Callable[[], Any]] = {
     "raw_slice": raw(lambda hidden, inputs: hidden[:, 1:5, ::2]),
     "raw_mirror": raw(lambda hidden, inputs: tf.pad(hidden, [[0, 0], [1, 1], [1, 1], [0, 0]], "REFLECT")),
     "raw_largest": raw(lambda hidden, inputs: hidden - tf.reduce_max(hidden, -1, keepdims=True)),
+    "raw_log": raw(lambda hidden, inputs: tf.math.log(tf.nn.relu(hidden) + 1e-3)),
+    "raw_divide_by_small": raw(
+        lambda hidden, inputs: tf.nn.relu(hidden) / (tf.reduce_sum(tf.nn.relu(hidden), -1, keepdims=True) + 1e-3)
+    ),
+    "raw_divide_by_both_signs": raw(lambda hidden, inputs: inputs / (hidden + 1e-3)),
+    "raw_one_over": raw(lambda hidden, inputs: 1.0 / (tf.nn.relu(hidden) + 1e-3)),
+    "raw_l2_normalize": raw(lambda hidden, inputs: tf.nn.l2_normalize(tf.nn.relu(hidden), -1)),
+    "raw_square": raw(lambda hidden, inputs: tf.square(hidden)),
+    "raw_negative": raw(lambda hidden, inputs: -hidden),
+    "raw_select": raw(lambda hidden, inputs: tf.where(inputs > 0.5, hidden, inputs)),
+    "prelu": lambda: sequential(L.Conv2D(6, 3), L.PReLU(shared_axes=[1, 2]), L.Conv2D(4, 1)),
+    "layer_normalization": lambda: sequential(L.Conv2D(6, 3), L.LayerNormalization(epsilon=1e-6), L.Conv2D(4, 1)),
+    "raw_masked_attention": raw(masked_attention),
     "raw_transpose": raw(lambda hidden, inputs: tf.transpose(hidden, (0, 2, 1, 3))),
 }
 # LiteRT has no integer kernel for what these end up with, or the converter knows none: kind of the operation.
@@ -190,9 +210,7 @@ FLOAT: dict[str, tuple[str, Callable[[], Any]]] = {
     "conv3d": ("Conv3D", lambda: sequential(L.Conv3D(4, 3), shape=(6, 6, 6, 2))),
     "conv3d_transposed": ("Conv3DBackpropInputV2", lambda: sequential(L.Conv3DTranspose(4, 2), shape=(4, 4, 4, 2))),
     "elu": ("Elu", lambda: sequential(L.Conv2D(6, 3, activation="elu"), L.Conv2D(4, 1))),
-    "prelu": ("Neg", lambda: sequential(L.Conv2D(6, 3), L.PReLU(shared_axes=[1, 2]), L.Conv2D(4, 1))),
     "softplus": ("Softplus", raw(lambda hidden, inputs: tf.nn.softplus(hidden))),
-    "square": ("Square", raw(lambda hidden, inputs: tf.square(hidden))),
     "sine": ("Sin", raw(lambda hidden, inputs: tf.sin(hidden))),
 }
 

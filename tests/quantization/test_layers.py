@@ -10,6 +10,7 @@ from segopt_callbacks.export.inference import ranged
 from segopt_callbacks.export.litert import converter as litert
 from segopt_callbacks.export.litert import flatbuffer
 from segopt_callbacks.quantization.observing import observe
+from segopt_callbacks.quantization.resolution import resolved_ranges
 from segopt_callbacks.quantization.simulation import Simulation, as_ranges
 from segopt_callbacks.quantization.sites import find_sites
 from tests.export.litert.litert_cases import run
@@ -30,7 +31,9 @@ def made(make):
 
 
 def ranges_of(model, spec, sites, images):
-    return observe(model, spec, sites.activations, lambda: ([image[None]] for image in images))
+    names = [name for name in sites.activations if name not in sites.fixed]
+    found = observe(model, spec, names, lambda: ([image[None]] for image in images), logits=sites.logits)
+    return resolved_ranges(sites, found, sites.fixed)
 
 
 def simulated(model, sites, ranges, images, **settings):

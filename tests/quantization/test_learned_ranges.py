@@ -270,7 +270,7 @@ def test_a_resumed_fit_goes_on_with_learned_ranges(tmp_path):
         run(Kill())
     saved = list(json.loads((tmp_path / "segopt_ranges.json").read_text()).values())
     assert len(saved) == 3
-    assert all(state[:2] != state[3:] for state in saved)
+    assert all(state[:2] != state[3:5] for state in saved)
     (first, *others) = run()
     assert len(others) == 3  # of the last epoch
     for state, before in zip(first.values(), saved, strict=True):
@@ -282,7 +282,7 @@ def test_a_resumed_fit_goes_on_with_learned_ranges(tmp_path):
 def test_a_state_of_three_numbers_as_older_files_have_it_still_loads():
     one = Range()
     one.state = [-1.0, 2.0, 7.0]
-    np.testing.assert_array_equal(one.state, [-1, 2, 7, -1, 2])
+    np.testing.assert_array_equal(one.state, [-1, 2, 7, -1, 2, 0])
     assert one.read() == (-1, 2)
     assert not one.was_learned
     one.state = [-1.0, 2.0, 7.0, -2.0, 2.0]

@@ -9,10 +9,19 @@ from typing import Any
 
 import numpy as np
 
-from segopt_callbacks.errors import FormatError
+from segopt_callbacks import compat
+from segopt_callbacks.errors import FormatError, listed
 from segopt_callbacks.export.source import ONE, Source
 from segopt_callbacks.model import signature
-from segopt_callbacks.quantization import Simulation, Sites, as_ranges, find_sites, observe, validate_calibration
+from segopt_callbacks.quantization import (
+    Simulation,
+    Sites,
+    as_ranges,
+    find_sites,
+    observe,
+    resolved_ranges,
+    validate_calibration,
+)
 
 Ranges = Mapping[str, tuple[float, float]]
 Examples = Callable[[], Iterator[list[np.ndarray]]]
@@ -116,7 +125,8 @@ def save_rounded(
     ranges = as_ranges({**learned, **calibrated, **sites.fixed})
     undo = Simulation(model, sites, ranges, kernels=()).attach()
     try:
-        frozen = signature.freeze(model, inputs, batch_size=batch_size)
+        with compat.integer_forms():
+            frozen = signature.freeze(model, inputs, batch_size=batch_size)
     finally:
         undo()
     signature.save(frozen, folder / ONE)
@@ -135,15 +145,21 @@ def _calibrated(
     if examples is None:
         raise FormatError(
             "tensors without a learned range must see data; pass `representative_dataset` or `evaluation_data`. "
-            f"Received: neither, and no range of {', '.join(missing)}"
+            f"Received: neither, and no range of {listed(missing)}"
         )
     try:
-        found = observe(model, inputs, missing, examples, wanted.calibration, with_folded=not wanted.is_plain)
+        found = observe(
+            model,
+            inputs,
+            missing,
+            examples,
+            wanted.calibration,
+            logits=sites.logits,
+            with_folded=not wanted.is_plain,
+        )
     except ValueError as error:
         raise FormatError(str(error)) from error
-    if wanted.is_plain:  # what has no range is folded into a kernel, or the converter finds all of them
-        return found
     unseen = [name for name in missing if name not in found]
-    if unseen:
-        raise FormatError(f"the model does not compute these tensors of its graph: {', '.join(unseen)}")
-    return found
+    if unseen and not wanted.is_plain:  # there it is folded into a kernel, or the converter finds all of them
+        raise FormatError(f"the model does not compute these tensors of its graph: {listed(unseen)}")
+    return resolved_ranges(sites, found, {**learned, **sites.fixed})

@@ -17,6 +17,7 @@ import numpy as np
 
 from segopt_callbacks.errors import FormatError, first_line
 from segopt_callbacks.export.litert import encoding, flatbuffer, schema
+from segopt_callbacks.export.litert.integer_casts import cast_to_integers
 from segopt_callbacks.export.litert.raw_inputs import take_raw_integers
 from segopt_callbacks.export.litert.shared_scales import share_scales
 from segopt_callbacks.export.source import Source
@@ -167,7 +168,9 @@ def convert(settings: Settings, source: Source) -> bytes:
             content = _converter(settings, source, "float32").convert()
     if settings.bytes_per_weight == 1:
         content = share_scales(content, source.kernels())
-    return take_raw_integers(content) if settings.is_integer else flatbuffer.merge_rounded_weights(content)
+    if settings.is_integer:
+        return cast_to_integers(take_raw_integers(content))
+    return flatbuffer.merge_rounded_weights(content)
 
 
 def _converter(settings: Settings, source: Source, edge: str | None) -> Any:
@@ -184,7 +187,7 @@ def _converter(settings: Settings, source: Source, edge: str | None) -> Any:
             converter.representative_dataset = lambda: (
                 dict(zip(source.input_names, example, strict=True)) for example in source.examples()
             )
-            kernels = _KERNELS[settings.activations]
+            kernels = _KERNELS[settings.activations] + (("TFLITE_BUILTINS",) if source.allows_float else ())
             converter.target_spec.supported_ops = [getattr(tf.lite.OpsSet, name) for name in kernels]
         converter.inference_input_type = converter.inference_output_type = tf.as_dtype(edge)
     return converter

@@ -134,7 +134,7 @@ def test_what_has_no_range_here_is_left_to_the_converter_and_told(tmp_path, monk
     """The file is the converter's, with its operations in float; which the audit refuses, as it always has."""
     with pytest.raises(ExportError, match=r"operations compute in float32 in an integer file: .*SIN"):
         export_model(built(Wavy), tmp_path, ("int8",), evaluation_data=DATA, verbose=0)
-    monkeypatch.setattr(sites, "_RANGED", sites._RANGED - {"ConcatV2"})  # as if nobody had thought of it
+    monkeypatch.setattr(sites, "RANGED", sites.RANGED - {"ConcatV2"})  # as if nobody had thought of it
     entry = int8(built(Segmenter), tmp_path, evaluation_data=DATA)
     assert entry["notes"]["ranges"].startswith(
         "found by the converter: operations have no 8-bit form that is known here"
