@@ -147,8 +147,7 @@ def _too_far(name: str, relative: float, tolerance: float) -> str:
 
 
 def _constant(output: OutputAgreement, lost: list[int]) -> str:
-    assert output.channels is not None
-    largest = output.channels.magnitude[lost].max()
+    largest = output.magnitude if output.channels is None else output.channels.magnitude[lost].max()
     told = f"are constant in the file, and vary in the model (up to {largest:.2g})"
     if APART * largest < output.magnitude:
         told += (

@@ -13,11 +13,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from segopt_callbacks.errors import FormatError, first_line
 from segopt_callbacks.export.litert import encoding, flatbuffer, schema
 from segopt_callbacks.export.litert.integer_casts import cast_to_integers
+from segopt_callbacks.export.litert.interpreter import load
 from segopt_callbacks.export.litert.raw_inputs import take_raw_integers
 from segopt_callbacks.export.litert.shared_scales import share_scales
 from segopt_callbacks.export.source import Source
@@ -25,10 +24,8 @@ from segopt_callbacks.export.target import (
     EIGHT_BIT_TOLERANCE,
     FLOAT_TOLERANCE,
     HALF_TOLERANCE,
-    Runner,
     Target,
 )
-from segopt_callbacks.processes import cpus
 
 _KERNELS = {  # dtype of activations -> the sets that the converter may choose from
     "int8": ("TFLITE_BUILTINS_INT8",),
@@ -204,59 +201,3 @@ def _require_no_loops(source: Source) -> None:
             f"loops have no integer form in LiteRT, and recurrent layers are loops: {', '.join(loops[:5])}; export "
             "'dynamic_int8' or 'onnx' instead"
         )
-
-
-def load(path: Path, source: Source, threads: int | None) -> Runner:
-    """Opens the file in the LiteRT interpreter with its default delegate.
-
-    Args:
-        path: the file.
-        source: what it was made from, for the order of inputs and outputs.
-        threads: of the interpreter, which would take one if it were not told; default: one for each CPU.
-
-    Returns:
-        function from a batch of inputs to a batch of outputs. Quantized inputs and outputs are converted by their
-        scale and zero point; integer inputs of the model itself are handed over raw.
-
-    Raises:
-        FormatError: if the interpreter cannot load the file.
-    """
-    from ai_edge_litert.interpreter import Interpreter
-
-    try:
-        interpreter = Interpreter(model_path=str(path), num_threads=threads or len(cpus.available()))
-        # An open size is 1 until something is fed, which may be too small for the model; the runner allocates then.
-        if all((detail["shape_signature"] >= 0).all() for detail in interpreter.get_input_details()):
-            interpreter.allocate_tensors()
-        runner = interpreter.get_signature_runner()
-    except (ValueError, RuntimeError) as error:
-        raise FormatError(f"the LiteRT interpreter cannot load the file: {first_line(error)}") from error
-    inputs, outputs = runner.get_input_details(), runner.get_output_details()
-
-    def run(batch: list[np.ndarray]) -> list[np.ndarray]:
-        answers = []
-        for index in range(len(batch[0])):
-            one = {
-                name: _quantize(value[index : index + 1], inputs[name])
-                for name, value in zip(source.input_names, batch, strict=True)
-            }
-            answer = runner(**one)  # as a user calls it: a file that keeps state between calls must not pass
-            answers.append([_dequantize(answer[name], outputs[name]) for name in source.output_names])
-        return [np.concatenate(parts) for parts in zip(*answers, strict=True)]
-
-    return run
-
-
-def _quantize(value: np.ndarray, detail: dict[str, Any]) -> np.ndarray:
-    dtype, (scale, zero_point) = detail["dtype"], detail["quantization"]
-    if not np.issubdtype(dtype, np.integer) or np.issubdtype(value.dtype, np.integer) or not scale:
-        return value.astype(dtype)
-    limits = np.iinfo(dtype)
-    return np.clip(np.round(value / scale) + zero_point, limits.min, limits.max).astype(dtype)
-
-
-def _dequantize(value: np.ndarray, detail: dict[str, Any]) -> np.ndarray:
-    scale, zero_point = detail["quantization"]
-    if not np.issubdtype(value.dtype, np.integer) or not scale:
-        return value
-    return (value.astype(np.float32) - zero_point) * np.float32(scale)
