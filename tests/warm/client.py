@@ -50,9 +50,10 @@ class Popen(_Original):
         self._told.sendall(content)
         self.pid = _number(self._told)
         self._child_created = True
-        for descriptor, kept in ((p2cread, p2cwrite), (c2pwrite, c2pread), (errwrite, errread)):
-            if descriptor != -1 and (kept != -1 or descriptor == getattr(self, "_devnull", -1)):
-                os.close(descriptor)
+        ends = ((p2cread, p2cwrite), (c2pwrite, c2pread), (errwrite, errread))
+        devnull = getattr(self, "_devnull", -1)  # of several streams, maybe
+        for descriptor in {ours for ours, kept in ends if ours != -1 and (kept != -1 or ours == devnull)}:
+            os.close(descriptor)
         if hasattr(self, "_devnull"):
             del self._devnull
 
