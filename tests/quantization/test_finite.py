@@ -87,7 +87,7 @@ LAYERS = {
 } | {name: (lambda operation=operation: Operation(operation)) for name, operation in SINGULAR.items()}
 
 
-def trained(layer, *callbacks, **options):
+def trained(layer, *callbacks, epochs=4, **options):
     keras.utils.set_random_seed(0)
     model = keras.Sequential(
         [
@@ -103,7 +103,7 @@ def trained(layer, *callbacks, **options):
     model.compile("adam", loss, **{"jit_compile": False} | options)
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "These operations have no 8-bit form")
-        model.fit(IMAGES, LABELS, epochs=4, batch_size=16, verbose=0, callbacks=list(callbacks))
+        model.fit(IMAGES, LABELS, epochs=epochs, batch_size=16, verbose=0, callbacks=list(callbacks))
     return model
 
 
@@ -121,8 +121,8 @@ def test_training_is_finite_where_plain_training_is(name):
 
 @pytest.mark.parametrize("name", ["layer_normalization", "divide", "sqrt"])
 def test_learned_ranges_and_compiled_steps_are_finite_too(name):
-    training = QuantizationAwareTrainingCallback(begin_step=2, learn_ranges=True)
-    assert is_finite(trained(LAYERS[name](), training, jit_compile=True))
+    training = QuantizationAwareTrainingCallback(begin_step=2, learn_ranges=True, freeze_at=1.0)
+    assert is_finite(trained(LAYERS[name](), training, epochs=8, jit_compile=True))  # they are learned from step 10 on
 
 
 @pytest.mark.parametrize("name", ["mask_added", "mask_subtracted", "mask_selected"])
@@ -160,7 +160,7 @@ def test_a_weight_that_is_not_finite_stops_training_by_name():
 
 def test_a_tensor_that_is_not_finite_stops_training_by_name():
     layer = Operation(lambda t: tf.where(tf.random.uniform(tf.shape(t)) < 2, t / 0.0, t), name="spoiled")
-    with pytest.raises(FloatingPointError, match="tensors 'spoiled/"):
+    with pytest.raises(FloatingPointError, match=r"tensors spoiled\w*/"):
         trained(layer, QuantizationAwareTrainingCallback())
 
 

@@ -17,6 +17,7 @@ from segopt_callbacks.errors import FormatError, first_line
 from segopt_callbacks.export.litert import encoding, flatbuffer, schema
 from segopt_callbacks.export.litert.integer_casts import cast_to_integers
 from segopt_callbacks.export.litert.interpreter import load
+from segopt_callbacks.export.litert.ports import name_inputs
 from segopt_callbacks.export.litert.raw_inputs import take_raw_integers
 from segopt_callbacks.export.litert.shared_scales import share_scales
 from segopt_callbacks.export.source import Source
@@ -166,7 +167,7 @@ def convert(settings: Settings, source: Source) -> bytes:
     if settings.bytes_per_weight == 1:
         content = share_scales(content, source.kernels())
     if settings.is_integer:
-        return cast_to_integers(take_raw_integers(content))
+        return name_inputs(cast_to_integers(take_raw_integers(content)))
     return flatbuffer.merge_rounded_weights(content)
 
 
