@@ -126,11 +126,7 @@ def export(model: Any, settings: ExportSettings, *, stacklevel: int = 2) -> dict
         sources = Sources(compat.without_wrappers(model), feed, settings.wanted, folder, settings.plain_metadata)
         verbose = bool(settings.verbose)
         job = Job(sources, folder, settings.time_limit, verbose, open_processes, settings.sensitivity, settings.latency)
-        job.prepare(settings.formats)
-        check()
-        for name in settings.formats:
-            job.write(name)
-            check()
+        job.write(settings.formats, check)
         job.warn()
         verification = job.verify(settings.metrics)
         check()
