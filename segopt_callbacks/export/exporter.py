@@ -72,7 +72,7 @@ def export_model(
         sensitivity: of this model, as `layer_sensitivity` returns it, for a table in the report.
         on_failure: `"raise"` or `"warn"`, after every other format has been delivered.
         time_limit: seconds that writing a file may take, and running it on one batch.
-        latency: whether to time one inference of every file, on one thread and on all; at most about 10 seconds.
+        latency: whether to time one inference of every file, on one thread and on all; see `docs/latency.md`.
         verbose: 0 for silence, 1 for a line for each format and the table.
 
     Returns:

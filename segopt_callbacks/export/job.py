@@ -66,14 +66,17 @@ class Job:
     entries: dict[str, dict[str, Any]] = field(default_factory=dict)
 
     def write(self, names: Sequence[str], check: Callable[[], None]) -> None:
-        """Writes, opens and audits all formats; those last whose source takes long, while the others are converted."""
+        """Writes, opens and audits all formats.
+
+        What needs no conversion is begun last, and what takes the longest is finished last: ranges are found while
+        files without ranges are converted, and these are opened while those with ranges are.
+        """
         writer = Writer(self.sources, self.folder, self.time_limit, self.open_processes, self.latency)
-        ordered = sorted(names, key=lambda name: TARGETS[name].takes_ranges)
-        for name in ordered:
+        for name in sorted(names, key=lambda name: TARGETS[name].uses_tensorflow):
             self._say(f"{name}: writing {TARGETS[name].file_name}")
             writer.begin(name)
             check()
-        for name in ordered:
+        for name in sorted(names, key=lambda name: TARGETS[name].takes_ranges):
             try:
                 written = writer.finish(name)
             except FormatError as error:

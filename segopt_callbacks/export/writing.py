@@ -135,9 +135,13 @@ class Writer:
     def _begin(self, name: str, made: _Made) -> _Begun:
         target = TARGETS[name]
         arguments = worker.write_file, target.write, made.source, self.folder / target.file_name
-        writing = self._tensorflow.begin(*arguments, doing=_WRITING)
         opening = self.open_processes.enter_context(TensorFlowProcess.new() if target.uses_tensorflow else Process())
-        opening.begin(worker.know, target.load, doing=_IMPORTING)  # while the file is written
+        if target.uses_tensorflow:  # it waits for no other format
+            opening.begin(*arguments, doing=_WRITING)
+            writing = opening
+        else:
+            writing = self._tensorflow.begin(*arguments, doing=_WRITING)
+        opening.begin(worker.know, target.load, embed, doing=_IMPORTING)  # while the file is written
         return _Begun(made, writing, opening)
 
     def _written(self, begun: _Begun) -> float:

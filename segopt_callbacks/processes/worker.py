@@ -122,8 +122,8 @@ def write_file(write: Callable[[Any, Path], None], source: Any, path: Path) -> f
 _open: list[Callable[[list[Any]], list[Any]]] = []
 
 
-def know(load: Callable[..., Any]) -> None:
-    """Nothing: that the function has come here has imported its module."""
+def know(*functions: Callable[..., Any]) -> None:
+    """Nothing: that the functions have come here has imported their modules."""
 
 
 def open_file(load: Callable[..., Callable[[list[Any]], list[Any]]], *arguments: Any) -> None:

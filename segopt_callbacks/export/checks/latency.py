@@ -21,8 +21,9 @@ from segopt_callbacks.processes import Process, TensorFlowProcess, cpus, worker
 
 BUDGET = 10.0  # seconds for all runs of all files; none are timed where it is 0
 ROUNDS, RUNS = 8, 10  # at most; runs of a file in one round
+TURN = 0.05  # seconds of a turn, about; rounds tell more than runs, which share what slows a round
 NARROW = 0.05  # of the median: a file whose interval is no wider makes no further rounds
-WARM_UP = 0.02  # seconds of runs before each turn that do not count; one run at least
+WARM_UP = 0.01  # seconds of runs before each turn that do not count; one run at least
 ONE_THREAD, ALL_THREADS = "one_thread", "all_threads"
 
 
@@ -197,7 +198,7 @@ def _take_turns(
                 continue
             turn.check()
             start = time.monotonic()
-            arguments = turn.inputs, WARM_UP, turn.share / turn.rounds, RUNS
+            arguments = turn.inputs, WARM_UP, min(TURN, turn.share / turn.rounds), RUNS
             try:
                 turns[name].append(
                     processes[name].call(worker.time_runs, *arguments, doing="timing it", time_limit=turn.time_limit)

@@ -19,7 +19,7 @@ from segopt_callbacks.export.target import Runner
 from segopt_callbacks.processes import Process, worker
 
 MODEL = "model"  # the artifact that is the model in memory
-AT_A_TIME = 2  # files that run at the same time; a runtime keeps all CPUs busy for a part of its time only
+AT_A_TIME = 3  # files that run at the same time; no runtime keeps all CPUs busy all of the time
 _RUNNING = "running it"
 
 
