@@ -68,15 +68,17 @@ class Job:
     def write(self, names: Sequence[str], check: Callable[[], None]) -> None:
         """Writes, opens and audits all formats.
 
-        What needs no conversion is begun last, and what takes the longest is finished last: ranges are found while
-        files without ranges are converted, and these are opened while those with ranges are.
+        Ranges are found while files without ranges are converted, and these are opened while those with ranges are.
+        What needs no conversion is begun last. One process converts one file after the other, so that those are begun
+        and finished in one order.
         """
+        plain_first = sorted(names, key=lambda name: TARGETS[name].takes_ranges)
         writer = Writer(self.sources, self.folder, self.time_limit, self.open_processes, self.latency)
-        for name in sorted(names, key=lambda name: TARGETS[name].uses_tensorflow):
+        for name in sorted(plain_first, key=lambda name: TARGETS[name].uses_tensorflow):
             self._say(f"{name}: writing {TARGETS[name].file_name}")
             writer.begin(name)
             check()
-        for name in sorted(names, key=lambda name: TARGETS[name].takes_ranges):
+        for name in plain_first:
             try:
                 written = writer.finish(name)
             except FormatError as error:

@@ -68,7 +68,7 @@ class _Begun:
 
 @dataclass
 class Writer:
-    """Writes files: `begin` all of them, then `finish` each in the same order.
+    """Writes files: `begin` all of them, then `finish` each; in one order, but for those that TensorFlow opens.
 
     Attributes:
         sources: what formats are made from.

@@ -195,7 +195,10 @@ class Process:
         return self
 
     def __exit__(self, *error: object) -> None:
-        self.close()
+        if self.is_idle:
+            self.close()
+        else:
+            self.kill()  # nobody is left to be answered
 
     def _obituary(self, doing: str) -> str:
         self._connection.close()

@@ -42,7 +42,7 @@ class Opened:
     target: Target
     path: Path
     source: Source
-    process: Process | TensorFlowProcess
+    process: Process
     pinned: Process | None = None
 
 
@@ -184,9 +184,7 @@ def _opened_on_one_thread(
     return processes
 
 
-def _take_turns(
-    processes: Mapping[str, Process | TensorFlowProcess], turn: _Turn, causes: dict[str, str]
-) -> dict[str, list[list[float]]]:
+def _take_turns(processes: Mapping[str, Process], turn: _Turn, causes: dict[str, str]) -> dict[str, list[list[float]]]:
     """File -> seconds of its runs, round by round; every file is in the first, slow and steady ones not in the last."""
     order, shuffle = list(processes), random.Random(0).shuffle
     turns: dict[str, list[list[float]]] = {name: [] for name in processes}
