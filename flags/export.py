@@ -26,7 +26,8 @@ def define(values: absl_flags.FlagValues) -> None:
     absl_flags.DEFINE_boolean(
         "latency",
         True,
-        "Time every exported file, on one thread and on all, which takes 10 seconds or more. Yes or no.",
+        "Time every exported file, on one thread and on all, which takes about half a second for each, more for large "
+        "models. Yes or no.",
         flag_values=values,
     )
     require(

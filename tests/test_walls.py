@@ -24,6 +24,7 @@ FLOORS = (
     ("export.openvino", "export.tensorrt", "export.tvm"),
     ("export.formats", "export.delivery", "export.inference", "export.checks"),
     ("export.report", "export.settings"),
+    ("export.writing",),
     ("export.job",),
     ("export.exporter",),
     ("export.callback",),

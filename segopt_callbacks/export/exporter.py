@@ -73,7 +73,7 @@ def export_model(
         sensitivity: of this model, as `layer_sensitivity` returns it, for a table in the report.
         on_failure: `"raise"` or `"warn"`, after every other format has been delivered.
         time_limit: seconds that writing a file may take, and running it on one batch.
-        latency: whether to time one inference of every file, on one thread and on all; at most about 10 seconds.
+        latency: whether to time one inference of every file, on one thread and on all; see `docs/latency.md`.
         verbose: 0 for silence, 1 for a line for each format and the table.
         float_fallback: whether an integer file may compute in float what has no integer form, and name it in the
             report. Otherwise such a format fails, and names it.
@@ -139,11 +139,7 @@ def export(model: Any, settings: ExportSettings, *, stacklevel: int = 2) -> dict
             latency=settings.latency,
             float_fallback=settings.float_fallback,
         )
-        job.prepare(settings.formats)
-        check()
-        for name in settings.formats:
-            job.write(name)
-            check()
+        job.write(settings.formats, check)
         job.warn()
         verification = job.verify(settings.metrics)
         check()

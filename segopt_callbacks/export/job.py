@@ -6,39 +6,34 @@ import contextlib
 import functools
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from segopt_callbacks import compat
-from segopt_callbacks.errors import FormatError, damage_is_named, listed
+from segopt_callbacks.errors import FormatError, listed
 from segopt_callbacks.export import audit, promises
 from segopt_callbacks.export.checks import (
     MODEL,
     Latencies,
     Nature,
     Opened,
+    Remote,
     Verification,
-    begin_on_one_thread,
     draw,
-    is_timed,
     judge,
     measure,
     nature,
     verify,
 )
-from segopt_callbacks.export.delivery import embed, publish, sidecar_name, write_sidecars
+from segopt_callbacks.export.delivery import publish, sidecar_name, write_sidecars
 from segopt_callbacks.export.formats import TARGETS
 from segopt_callbacks.export.inference import Sources
-from segopt_callbacks.export.report import REPORTS, drawn, told_of_ranges, weighed, write_report
-from segopt_callbacks.export.source import Source
-from segopt_callbacks.export.target import Runner, Target
-from segopt_callbacks.processes import Process, TensorFlowProcess, worker
+from segopt_callbacks.export.report import REPORTS, drawn, told_of_ranges, write_report
+from segopt_callbacks.export.target import Runner
+from segopt_callbacks.export.writing import Writer, Written
 from segopt_callbacks.records import Sensitivity
-
-_IMPORTING = "importing what opens it"
 
 
 @dataclass
@@ -53,7 +48,6 @@ class Job:
         open_processes: ends the processes of the export.
         sensitivity: of the model, where it was measured.
         latency: whether files will be timed.
-        prepared: format -> seconds that its source took.
         float_fallback: whether integer files may compute in float what has no integer form.
         told: format -> what its file tells about itself.
         runners: format -> what runs its file, of those that have not failed.
@@ -70,7 +64,6 @@ class Job:
     open_processes: contextlib.ExitStack
     sensitivity: Sensitivity | None = None
     latency: bool = True
-    prepared: dict[str, float] = field(default_factory=dict)
     float_fallback: bool = False
     told: dict[str, dict[str, Any]] = field(default_factory=dict)
     runners: dict[str, Runner] = field(default_factory=dict)
@@ -79,57 +72,53 @@ class Job:
     causes: dict[str, str] = field(default_factory=dict)
     entries: dict[str, dict[str, Any]] = field(default_factory=dict)
 
-    def __post_init__(self) -> None:
-        self._tensorflow = self.open_processes.enter_context(TensorFlowProcess())
+    def write(self, names: Sequence[str], check: Callable[[], None]) -> None:
+        """Writes, opens and audits all formats.
 
-    def prepare(self, names: Sequence[str]) -> None:
-        """Makes what formats are made from, while the process that will write them still imports TensorFlow."""
-        for name in names:
-            start = time.monotonic()
-            with contextlib.suppress(FormatError):  # `write` meets it again, and tells
-                self.sources.of(TARGETS[name])
-            self.prepared[name] = time.monotonic() - start
-
-    def write(self, name: str) -> None:
-        """Writes one format in another process, audits it, and opens it in a process of its own."""
-        target, start = TARGETS[name], time.monotonic()
-        path = self.folder / target.file_name
-        self._say(f"{name}: writing {target.file_name}")
-        try:
-            if refusal := self._nature.refusal():
-                raise FormatError(refusal)
-            process = self._process(target)
-            source = replace(self.sources.of(target), allows_float=self.float_fallback)
-            arguments = worker.write_file, target.write, source, path
-            self._tensorflow.call(*arguments, doing="writing it", time_limit=self.time_limit)
-            audit.require_size(path, self.sources.weights, target.bytes_per_weight)
-            describe = embed, path, name, source, self._packages(target)
-            self.told[name] = self._tensorflow.call(*describe, doing="describing it", time_limit=self.time_limit)
-            self.runners[name] = self._open(name, path, source, process)
-            with damage_is_named("auditing it"):
-                floats = _float_operations(target, path, allowed=self.float_fallback)
-                rows = target.read_weights(path, self.sources.weights)
-                activations = target.read_activations(path) if target.read_activations else []
-                notes = target.notes(path) if target.notes else {}
-        except FormatError as error:
-            self._fail(name, str(error))
+        Ranges are found while files without ranges are converted, and these are opened while those with ranges are.
+        What needs no conversion is begun last. One process converts one file after the other, so that those are begun
+        and finished in one order.
+        """
+        if refusal := self._nature.refusal():
+            for name in names:
+                self._fail(name, refusal)
             return
-        seconds = time.monotonic() - start + self.prepared.get(name, 0.0)
-        counted, doubts = promises.counted(rows, self._model_rows, self.sources.kernels)
-        doubts += promises.broken(rows, self._model_rows)
-        self.entries[name] = {"seconds": round(seconds, 3), **audit.totals(counted), "weights": rows}
-        self.entries[name] |= {"warnings": doubts} if doubts else {}
-        self.entries[name] |= {"activations": activations} if activations else {}
-        if target.takes_ranges and self.sources.ranges:
-            self.entries[name]["ranges"] = self.sources.ranges
-            notes = {**notes, "ranges": told_of_ranges(self.sources.ranges)}
-        if target.is_integer and (source.plain or not source.has_ranges or self.sources.ranges["calibrated"]):
+        plain_first = sorted(names, key=lambda name: TARGETS[name].takes_ranges)
+        writer = Writer(
+            self.sources, self.folder, self.time_limit, self.open_processes, self.latency, self.float_fallback
+        )
+        for name in sorted(plain_first, key=lambda name: TARGETS[name].uses_tensorflow):
+            self._say(f"{name}: writing {TARGETS[name].file_name}")
+            writer.begin(name)
+            check()
+        for name in plain_first:
+            try:
+                written = writer.finish(name)
+            except FormatError as error:
+                self._fail(name, str(error))
+            else:
+                self._note(name, written)
+            check()
+
+    def _note(self, name: str, written: Written) -> None:
+        target, source, notes, ranges = TARGETS[name], written.opened.source, written.notes, self.sources.ranges
+        self.told[name], self.opened[name] = written.told, written.opened
+        self.runners[name] = Remote(written.opened.process, self.time_limit)
+        counted, doubts = promises.counted(written.rows, self._model_rows, self.sources.kernels)
+        doubts += promises.broken(written.rows, self._model_rows)
+        entry = {"seconds": round(written.seconds, 3), **audit.totals(counted), "weights": written.rows}
+        entry |= {"warnings": doubts} if doubts else {}
+        entry |= {"activations": written.activations} if written.activations else {}
+        if target.takes_ranges and ranges:
+            entry["ranges"] = ranges
+            notes = {**notes, "ranges": told_of_ranges(ranges)}
+        if target.is_integer and (source.plain or not source.has_ranges or ranges["calibrated"]):
             notes = {**notes, "calibrated on": self.sources.feed.calibration}
-        if floats:
-            self.entries[name]["float_operations"] = floats
-            notes = {**notes, "computes in float": listed(floats)}
-        self.entries[name] |= {"notes": notes} if notes else {}
-        self._say(f"{name}: written and opened in {seconds:.1f} s")
+        if written.floats:
+            entry["float_operations"] = written.floats
+            notes = {**notes, "computes in float": listed(written.floats)}
+        self.entries[name] = written.weight | entry | ({"notes": notes} if notes else {})
+        self._say(f"{name}: written and opened in {written.seconds:.1f} s")
 
     def warn(self) -> None:
         """Tells of what does not fail; the report does, too."""
@@ -173,7 +162,7 @@ class Job:
         new.mkdir()
         for name in self.runners:
             path = (self.folder / TARGETS[name].file_name).rename(new / TARGETS[name].file_name)
-            entry = {"status": "ok", "file": path.name, **weighed(path), **verification.results[name]}
+            entry = {"status": "ok", "file": path.name, **verification.results[name]}
             self.entries[name] = entry | self.entries[name]
         for name, cause in self.causes.items():
             kept = (export_dir / TARGETS[name].file_name).exists()
@@ -218,42 +207,6 @@ class Job:
     def _warnings(self) -> list[str]:
         return [*self.sources.feed.oddities, *self._nature.warnings()]
 
-    def _process(self, target: Target) -> Process | TensorFlowProcess:
-        """In which a file will be opened; it imports what it takes while the file is written."""
-        if target.uses_tensorflow:
-            return self._tensorflow
-        process = self.open_processes.enter_context(Process())
-        process.begin(worker.know, target.load, doing=_IMPORTING)
-        return process
-
-    def _open(self, name: str, path: Path, source: Source, process: Process | TensorFlowProcess) -> Runner:
-        target = TARGETS[name]
-        if isinstance(process, Process):
-            process.finish(doing=_IMPORTING, time_limit=self.time_limit)
-        opened_in: list[int] = []
-
-        def open_once() -> None:
-            if opened_in != [process.number]:  # another format's converter may have killed the process since
-                arguments = target.load, path, source, None
-                process.call(worker.open_file, *arguments, doing="opening it", time_limit=self.time_limit)
-                opened_in[:] = [process.number]
-
-        def run(inputs: list[np.ndarray]) -> list[np.ndarray]:
-            open_once()
-            return process.call(worker.run, inputs, doing="running it", time_limit=self.time_limit)
-
-        open_once()
-        pinned = None
-        if self.latency and is_timed(target):
-            with contextlib.suppress(FormatError):  # `measure` meets it again, and tells
-                pinned = self.open_processes.enter_context(begin_on_one_thread(target, path, source))
-        self.opened[name] = Opened(target, path, source, process, pinned)
-        return run
-
-    def _packages(self, target: Target) -> tuple[str, ...]:
-        keras = "tf-keras" if compat.is_keras_2(self.sources.model) else "keras"
-        return "segopt-callbacks", "tensorflow", keras, *target.requires
-
     def _fail(self, name: str, cause: str) -> None:
         self.causes[name] = cause
         self.runners.pop(name, None)
@@ -262,15 +215,3 @@ class Job:
     def _say(self, line: str) -> None:
         if self.verbose:
             print(f"export: {line}", flush=True)
-
-
-def _float_operations(target: Target, path: Path, *, allowed: bool) -> list[str]:
-    operations = target.float_operations(path) if target.float_operations else []
-    if operations and not allowed:
-        names = [name for name, one in TARGETS.items() if one.file_name.endswith(".tflite") and not one.is_integer]
-        raise FormatError(
-            f"operations compute in float32 in an integer file: {listed(operations)}; pass `float_fallback=True` for a "
-            f"file that computes these alone in float, replace them with ones that this format quantizes, or leave it "
-            f"out; formats that compute in float are {', '.join(names)}"
-        )
-    return operations

@@ -21,6 +21,7 @@ from segopt_callbacks.processes import worker
 
 ANSWER = struct.Struct("q")  # a process id, an exit code, or `RUNNING`
 FORK = b"fork"  # with two descriptors: that of the connection, and that of the output
+IS_READY = b"ready"  # answered by 1 where the import is done, else 0
 RUNNING = -(2**31)
 _NICER = 5  # than what trains, which gets three times as much of a CPU
 
@@ -44,7 +45,11 @@ def main(descriptor: int, is_unhurried: bool) -> None:
             os._exit(0)  # nothing is left to be saved
         if request == FORK:
             _hurry(importing, before)
+            importing.join()
             answer = _forked(control, *descriptors)
+        elif request == IS_READY:
+            _hurry(importing, before)
+            answer = int(not importing.is_alive())
         else:
             answer = _code_of(int(request))
         control.sendall(ANSWER.pack(answer))
@@ -69,11 +74,10 @@ def _without(module: str) -> Iterator[None]:
 
 
 def _hurry(importing: threading.Thread, niceness: int) -> None:
-    """Waits for the import, with as much of the CPUs as this user may give it."""
+    """Somebody waits for the import: it gets as much of the CPUs as this user may give it."""
     if importing.is_alive() and importing.native_id is not None:
         with contextlib.suppress(PermissionError, ProcessLookupError):
             os.setpriority(os.PRIO_PROCESS, importing.native_id, niceness)
-    importing.join()
 
 
 def _forked(control: socket.socket, connection: int, output: int) -> int:

@@ -62,6 +62,14 @@ class Nursery:
         return self._process.poll() is None and self.settings == settings()
 
     @property
+    def is_ready(self) -> bool:
+        """Whether it has imported TensorFlow, or is dead: whether `fork` does not wait."""
+        try:
+            return bool(self.ask(forking.IS_READY))
+        except ConnectionError:
+            return True
+
+    @property
     def number(self) -> int:
         """The system's number of it."""
         return self._process.pid
@@ -106,6 +114,7 @@ class _Fork:
         self._code: int | None = None
 
     def poll(self) -> int | None:
+        """See `Child`."""
         if self._code is None:
             try:
                 code = self._nursery.ask(str(self.pid).encode())
@@ -115,6 +124,7 @@ class _Fork:
         return self._code
 
     def wait(self, timeout: float | None = None) -> int:
+        """See `Child`."""
         start, pause = time.monotonic(), 0.0005
         while self.poll() is None:
             if timeout is not None and time.monotonic() - start > timeout:
@@ -124,5 +134,6 @@ class _Fork:
         return self._code  # type: ignore[return-value]
 
     def kill(self) -> None:
+        """See `Child`."""
         if self.poll() is None:
             os.kill(self.pid, signal.SIGKILL)

@@ -94,6 +94,8 @@ class Process:
         5
     """
 
+    _unanswered = 0  # calls that were begun and not finished
+
     def __init__(self, start: Callable[[int, int], Child] | None = None, **variables: str) -> None:
         ours, theirs = socket.socketpair()
         self._output = tempfile.TemporaryFile()  # noqa: SIM115  what libraries print; shown where the process dies
@@ -136,6 +138,7 @@ class Process:
             raise FormatError(f"{worker.NOT_IMPORTABLE} Received: {error}") from error
         try:
             self._connection.send_bytes(request)
+            self._unanswered += 1
         except ConnectionError as error:
             raise FormatError(self._obituary(doing)) from error
         except BaseException:
@@ -149,6 +152,7 @@ class Process:
                 self.kill()
                 raise FormatError(f"{doing} took longer than {time_limit:g} seconds; raise `time_limit`")
             answer = self._connection.recv()
+            self._unanswered -= 1
         except (EOFError, ConnectionError) as error:
             raise FormatError(self._obituary(doing)) from error
         except BaseException:
@@ -165,6 +169,11 @@ class Process:
     def is_alive(self) -> bool:
         """Whether it can be called."""
         return not self._connection.closed and self._process.poll() is None
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether it has answered all calls."""
+        return not self._unanswered
 
     @property
     def number(self) -> int:
@@ -186,7 +195,10 @@ class Process:
         return self
 
     def __exit__(self, *error: object) -> None:
-        self.close()
+        if self.is_idle:
+            self.close()
+        else:
+            self.kill()  # nobody is left to be answered
 
     def _obituary(self, doing: str) -> str:
         self._connection.close()

@@ -36,6 +36,20 @@ class TensorFlowProcess:
         """See `Process.call`."""
         return self._living().call(function, *arguments, doing=doing, time_limit=time_limit)
 
+    def begin(self, function: Callable[..., Any], *arguments: Any, doing: str) -> Process:
+        """See `Process.begin`; returns the process that is to `finish` it."""
+        process = self._living()
+        process.begin(function, *arguments, doing=doing)
+        return process
+
+    @property
+    def is_ready(self) -> bool:
+        """Whether a call begins at once, without waiting for an import of TensorFlow."""
+        if self._process is not None and self._process.is_alive:
+            return True
+        warm = self.warm(is_unhurried=False)
+        return warm is None or warm.is_ready
+
     def _living(self) -> Process:
         if self._process is None or not self._process.is_alive:
             self._process = self.new()
@@ -52,6 +66,9 @@ class TensorFlowProcess:
     def __exit__(self, *error: object) -> None:
         with self._lock:
             if self._process is not None and self._process.is_alive:
+                if not self._process.is_idle:
+                    self._process.kill()  # nobody is left to be answered
+                    return
                 self._spare.append((self._settings, self._process))
             while len(self._spare) > 1:
                 self._spare.pop(0)[1].close()

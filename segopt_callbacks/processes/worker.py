@@ -92,14 +92,18 @@ def _received(connection: Connection) -> tuple[Callable[..., Any], tuple[Any, ..
 # --- one file that is written by this process ------------------------------------------------------------------------
 
 
-def write_file(write: Callable[[Any, Path], None], source: Any, path: Path) -> None:
+def write_file(write: Callable[[Any, Path], None], source: Any, path: Path) -> float:
     """Writes a file by its target's function; temporary files of its converter are beside it, and go with the export.
 
     Args:
         write: as targets have it.
         source: what it is made from.
         path: the file, in the folder of the export that is under way.
+
+    Returns:
+        the seconds that it took.
     """
+    start = time.monotonic()
     before = tempfile.tempdir, os.environ.get("TMPDIR")
     with tempfile.TemporaryDirectory(prefix="temporary-", dir=path.parent, ignore_cleanup_errors=True) as folder:
         tempfile.tempdir = os.environ["TMPDIR"] = folder
@@ -110,6 +114,7 @@ def write_file(write: Callable[[Any, Path], None], source: Any, path: Path) -> N
             os.environ.pop("TMPDIR")
             if before[1] is not None:
                 os.environ["TMPDIR"] = before[1]
+    return time.monotonic() - start
 
 
 # --- one file that is open in this process ---------------------------------------------------------------------------
@@ -117,8 +122,8 @@ def write_file(write: Callable[[Any, Path], None], source: Any, path: Path) -> N
 _open: list[Callable[[list[Any]], list[Any]]] = []
 
 
-def know(load: Callable[..., Any]) -> None:
-    """Nothing: that the function has come here has imported its module."""
+def know(*functions: Callable[..., Any]) -> None:
+    """Nothing: that the functions have come here has imported their modules."""
 
 
 def open_file(load: Callable[..., Callable[[list[Any]], list[Any]]], *arguments: Any) -> None:

@@ -85,8 +85,10 @@ def _joined(one: Bounds, other: Bounds) -> Bounds:
 
 def _reduced(capture: Capture) -> Callable[[list[np.ndarray]], Bounds]:
     """Inputs -> bounds, in one graph: the tensors themselves stay there."""
+    # Traced once where it is known what comes: batches of one, of two and of many are three shapes.
+    signature = getattr(capture, "input_signature", None)
 
-    @tf.function(reduce_retracing=True)
+    @tf.function(input_signature=signature, reduce_retracing=signature is None)
     def reduce(*inputs: tf.Tensor) -> dict[str, tf.Tensor]:
         return {name: _ends(tensor) for name, tensor in capture(*inputs).items()}
 

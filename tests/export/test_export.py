@@ -195,6 +195,28 @@ def test_a_converter_or_runtime_that_goes_wrong_takes_no_other_format_with_it(tm
 
 
 @pytest.mark.either_keras
+@pytest.mark.either_keras
+def test_files_run_at_the_same_time(tmp_path, monkeypatch):
+    """Each waits for another one."""
+    for name in ("float32", "float16"):
+        monkeypatch.setitem(TARGETS, name, dataclasses.replace(TARGETS[name], load=export_targets.load_and_meet))
+    report = export_model(built(), tmp_path, ["float32", "float16"], evaluation_data=DATA, latency=False, verbose=0)
+    assert {entry["status"] for entry in report["formats"].values()} == {"ok"}
+
+
+@pytest.mark.either_keras
+def test_what_waits_behind_a_crash_is_written_in_any_order_of_formats(tmp_path, monkeypatch):
+    """The second one dies while others wait in its process; the one that is asked for first is written last."""
+    dying = dataclasses.replace(TARGETS["float16"], write=export_targets.write_and_die)
+    monkeypatch.setitem(TARGETS, "float16", dying)
+    formats = ["int8", "float32", "float16", "saved_model", "dynamic_int8"]
+    with pytest.raises(ExportError, match="its process was killed by SIGSEGV while writing it") as caught:
+        export_model(built(), tmp_path, formats, evaluation_data=DATA, latency=False, verbose=0)
+    assert list(caught.value.report["formats"]) == formats
+    failed = [name for name, entry in caught.value.report["formats"].items() if entry["status"] != "ok"]
+    assert failed == ["float16"]
+
+
 def test_an_operation_that_litert_lacks_is_named_in_one_line(tmp_path, capfd):
     with pytest.raises(ExportError, match="the converter refuses the model: .*Erf") as caught:
         export_model(built(Refused), tmp_path, ["float32", "saved_model"], evaluation_data=DATA, verbose=0)

@@ -63,6 +63,20 @@ def test_a_signal_is_named_and_the_next_call_finds_another_process(tmp_path):
         assert process.call(export_targets.my_process, **LIMIT) != before
 
 
+def test_a_process_with_unanswered_calls_is_not_kept():
+    with Process() as process:
+        process.begin(export_targets.write_for_ever, None, None, doing="testing it")
+        pid = process.number
+    assert not is_running(pid)
+    with TensorFlowProcess() as kept:
+        begun_in = kept.begin(max, [1, 2], doing="testing it")
+        assert not begun_in.is_idle
+    assert not begun_in.is_alive
+    with TensorFlowProcess() as other:
+        assert other.call(max, [1, 2], **LIMIT) == 2
+        assert other.number != begun_in.number
+
+
 def test_what_takes_too_long_is_ended():
     with Process() as process:
         pid = process.call(export_targets.my_process, **LIMIT)

@@ -21,8 +21,9 @@ from segopt_callbacks.processes import Process, TensorFlowProcess, cpus, worker
 
 BUDGET = 10.0  # seconds for all runs of all files; none are timed where it is 0
 ROUNDS, RUNS = 8, 10  # at most; runs of a file in one round
+TURN = 0.05  # seconds of a turn, about; rounds tell more than runs, which share what slows a round
 NARROW = 0.05  # of the median: a file whose interval is no wider makes no further rounds
-WARM_UP = 0.02  # seconds of runs before each turn that do not count; one run at least
+WARM_UP = 0.01  # seconds of runs before each turn that do not count; one run at least
 ONE_THREAD, ALL_THREADS = "one_thread", "all_threads"
 
 
@@ -41,7 +42,7 @@ class Opened:
     target: Target
     path: Path
     source: Source
-    process: Process | TensorFlowProcess
+    process: Process
     pinned: Process | None = None
 
 
@@ -183,9 +184,7 @@ def _opened_on_one_thread(
     return processes
 
 
-def _take_turns(
-    processes: Mapping[str, Process | TensorFlowProcess], turn: _Turn, causes: dict[str, str]
-) -> dict[str, list[list[float]]]:
+def _take_turns(processes: Mapping[str, Process], turn: _Turn, causes: dict[str, str]) -> dict[str, list[list[float]]]:
     """File -> seconds of its runs, round by round; every file is in the first, slow and steady ones not in the last."""
     order, shuffle = list(processes), random.Random(0).shuffle
     turns: dict[str, list[list[float]]] = {name: [] for name in processes}
@@ -197,7 +196,7 @@ def _take_turns(
                 continue
             turn.check()
             start = time.monotonic()
-            arguments = turn.inputs, WARM_UP, turn.share / turn.rounds, RUNS
+            arguments = turn.inputs, WARM_UP, min(TURN, turn.share / turn.rounds), RUNS
             try:
                 turns[name].append(
                     processes[name].call(worker.time_runs, *arguments, doing="timing it", time_limit=turn.time_limit)

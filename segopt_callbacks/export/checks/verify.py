@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Mapping
+import itertools
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -19,8 +20,33 @@ from segopt_callbacks.export.checks.disagreement import Disagreement, worse
 from segopt_callbacks.export.checks.nature import SAME, Nature, apart, draw_faults
 from segopt_callbacks.export.target import Runner
 from segopt_callbacks.model import input_names, output_names
+from segopt_callbacks.processes import Process, worker
 
 MODEL = "model"  # the artifact that is the model in memory
+AT_A_TIME = 3  # files that run at the same time; no runtime keeps all CPUs busy all of the time
+_RUNNING = "running it"
+
+
+@dataclass(frozen=True)
+class Remote:
+    """Runs a file that is open in another process; `begin` does not wait.
+
+    Attributes:
+        process: in which the file is open.
+        time_limit: seconds for one batch.
+    """
+
+    process: Process
+    time_limit: float
+
+    def begin(self, inputs: list[np.ndarray]) -> Callable[[], list[np.ndarray]]:
+        """Begins to run a batch; what is returned waits for the answers, and raises what went wrong."""
+        self.process.begin(worker.run, inputs, doing=_RUNNING)
+        return functools.partial(self.process.finish, doing=_RUNNING, time_limit=self.time_limit)
+
+    def __call__(self, inputs: list[np.ndarray]) -> list[np.ndarray]:
+        """The answers to a batch."""
+        return self.begin(inputs)()
 
 
 @dataclass
@@ -74,12 +100,13 @@ def verify(
     outcome, running, is_random = Verification(), dict(runners), nature is not None and nature.is_random
     with MetricStates(metrics or {}) as states, compat.kept_state(model):
         for x, y, sample_weight in feed.batches():
+            inputs = cast_inputs(x, feed.specs)
+            waiting = _Waiting(running, inputs)
             answers = _answers(model, x)
             expected = [_as_array(one) for one in tf.nest.flatten(answers)]
             if any(np.isnan(one).any() for one in expected):
                 raise FormatError("the model in memory answers NaN itself; train it to finite weights first")
             states.update(MODEL, y, answers, sample_weight)
-            inputs = cast_inputs(x, feed.specs)
             is_first = not outcome.examples
             if is_first:
                 outcome.example = [one[:1] for one in inputs]
@@ -89,7 +116,7 @@ def verify(
             outcome.examples += len(inputs[0])
             for name in list(running):
                 try:
-                    flat = running[name](inputs)
+                    flat = waiting.answers(name)
                     outcome.agreements[name].add(expected, flat)
                     if is_first:
                         _require_steady(running[name], outcome.example, is_random)
@@ -169,6 +196,41 @@ def _require_steady(run: Runner, example: list[np.ndarray], is_random: bool) -> 
             f"the file answers the same input differently from call to call (by {difference:.2g} of the largest "
             "answer), and the model does not: it keeps state that nobody resets"
         )
+
+
+class _Waiting:
+    """A batch that goes through several files, the next ones while the answers of one are awaited and compared."""
+
+    def __init__(self, runners: Mapping[str, Runner], inputs: list[np.ndarray]) -> None:
+        self._left = iter(list(runners.items()))
+        self._inputs = inputs
+        self._begun: dict[str, Callable[[], list[np.ndarray]]] = {}
+        for _ in range(AT_A_TIME):
+            self._begin_next()
+
+    def answers(self, name: str) -> list[np.ndarray]:
+        """Those of a file, in the order of the runners; raises what it has raised."""
+        try:
+            return self._begun.pop(name)()
+        finally:
+            self._begin_next()
+
+    def _begin_next(self) -> None:
+        for name, runner in itertools.islice(self._left, 1):
+            self._begun[name] = _begun(runner, self._inputs)
+
+
+def _begun(runner: Runner, inputs: list[np.ndarray]) -> Callable[[], list[np.ndarray]]:
+    if not isinstance(runner, Remote):
+        return functools.partial(runner, inputs)
+    try:
+        return runner.begin(inputs)
+    except FormatError as error:
+        return functools.partial(_raise, error)
+
+
+def _raise(error: FormatError) -> list[np.ndarray]:
+    raise error
 
 
 def _answers(model: Any, x: Any) -> Any:

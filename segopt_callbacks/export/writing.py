@@ -1,0 +1,193 @@
+"""Files on their way: written one after the other in one process, and opened each in a process of its own.
+
+While they are written this process goes on: it makes what the next ones are made from.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from segopt_callbacks import compat
+from segopt_callbacks.errors import FormatError, damage_is_named, listed
+from segopt_callbacks.export import audit
+from segopt_callbacks.export.checks import Opened, begin_on_one_thread, is_timed
+from segopt_callbacks.export.delivery import embed
+from segopt_callbacks.export.formats import TARGETS
+from segopt_callbacks.export.inference import Sources
+from segopt_callbacks.export.report import weighed
+from segopt_callbacks.export.source import Source
+from segopt_callbacks.export.target import Target
+from segopt_callbacks.processes import Process, TensorFlowProcess, worker
+
+_IMPORTING, _WRITING = "importing what opens it", "writing it"
+
+
+@dataclass(frozen=True)
+class Written:
+    """A file that was written, opened and audited.
+
+    Attributes:
+        opened: the file, in its process.
+        told: what it tells about itself.
+        rows: of its weight audit.
+        activations: what it computes, where it can tell.
+        floats: operations that compute in float inside an integer file.
+        notes: what else the report should tell.
+        weight: its bytes, see `report.weighed`.
+        seconds: for its source, its conversion, opening and auditing it; without waiting for other formats.
+    """
+
+    opened: Opened
+    told: dict[str, Any]
+    rows: list[dict[str, Any]]
+    activations: list[dict[str, Any]]
+    floats: list[str]
+    notes: dict[str, Any]
+    weight: dict[str, Any]
+    seconds: float
+
+
+@dataclass(frozen=True)
+class _Made:
+    """What a format is made from, and the seconds that it took."""
+
+    source: Source
+    seconds: float
+
+
+@dataclass(frozen=True)
+class _Begun:
+    """A format in the hands of a process that writes it, and the one in which it will be opened."""
+
+    made: _Made
+    writing: Process
+    opening: Process
+
+
+@dataclass
+class Writer:
+    """Writes files: `begin` all of them, then `finish` each; in one order, but for those that TensorFlow opens.
+
+    Attributes:
+        sources: what formats are made from.
+        folder: for the files.
+        time_limit: seconds for each step of a format.
+        open_processes: ends the processes.
+        latency: whether files will be timed.
+        float_fallback: whether integer files may compute in float what has no integer form.
+    """
+
+    sources: Sources
+    folder: Path
+    time_limit: float
+    open_processes: contextlib.ExitStack
+    latency: bool
+    float_fallback: bool
+    _made: dict[str, _Made | FormatError] = field(default_factory=dict)
+    _begun: dict[str, _Begun | FormatError] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self._tensorflow = self.open_processes.enter_context(TensorFlowProcess())
+
+    def begin(self, name: str) -> None:
+        """Makes what a format is made from, and begins to write it; waits for no other process."""
+        start = time.monotonic()
+        try:
+            self._made[name] = _Made(self._source(name), time.monotonic() - start)
+        except FormatError as error:
+            self._made[name] = error
+        if self._tensorflow.is_ready:
+            self._begin_all()
+
+    def _source(self, name: str) -> Source:
+        return replace(self.sources.of(TARGETS[name]), allows_float=self.float_fallback)
+
+    def finish(self, name: str) -> Written:
+        """Waits for a file, opens it in a process of its own, and audits it.
+
+        Raises:
+            FormatError: if any of that fails.
+        """
+        self._begin_all()
+        target, path, begun = TARGETS[name], self.folder / TARGETS[name].file_name, self._begun.pop(name)
+        if isinstance(begun, FormatError):
+            raise begun
+        converting = self._written(begun)
+        start = time.monotonic()
+        audit.require_size(path, self.sources.weights, target.bytes_per_weight)
+        opened, told = self._open(name, path, begun)
+        with damage_is_named("auditing it"):
+            floats = _float_operations(target, path, allowed=self.float_fallback)
+            rows = target.read_weights(path, self.sources.weights)
+            activations = target.read_activations(path) if target.read_activations else []
+            notes = target.notes(path) if target.notes else {}
+        weight = weighed(path)
+        seconds = begun.made.seconds + converting + time.monotonic() - start
+        return Written(opened, told, rows, activations, floats, notes, weight, seconds)
+
+    def _begin_all(self) -> None:
+        """Hands over what is not in the hands of a process."""
+        for name, made in self._made.items():
+            if name not in self._begun:
+                try:
+                    self._begun[name] = made if isinstance(made, FormatError) else self._begin(name, made)
+                except FormatError as error:
+                    self._begun[name] = error
+        self._made.clear()
+
+    def _begin(self, name: str, made: _Made) -> _Begun:
+        target = TARGETS[name]
+        arguments = worker.write_file, target.write, made.source, self.folder / target.file_name
+        opening = self.open_processes.enter_context(TensorFlowProcess.new() if target.uses_tensorflow else Process())
+        if target.uses_tensorflow:  # it waits for no other format
+            opening.begin(*arguments, doing=_WRITING)
+            writing = opening
+        else:
+            writing = self._tensorflow.begin(*arguments, doing=_WRITING)
+        opening.begin(worker.know, target.load, embed, doing=_IMPORTING)  # while the file is written
+        return _Begun(made, writing, opening)
+
+    def _written(self, begun: _Begun) -> float:
+        """The seconds that its conversion took. Where its process dies, what waits there is begun again in another."""
+        try:
+            return begun.writing.finish(doing=_WRITING, time_limit=self.time_limit)
+        except FormatError:
+            if not begun.writing.is_alive:
+                for name, other in list(self._begun.items()):
+                    if isinstance(other, _Begun) and other.writing is begun.writing:
+                        self._made[name] = other.made
+                        del self._begun[name]
+            raise
+
+    def _open(self, name: str, path: Path, begun: _Begun) -> tuple[Opened, dict[str, Any]]:
+        target, source, process = TARGETS[name], begun.made.source, begun.opening
+        process.finish(doing=_IMPORTING, time_limit=self.time_limit)
+        describe = embed, path, name, source, self._packages(target)
+        told = process.call(*describe, doing="describing it", time_limit=self.time_limit)
+        arguments = target.load, path, source, None
+        process.call(worker.open_file, *arguments, doing="opening it", time_limit=self.time_limit)
+        pinned = None
+        if self.latency and is_timed(target):
+            with contextlib.suppress(FormatError):  # `measure` meets it again, and tells
+                pinned = self.open_processes.enter_context(begin_on_one_thread(target, path, source))
+        return Opened(target, path, source, process, pinned), told
+
+    def _packages(self, target: Target) -> tuple[str, ...]:
+        keras = "tf-keras" if compat.is_keras_2(self.sources.model) else "keras"
+        return "segopt-callbacks", "tensorflow", keras, *target.requires
+
+
+def _float_operations(target: Target, path: Path, *, allowed: bool) -> list[str]:
+    operations = target.float_operations(path) if target.float_operations else []
+    if operations and not allowed:
+        names = [name for name, one in TARGETS.items() if one.file_name.endswith(".tflite") and not one.is_integer]
+        raise FormatError(
+            f"operations compute in float32 in an integer file: {listed(operations)}; pass `float_fallback=True` for a "
+            f"file that computes these alone in float, replace them with ones that this format quantizes, or leave it "
+            f"out; formats that compute in float are {', '.join(names)}"
+        )
+    return operations
