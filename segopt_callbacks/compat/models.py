@@ -31,7 +31,33 @@ def is_built(model: Any) -> bool:
 
 def has_weights(model: Any) -> bool:
     """Whether the model has been built as far as it will be."""
-    return bool(model.built) and bool(model.weights)
+    return (bool(model.built) and bool(model.weights)) or is_built_inside(model)
+
+
+def is_built_inside(model: Any) -> bool:
+    """Whether all layers of a model are built, though it may never have been called itself.
+
+    So is a model that trains others, such as a GAN, and may have no `call` at all.
+    """
+    inside = list(model._flatten_layers(include_self=False, recursive=True))
+    return all(layer.built for layer in inside) and any(layer.weights for layer in inside)
+
+
+def is_made_of_layers(model: Any) -> bool:
+    """Whether the model, and every layer in it, is of Keras' own classes, so that each of them is on the way through.
+
+    Sequential and functional models; one with a class of the user's in it may hold layers that inference never calls.
+    """
+    return all(_is_keras_own(type(layer)) for layer in all_layers(model))
+
+
+def has_own_train_step(model: Any) -> bool:
+    """Whether the user wrote the model's `train_step`, which may hand any weights to any optimizer."""
+    return not _is_keras_own(type(model).train_step) or "train_step" in vars(model)
+
+
+def _is_keras_own(defined: Any) -> bool:
+    return defined.__module__.partition(".")[0] in ("keras", "tf_keras")
 
 
 def all_layers(model: Any) -> list[Any]:

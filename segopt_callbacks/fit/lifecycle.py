@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from segopt_callbacks import compat
 from segopt_callbacks.fit.attached import Attached
 from segopt_callbacks.fit.best_kept import BestKept
+from segopt_callbacks.fit.left_alone import LeftAlone
 from segopt_callbacks.fit.members import Members
 from segopt_callbacks.fit.stages import Stage
 from segopt_callbacks.fit.steps import Steps
@@ -56,7 +57,8 @@ class Lifecycle:
         self._ended: list[CompressionCallback] = []
         self._is_prepared = self._weights_are_finished = self._is_closed = False
         self._logs: Any = None
-        self.attached = Attached(model, self._callbacks)
+        self.left_alone = LeftAlone(model, self._members, self.told, is_loop=not compat.is_fitting(model))
+        self.attached = Attached(model, self._callbacks, self.left_alone)
         self.attached.on_release(self._forget)
         if self._callbacks:
             self.attached.on_release(compat.after_callbacks(self._callbacks, self._close))
@@ -98,6 +100,10 @@ class Lifecycle:
         self._members.claim(member, weights)
         self.told.selected.update(weights)
 
+    def unclaim(self, member: CompressionCallback, paths: set[str]) -> None:
+        """Records that `member` changes these weights no more."""
+        self._members.unclaim(member, paths)
+
     # --- 2. everybody prepares, and the fit goes on ------------------------------------------------------------------
 
     def begin_epoch(self, epoch: int) -> None:
@@ -128,9 +134,11 @@ class Lifecycle:
         self._prepare()
         return iterator
 
-    def _prepare(self) -> None:
+    def _prepare(self, *, has_trained: bool = False) -> None:
         self._is_prepared = True
         with self.attached.released_on_error():
+            inputs = compat.model_input_specs(self.model) if self.inputs is None else self.inputs
+            self.left_alone.begin(inputs, has_trained=has_trained)
             for member in self._members:
                 member.prepare()
             self.attached.apply()
@@ -154,13 +162,21 @@ class Lifecycle:
             )
         for member in self._members:
             member.select()
-        self._prepare()
+        self._prepare(has_trained=True)
         self.attached.remake_step()
+
+    def settle(self) -> None:
+        """Leaves alone what no optimizer has received, once the first step is over."""
+        if self._is_prepared:
+            with self.attached.released_on_error():
+                self.left_alone.settle()
 
     def step_after(self, batch: int) -> int:
         """The step that training has come to when `batch` (counted in its epoch, from 0) has ended."""
         if not self._is_prepared and self.steps.epoch is not None:
             self._prepare_late()
+        else:
+            self.settle()
         if self._best_kept:
             self._best_kept.look(self.told.sparsity, self.step)
         return self.steps.end_batch(batch)
@@ -203,6 +219,7 @@ class Lifecycle:
         self._ended.append(member)
         if not self._is_prepared:
             self._prepare_late()
+        self.settle()
         if not self._weights_are_finished:
             self._weights_are_finished = True
             self._best_kept.look(self.told.sparsity, self.step)

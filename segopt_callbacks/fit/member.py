@@ -68,6 +68,18 @@ class CompressionCallback(compat.Callback):
     def prepare(self) -> None:
         """Attaches to the chosen weights, before the first step."""
 
+    @property
+    def begins_at_once(self) -> bool:
+        """Whether `prepare` reads values that those before it have changed."""
+        return False
+
+    def leave_out(self, paths: set[str]) -> set[str]:
+        """Lets go of weights that are not trained for inference, unless a filter names them; returns which."""
+        return set()
+
+    def on_settled(self) -> None:
+        """Follows when the first step is over, and it is known which weights an optimizer updates."""
+
     def restore(self, logs: Any = None) -> None:
         """Puts the best weights in place, before any are finished."""
 

@@ -3,8 +3,16 @@
 from segopt_callbacks.model import input_signature, signature
 from segopt_callbacks.model.channels import Graph, Role, roles
 from segopt_callbacks.model.input_signature import validate_input_signature
+from segopt_callbacks.model.reads import unread
 from segopt_callbacks.model.signature import require_built
-from segopt_callbacks.model.weights import Filters, by_first_match, read_finite, select_weights, validate_filters
+from segopt_callbacks.model.weights import (
+    Filters,
+    by_first_match,
+    named_alone,
+    read_finite,
+    select_weights,
+    validate_filters,
+)
 
 __all__ = [
     "Filters",
@@ -12,11 +20,13 @@ __all__ = [
     "Role",
     "by_first_match",
     "input_signature",
+    "named_alone",
     "read_finite",
     "require_built",
     "roles",
     "select_weights",
     "signature",
+    "unread",
     "validate_filters",
     "validate_input_signature",
 ]

@@ -96,6 +96,25 @@ def select_weights(model: Any, filters: Filters = None) -> dict[str, Any]:
     return {path: weight for path, weight in named.items() if path in chosen}
 
 
+def named_alone(filters: Filters, weights: dict[str, Any], left: set[str]) -> set[str]:
+    """The weights that the user has asked for by name: those of an entry of `filters` that takes no others.
+
+    Args:
+        filters: as in `select_weights`.
+        weights: path -> variable, all that were selected.
+        left: paths of those that would not be compressed unless they are named.
+
+    Returns:
+        paths, some of `left`.
+
+    >>> weights = {"student/kernel": 0, "teacher/kernel": 1}
+    >>> named_alone("teacher", weights, {"teacher/kernel"}), named_alone("kernel", weights, {"teacher/kernel"})
+    ({'teacher/kernel'}, set())
+    """
+    taken = [_taken(one, weights, weights) for one in _as_list(filters)]
+    return set().union(*(paths for paths in taken if paths <= left))
+
+
 def by_first_match(rules: Sequence[str], weights: dict[str, Any]) -> dict[str, list[str]]:
     """Shares weights out among rules; a weight that none matches is left out.
 
