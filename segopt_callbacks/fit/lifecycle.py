@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from segopt_callbacks import compat
 from segopt_callbacks.fit.attached import Attached
 from segopt_callbacks.fit.best_kept import BestKept
+from segopt_callbacks.fit.building import what_the_model_takes
 from segopt_callbacks.fit.left_alone import LeftAlone
 from segopt_callbacks.fit.members import Members
 from segopt_callbacks.fit.stages import Stage
@@ -125,10 +126,20 @@ class Lifecycle:
             return self.inputs is not None
         return True
 
+    def _require_inputs(self) -> None:
+        if not self._knows_inputs():
+            raise ValueError(
+                "A pattern, clustering behind a BatchNormalization, and training against rounding must know what the "
+                "model takes; call the model once on its inputs first, train it by fit or train_on_batch, build it "
+                f"from keras.Input, or cluster with fold_batch_norm=False. Received: {self.model.name!r}, whose inputs "
+                "are not known."
+            )
+
     def _build_and_prepare(self, iterator: Any) -> Any:
         self.inputs, iterator = compat.batch_inputs(iterator)
-        if not compat.is_built(self.model):
-            compat.build_from_inputs(self.model, self.inputs)
+        self.inputs = what_the_model_takes(self.model, self.inputs)
+        if self.inputs is None:
+            self._require_inputs()
         for member in self._members:
             member.select()
         self._prepare()
@@ -154,12 +165,7 @@ class Lifecycle:
             self.begin_epoch(0)
         if self._is_prepared:
             return
-        if not self._knows_inputs():
-            raise ValueError(
-                "A pattern, and clustering behind a BatchNormalization, must know what the model takes; train it by "
-                "fit or train_on_batch, build it from keras.Input, or cluster with fold_batch_norm=False. "
-                f"Received: {self.model.name!r}, whose inputs are not known."
-            )
+        self._require_inputs()
         for member in self._members:
             member.select()
         self._prepare(has_trained=True)
