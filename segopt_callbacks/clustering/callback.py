@@ -103,7 +103,7 @@ class ClusteringCallback(CompressionCallback):
 
     def leave_out(self, paths: set[str]) -> set[str]:
         """Lets go of weights that are not trained for inference, unless a filter or a rule names them."""
-        left = self.sharing.not_named(self._weights, paths)
+        left = self.sharing.not_named(self.model, self._weights, paths)
         self._weights = {path: weight for path, weight in self._weights.items() if path not in left}
         self.lifecycle.unclaim(self, left)
         if self._clustered is not None:

@@ -89,11 +89,11 @@ class Sharing:
         shared = by_first_match(list(self._rules), weights)
         return {path: self._rules[rule] for rule, paths in shared.items() for path in paths}
 
-    def not_named(self, weights: dict[str, Any], paths: set[str]) -> set[str]:
+    def not_named(self, model: Any, weights: dict[str, Any], paths: set[str]) -> set[str]:
         """Those of `paths` that no filter, and no rule of a mapping, names by itself."""
         left = paths & weights.keys()
         rules = list(self._rules) if isinstance(self.number_of_clusters, Mapping) else None
-        return left - named_alone(rules if self.filters is None else self.filters, weights, left)
+        return left - named_alone(model, rules if self.filters is None else self.filters, weights, left)
 
     def needs_graph(self, model: Any) -> bool:
         """Whether the model's graph must be traced: for output channels, or to find each BatchNormalization."""

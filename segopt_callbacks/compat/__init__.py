@@ -40,6 +40,7 @@ from segopt_callbacks.compat.models import (
     is_compiled,
     is_made_of_layers,
     model_input_specs,
+    nested_paths,
     runs_eagerly,
 )
 from segopt_callbacks.compat.operations import (
@@ -116,6 +117,7 @@ __all__ = [
     "iterations",
     "keras",
     "model_input_specs",
+    "nested_paths",
     "number_of_replicas",
     "number_of_workers",
     "raw_variable",

@@ -8,6 +8,7 @@ from typing import Any
 import tensorflow as tf
 
 from segopt_callbacks.compat.kerases import is_keras_2
+from segopt_callbacks.compat.variables import identity, variable_path
 
 
 def runs_eagerly(model: Any) -> bool:
@@ -54,6 +55,29 @@ def is_made_of_layers(model: Any) -> bool:
 def has_own_train_step(model: Any) -> bool:
     """Whether the user wrote the model's `train_step`, which may hand any weights to any optimizer."""
     return not _is_keras_own(type(model).train_step) or "train_step" in vars(model)
+
+
+def nested_paths(model: Any) -> dict[int, str]:
+    """Identity of a variable -> its path with the names of all models and layers around it, as Keras 3 names it.
+
+    Keras 2 leaves out those around a model that was built by itself, such as `generator` in `generator/conv/kernel`.
+    """
+    if not is_keras_2(model):
+        return {}
+    found: dict[int, str] = {}
+    seen: set[int] = set()
+
+    def walk(layer: Any, around: str) -> None:
+        if id(layer) in seen:
+            return
+        seen.add(id(layer))
+        for inner in layer._flatten_layers(include_self=False, recursive=False):
+            walk(inner, f"{around}/{inner.name}")
+        for variable in layer.weights if getattr(layer, "built", False) else ():
+            found.setdefault(identity(variable), f"{around}/{variable_path(variable)}")
+
+    walk(model, model.name)
+    return found
 
 
 def _is_keras_own(defined: Any) -> bool:

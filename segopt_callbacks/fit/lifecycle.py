@@ -17,6 +17,7 @@ Outside `fit` the same hooks are called by the user's own loop, best through a `
 from __future__ import annotations
 
 import contextlib
+import warnings
 import weakref
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -61,11 +62,24 @@ class Lifecycle:
         self.left_alone = LeftAlone(model, self._members, self.told, is_loop=not compat.is_fitting(model))
         self.attached = Attached(model, self._callbacks, self.left_alone)
         self.attached.on_release(self._forget)
+        self.attached.on_release(compat.around_method(model, "fit", self._before_another_fit))
         if self._callbacks:
             self.attached.on_release(compat.after_callbacks(self._callbacks, self._close))
 
     def _forget(self) -> None:
         self._running.pop(self.model, None)
+
+    def _before_another_fit(self, fit: Any, *arguments: Any, **options: Any) -> Any:
+        """Lets go of what a loop without an end, or a fit that another callback broke off, has left attached."""
+        model = self.model
+        self.attached.release()
+        warnings.warn(
+            f"A loop or a fit of {model.name!r} never came to its end, where weights are finished and exported; it is "
+            "left now, and the fit that begins trains every weight. Call on_train_end of its callbacks when a loop of "
+            "your own ends.",
+            stacklevel=3,
+        )
+        return fit(*arguments, **options)
 
     # --- 1. each joins -----------------------------------------------------------------------------------------------
 

@@ -7,11 +7,12 @@ from typing import Any, ClassVar
 from segopt_callbacks import compat
 from segopt_callbacks.fit.attached import Attached
 from segopt_callbacks.fit.lifecycle import Lifecycle
+from segopt_callbacks.fit.settings import WithSettings
 from segopt_callbacks.fit.stages import Stage
 from segopt_callbacks.fit.told import Told
 
 
-class CompressionCallback(compat.Callback):
+class CompressionCallback(WithSettings, compat.Callback):
     """Base of all our callbacks: joins the model's `Lifecycle`, and says what to do at each of its moments."""
 
     stage: ClassVar[Stage]
@@ -27,6 +28,7 @@ class CompressionCallback(compat.Callback):
         """Remembers the model, and how often it was updated before anything was restored into it."""
         compat.require_tensorflow_backend(model)
         compat.require_one_process(model)
+        self.remember_settings()
         super().set_model(model)
         self.updates_before_fit = compat.iterations(model)
 

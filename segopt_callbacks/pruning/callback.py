@@ -112,7 +112,7 @@ class PruningScheduleCallback(CompressionCallback):
         """Lets go of weights that are not trained for inference, unless a filter or a schedule names them."""
         left = paths & self._weights.keys()
         rules = list(self._schedules) if isinstance(self.schedule, Mapping) else None
-        left -= named_alone(rules if self.filters is None else self.filters, self._weights, left)
+        left -= named_alone(self.model, rules if self.filters is None else self.filters, self._weights, left)
         self._weights = {path: weight for path, weight in self._weights.items() if path not in left}
         self.lifecycle.unclaim(self, left)
         if self._pruned is not None:
