@@ -165,6 +165,8 @@ class Lifecycle:
             inputs = compat.model_input_specs(self.model) if self.inputs is None else self.inputs
             self.left_alone.begin(inputs, has_trained=has_trained)
             for member in self._members:
+                member.rehearse()
+            for member in self._members:
                 member.prepare()
             self.attached.apply()
 

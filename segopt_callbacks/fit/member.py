@@ -67,6 +67,9 @@ class CompressionCallback(WithSettings, compat.Callback):
     def select(self) -> None:
         """Chooses the weights, once the model is built."""
 
+    def rehearse(self) -> None:
+        """Tries on one batch what `finish` will compute, before anything is attached and any step is run."""
+
     def prepare(self) -> None:
         """Attaches to the chosen weights, before the first step."""
 
