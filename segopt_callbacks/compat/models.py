@@ -10,6 +10,8 @@ import tensorflow as tf
 from segopt_callbacks.compat.kerases import is_keras_2
 from segopt_callbacks.compat.variables import identity, variable_path
 
+_BUILT_ON = ("_build_shapes_dict", "built")
+
 
 def runs_eagerly(model: Any) -> bool:
     """Whether the model's steps run without being traced."""
@@ -165,7 +167,21 @@ def _is_made_up(layer: Any, model: Any) -> bool:
 
 
 def build_from_inputs(model: Any, inputs: Any) -> None:
-    """Builds the model by a symbolic call with `inputs`, a structure of `tf.TensorSpec`."""
+    """Builds the model by a symbolic call with `inputs`, a structure of `tf.TensorSpec`.
+
+    Where that raises, the model remembers nothing of these inputs: Keras 3 takes them for what the model was built on.
+    """
+    before = {name: vars(model)[name] for name in _BUILT_ON if name in vars(model)}
+    try:
+        _call_symbolically(model, inputs)
+    except BaseException:  # whatever it is goes on its way
+        for name in _BUILT_ON:
+            vars(model).pop(name, None)
+        vars(model).update(before)
+        raise
+
+
+def _call_symbolically(model: Any, inputs: Any) -> None:
     if is_keras_2(model):
         import tf_keras
 

@@ -12,7 +12,13 @@ import tensorflow as tf
 
 from segopt_callbacks import compat
 from segopt_callbacks.data.batches import Batches
-from segopt_callbacks.data.forms import as_evaluation_data, evaluation_batches, has_targets, leaves, validate_evaluation_data
+from segopt_callbacks.data.forms import (
+    as_evaluation_data,
+    evaluation_batches,
+    has_targets,
+    leaves,
+    validate_evaluation_data,
+)
 from segopt_callbacks.data.metrics import MetricStates, validate_metrics
 
 _BATCH_SIZE = 32  # of arrays, as in Keras

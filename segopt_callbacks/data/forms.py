@@ -92,8 +92,11 @@ def _even_arrays(data: Any) -> tuple[Any, ...]:
     lengths = [[len(one) for one in leaves(part) if one is not None] for part in data]
     if len({length for part in lengths for length in part}) != 1:
         names = ("x", "y", "sample_weight")
-        told = ", ".join(f"{name} of {' and '.join(map(str, part))}" for name, part in zip(names, lengths) if part)
-        raise ValueError(f"`evaluation_data` must have as many targets and weights as inputs. Received: {told} examples.")
+        parts = [(name, part) for name, part in zip(names, lengths, strict=False) if part]
+        told = ", ".join(f"{name} of {' and '.join(map(str, part))}" for name, part in parts)
+        raise ValueError(
+            f"`evaluation_data` must have as many targets and weights as inputs. Received: {told} examples."
+        )
     return data
 
 

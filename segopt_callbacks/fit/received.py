@@ -47,5 +47,6 @@ class Received:
         """
         keys = {path: compat.identity(weight) for path, weight in weights}
         own = self._by_the_models & set(keys.values())
-        received = own if own and not reads_are_known else self._by_any
-        return {path for path, key in keys.items() if key not in received} if self._by_any else set()
+        everybody = self._by_any | self._by_the_models
+        received = own if own and not reads_are_known else everybody
+        return {path for path, key in keys.items() if key not in received} if everybody else set()

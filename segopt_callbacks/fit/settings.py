@@ -61,6 +61,8 @@ class WithSettings:
     def __deepcopy__(self, memo: dict[int, Any]) -> Any:
         made = type(self).__new__(type(self))
         memo[id(self)] = made
+        if vars(self).get("_model") is not None:
+            memo[id(self._model)] = self._model  # a callback inside ours may hold it, too
         state = self.__getstate__()
         for dataset in _datasets(list(state.values())):
             memo[id(dataset)] = dataset

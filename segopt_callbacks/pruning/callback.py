@@ -135,6 +135,8 @@ class PruningScheduleCallback(CompressionCallback):
         if self.method.prunes_channels:
             found = self._without_spared(found)
         self._pruned = PrunedWeights(self.model, self._weights, found, with_followers=self.method.prunes_channels)
+        if self.lifecycle.left_alone.waits:
+            self._pruned.forget_before()  # nothing is changed before it is known
         if self.lifecycle.step:
             self._pruned.take_marks()
         self.told.masked.update(self._pruned.masked)

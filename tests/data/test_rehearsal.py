@@ -7,7 +7,7 @@ import tensorflow as tf
 from segopt_callbacks import ExportQuantizedCallback, ReestimateBatchNormCallback, SensitivityCallback, compat
 from segopt_callbacks.compat import keras
 from segopt_callbacks.data import rehearse
-from tests.conformance import IMAGES, LABELS, Segmenter, Watch, built, compiled, fit
+from tests.conformance import IMAGES, LABELS, Segmenter, Watch, built, compiled, fit, functional
 
 NAN = np.where(np.arange(IMAGES.size).reshape(IMAGES.shape) == 7, np.nan, IMAGES).astype("float32")
 DATA = (IMAGES, LABELS)
@@ -65,7 +65,7 @@ def test_evaluation_data_of_another_scale_or_dtype_than_the_training_inputs_are_
     fit(compiled(Segmenter()), scaled, epochs=1)
     assert "evaluation data must be scaled as training inputs are" in scaled.report["warnings"][0]
     cast = export(tmp_path / "cast", evaluation_data=(IMAGES.astype("int32"), LABELS))
-    fit(compiled(Segmenter()), cast, epochs=1)
+    fit(compiled(functional()), cast, epochs=1)  # takes integers as floats
     assert "evaluation data must have the dtype of the training inputs" in cast.report["warnings"][0]
     alike = export(tmp_path / "alike", evaluation_data=DATA)
     fit(compiled(Segmenter()), alike, epochs=1)
@@ -75,7 +75,9 @@ def test_evaluation_data_of_another_scale_or_dtype_than_the_training_inputs_are_
 def test_nan_in_a_later_batch_does_not_blame_the_model(tmp_path):
     late = IMAGES.copy()
     late[-1] = np.nan
-    callback = export(tmp_path / "exported", evaluation_data=tf.data.Dataset.from_tensor_slices((late, LABELS)).batch(4))
+    callback = export(
+        tmp_path / "exported", evaluation_data=tf.data.Dataset.from_tensor_slices((late, LABELS)).batch(4)
+    )
     with pytest.raises(RuntimeError, match="`evaluation_data` must be finite") as caught:
         fit(compiled(Segmenter()), callback, epochs=1)
     assert "train it to finite weights" not in str(caught.value)
