@@ -80,7 +80,7 @@ class Attached:
         for key, pairs in every.items():
             variable = pairs[0][0]
             averages = functools.partial(compat.averages_of, self._model, variable)
-            constraint = WithAverages(Chain(tuple(one for _, one in pairs)), averages)
+            constraint: compat.Constraint = WithAverages(Chain(tuple(one for _, one in pairs)), averages)
             unshared = self._unshared.get(key)
             constraint = unshared.around(constraint) if unshared else constraint
             self._constraints.attach(variable, self._left_alone.constraint(variable, constraint))

@@ -19,6 +19,8 @@ class WithSettings:
     A copy belongs to no fit and to no model. Data sets are shared among copies, since TensorFlow copies none.
     """
 
+    _arguments: dict[str, Any]
+    _model: Any
     results: ClassVar[tuple[str, ...]] = ()  # arguments whose attributes a fit replaces
 
     def __new__(cls, *arguments: Any, **options: Any) -> Any:

@@ -169,7 +169,7 @@ def test_a_fit_after_one_that_a_callback_broke_off_trains_every_weight():
     assert share(model) < 0.3
 
 
-@pytest.mark.filterwarnings("ignore:Layer 'unbuilt' looks like it has unbuilt state")
+@pytest.mark.filterwarnings("ignore:Layer 'unbuilt' looks like it has unbuilt state", "ignore:`build\\(\\)` was called")
 def test_what_can_neither_be_built_nor_called_says_what_to_do():
     class Unbuilt(WithoutCall):
         def __init__(self):
