@@ -101,6 +101,15 @@ class ClusteringCallback(CompressionCallback):
         self._weights = self.sharing.select(self.model)
         self.lifecycle.claim(self, self._weights)
 
+    def leave_out(self, paths: set[str]) -> set[str]:
+        """Lets go of weights that are not trained for inference, unless a filter or a rule names them."""
+        left = self.sharing.not_named(self.model, self._weights, paths)
+        self._weights = {path: weight for path, weight in self._weights.items() if path not in left}
+        self.lifecycle.unclaim(self, left)
+        if self._clustered is not None:
+            self._clustered.leave_out(left)
+        return left
+
     def prepare(self) -> None:
         """Makes sure that nobody has promised the zeros that clustering would take, and looks at the model's graph."""
         pruned = self._weights.keys() & self.told.masked.keys()

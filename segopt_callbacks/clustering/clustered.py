@@ -15,7 +15,15 @@ from segopt_callbacks.arrays import distinct
 from segopt_callbacks.clustering.centroids import Clusters, cluster
 from segopt_callbacks.clustering.folding import Fold, find_folds
 from segopt_callbacks.clustering.initializations import find_initialization
-from segopt_callbacks.model import Filters, by_first_match, read_finite, roles, select_weights, validate_filters
+from segopt_callbacks.model import (
+    Filters,
+    by_first_match,
+    named_alone,
+    read_finite,
+    roles,
+    select_weights,
+    validate_filters,
+)
 from segopt_callbacks.records import Codebook, Density
 
 NumberOfClusters = int | Mapping[str, int]
@@ -81,6 +89,12 @@ class Sharing:
         shared = by_first_match(list(self._rules), weights)
         return {path: self._rules[rule] for rule, paths in shared.items() for path in paths}
 
+    def not_named(self, model: Any, weights: dict[str, Any], paths: set[str]) -> set[str]:
+        """Those of `paths` that no filter, and no rule of a mapping, names by itself."""
+        left = paths & weights.keys()
+        rules = list(self._rules) if isinstance(self.number_of_clusters, Mapping) else None
+        return left - named_alone(model, rules if self.filters is None else self.filters, weights, left)
+
     def needs_graph(self, model: Any) -> bool:
         """Whether the model's graph must be traced: for output channels, or to find each BatchNormalization."""
         return self.per_channel is True or self._folds(model)
@@ -135,7 +149,7 @@ class ClusteredWeights:
     """
 
     def __init__(self, model: Any, weights: dict[str, Any], sharing: Sharing, inputs: Any) -> None:
-        self.weights = weights
+        self.weights = dict(weights)
         self.numbers = sharing.numbers(weights)
         self.axes = sharing.channel_axes(model, inputs, weights)
         self.folds = sharing.folds(model, inputs, weights)
@@ -143,6 +157,12 @@ class ClusteredWeights:
         self.codebooks: dict[str, Codebook] = {}
         self._model = model
         self._sharing = sharing
+
+    def leave_out(self, paths: set[str]) -> None:
+        """Clusters these no more."""
+        for of_weights in (self.weights, self.numbers, self.axes, self.folds, self.clusters, self.codebooks):
+            for path in paths & of_weights.keys():
+                del of_weights[path]
 
     def most_values(self, path: str) -> int:
         """How many distinct values a weight may have, over all channels."""

@@ -86,6 +86,7 @@ class ClusterScheduleCallback(ClusteringCallback):
         self._projections: dict[str, Clustered] = {}
         self._unshared: dict[str, Unshared] = {}
         self._held: dict[str, HeldScale] = {}
+        self._before: dict[str, np.ndarray] = {}
         self._begun_at: int | None = None
         self._last_assigned = 0
         self._is_checked = self._is_bypassed = False
@@ -102,6 +103,9 @@ class ClusterScheduleCallback(ClusteringCallback):
                 stacklevel=2,
             )
         self._attach()
+        if self.begins_at_once:  # a scale that was moved into a kernel stays there
+            unfolded = self._weights.keys() - self.clustered.folds.keys()
+            self._before = {path: compat.read(self._weights[path]) for path in unfolded}
         self._begin_if_due(self.lifecycle.step)
 
     def _attach(self) -> None:
@@ -121,7 +125,27 @@ class ClusterScheduleCallback(ClusteringCallback):
         if self.reassign_every is not None:
             self._unshared = {path: self.attached.remember_unshared(one) for path, one in self._weights.items()}
 
+    @property
+    def begins_at_once(self) -> bool:
+        """Whether weights are clustered before the first step."""
+        return self.begin_step <= self.lifecycle.step
+
+    def leave_out(self, paths: set[str]) -> set[str]:
+        """Lets go of weights that are not trained for inference; one that was clustered has its own values again."""
+        weights = dict(self._weights)
+        left = super().leave_out(paths)
+        for path in left & self._projections.keys():
+            self._projections.pop(path).let_go()
+            if path in self._before:
+                compat.assign(weights[path], self._before[path])
+        return left
+
+    def on_settled(self) -> None:
+        """Keeps no values of before."""
+        self._before = {}
+
     def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
+        self.lifecycle.settle()
         if self._begun_at is not None and (not self._is_checked or self._is_bypassed):
             self._check_step()
         with self.attached.released_on_error():

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import tensorflow as tf
@@ -114,14 +114,24 @@ def watch_training_data(model: Any, watched: Callable[[tf.data.Dataset, bool], t
 def _training_data(model: Any) -> tuple[Any, str]:
     """What holds the dataset of the running `fit`, and under which name: a local variable of its frame."""
     held = ("data_handler", "_dataset") if is_keras_2(model) else ("epoch_iterator", "_distributed_dataset")
+    for frame in _frames_of_fit(model):
+        owner = frame.f_locals.get(held[0])
+        if hasattr(owner, held[1]):
+            return owner, held[1]
+    raise LookupError("the model does not train by fit")
+
+
+def is_fitting(model: Any) -> bool:
+    """Whether a `fit` of the model calls us now; a loop of the user's own does not."""
+    return next(_frames_of_fit(model), None) is not None
+
+
+def _frames_of_fit(model: Any) -> Iterator[Any]:
     frame = inspect.currentframe()
     while frame is not None:
         if frame.f_code.co_name == "fit" and frame.f_locals.get("self") is model:
-            owner = frame.f_locals.get(held[0])
-            if hasattr(owner, held[1]):
-                return owner, held[1]
+            yield frame
         frame = frame.f_back
-    raise LookupError("the model does not train by fit")
 
 
 def _require_dense(dataset: tf.data.Dataset) -> Any:

@@ -8,6 +8,9 @@ from typing import Any
 import tensorflow as tf
 
 from segopt_callbacks.compat.kerases import is_keras_2
+from segopt_callbacks.compat.variables import identity, variable_path
+
+_BUILT_ON = ("_build_shapes_dict", "built")
 
 
 def runs_eagerly(model: Any) -> bool:
@@ -42,7 +45,56 @@ def is_built(model: Any) -> bool:
 
 def has_weights(model: Any) -> bool:
     """Whether the model has been built as far as it will be."""
-    return bool(model.built) and bool(model.weights)
+    return (bool(model.built) and bool(model.weights)) or is_built_inside(model)
+
+
+def is_built_inside(model: Any) -> bool:
+    """Whether all layers of a model are built, though it may never have been called itself.
+
+    So is a model that trains others, such as a GAN, and may have no `call` at all.
+    """
+    inside = list(model._flatten_layers(include_self=False, recursive=True))
+    return all(layer.built for layer in inside) and any(layer.weights for layer in inside)
+
+
+def is_made_of_layers(model: Any) -> bool:
+    """Whether the model, and every layer in it, is of Keras' own classes, so that each of them is on the way through.
+
+    Sequential and functional models; one with a class of the user's in it may hold layers that inference never calls.
+    """
+    return all(_is_keras_own(type(layer)) for layer in all_layers(model))
+
+
+def has_own_train_step(model: Any) -> bool:
+    """Whether the user wrote the model's `train_step`, which may hand any weights to any optimizer."""
+    return not _is_keras_own(type(model).train_step) or "train_step" in vars(model)
+
+
+def nested_paths(model: Any) -> dict[int, str]:
+    """Identity of a variable -> its path with the names of all models and layers around it, as Keras 3 names it.
+
+    Keras 2 leaves out those around a model that was built by itself, such as `generator` in `generator/conv/kernel`.
+    """
+    if not is_keras_2(model):
+        return {}
+    found: dict[int, str] = {}
+    seen: set[int] = set()
+
+    def walk(layer: Any, around: str) -> None:
+        if id(layer) in seen:
+            return
+        seen.add(id(layer))
+        for inner in layer._flatten_layers(include_self=False, recursive=False):
+            walk(inner, f"{around}/{inner.name}")
+        for variable in layer.weights if getattr(layer, "built", False) else ():
+            found.setdefault(identity(variable), f"{around}/{variable_path(variable)}")
+
+    walk(model, model.name)
+    return found
+
+
+def _is_keras_own(defined: Any) -> bool:
+    return defined.__module__.partition(".")[0] in ("keras", "tf_keras")
 
 
 def all_layers(model: Any) -> list[Any]:
@@ -126,7 +178,21 @@ def _is_made_up(layer: Any, model: Any) -> bool:
 
 
 def build_from_inputs(model: Any, inputs: Any) -> None:
-    """Builds the model by a symbolic call with `inputs`, a structure of `tf.TensorSpec`."""
+    """Builds the model by a symbolic call with `inputs`, a structure of `tf.TensorSpec`.
+
+    Where that raises, the model remembers nothing of these inputs: Keras 3 takes them for what the model was built on.
+    """
+    before = {name: vars(model)[name] for name in _BUILT_ON if name in vars(model)}
+    try:
+        _call_symbolically(model, inputs)
+    except BaseException:  # whatever it is goes on its way
+        for name in _BUILT_ON:
+            vars(model).pop(name, None)
+        vars(model).update(before)
+        raise
+
+
+def _call_symbolically(model: Any, inputs: Any) -> None:
     if is_keras_2(model):
         import tf_keras
 

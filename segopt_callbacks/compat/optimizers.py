@@ -54,12 +54,15 @@ def watch_gradients(model: Any, hook: Callable[[list[tuple[Any, Variable]]], Non
     """
     optimizers = [one for one in _inner_optimizers(model) if one is not None]
     name = "apply_gradients" if is_keras_2(model) else "apply"
+    before = [vars(optimizer).get(name) for optimizer in optimizers]  # somebody may watch already
     for optimizer in optimizers:
         setattr(optimizer, name, _watching(optimizer, name, hook))
 
     def undo() -> None:
-        for optimizer in optimizers:
-            delattr(optimizer, name)
+        for optimizer, watching in zip(optimizers, before, strict=True):
+            vars(optimizer).pop(name, None)
+            if watching is not None:
+                setattr(optimizer, name, watching)
 
     return undo
 

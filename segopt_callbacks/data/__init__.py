@@ -2,8 +2,14 @@
 
 from segopt_callbacks.data.evaluation import Evaluation, validate_evaluation
 from segopt_callbacks.data.feed import Feed, cast_inputs
-from segopt_callbacks.data.forms import EXAMPLE_LIMIT, validate_evaluation_data, validate_representative_dataset
+from segopt_callbacks.data.forms import (
+    EXAMPLE_LIMIT,
+    as_evaluation_data,
+    validate_evaluation_data,
+    validate_representative_dataset,
+)
 from segopt_callbacks.data.metrics import MetricStates, validate_metrics
+from segopt_callbacks.data.rehearsal import rehearse, unchanged
 from segopt_callbacks.data.training_sample import TrainingSample
 
 __all__ = [
@@ -12,7 +18,10 @@ __all__ = [
     "Feed",
     "MetricStates",
     "TrainingSample",
+    "as_evaluation_data",
     "cast_inputs",
+    "rehearse",
+    "unchanged",
     "validate_evaluation",
     "validate_evaluation_data",
     "validate_metrics",

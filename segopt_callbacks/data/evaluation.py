@@ -11,7 +11,14 @@ import numpy as np
 import tensorflow as tf
 
 from segopt_callbacks import compat
-from segopt_callbacks.data.forms import evaluation_batches, leaves, validate_evaluation_data
+from segopt_callbacks.data.batches import Batches
+from segopt_callbacks.data.forms import (
+    as_evaluation_data,
+    evaluation_batches,
+    has_targets,
+    leaves,
+    validate_evaluation_data,
+)
 from segopt_callbacks.data.metrics import MetricStates, validate_metrics
 
 _BATCH_SIZE = 32  # of arrays, as in Keras
@@ -29,13 +36,10 @@ def validate_evaluation(
     >>> validate_evaluation((np.zeros((2, 4)), np.zeros(2)), None, None, None)
     """
     validate_evaluation_data(evaluation_data)
-    has_targets = isinstance(evaluation_data, tf.data.Dataset) or (
-        evaluation_data is not None and any(one is not None for one in leaves(evaluation_data[1]))
-    )
-    if not has_targets:
+    if not has_targets(evaluation_data):
         raise ValueError(
             "`evaluation_data` must hold targets for metrics to be computed; pass (x, y), (x, y, sample_weight) or a "
-            f"tf.data.Dataset of them. Received: {'None' if evaluation_data is None else 'y=None'}."
+            f"tf.data.Dataset of them. Received: {'None' if evaluation_data is None else 'no targets'}."
         )
     validate_metrics(metrics)
     if metrics is not None and not metrics:
@@ -43,10 +47,10 @@ def validate_evaluation(
     for name, value in (("max_examples", max_examples), ("batch_size", batch_size)):
         if value is not None and (isinstance(value, bool) or not isinstance(value, int) or value < 1):
             raise ValueError(f"`{name}` must be a whole number, at least 1, or None. Received: {name}={value!r}.")
-    if batch_size is not None and isinstance(evaluation_data, tf.data.Dataset):
+    if batch_size is not None and not isinstance(as_evaluation_data(evaluation_data), tuple):
         raise ValueError(
             "`batch_size` is for arrays, a dataset has batches of its own; leave it out. "
-            f"Received: batch_size={batch_size} and a tf.data.Dataset."
+            f"Received: batch_size={batch_size} and a {type(evaluation_data).__name__}."
         )
 
 
@@ -131,6 +135,9 @@ class Evaluation:
 
 def _first(data: Any, limit: int | None) -> tuple[Any, int]:
     """The first examples of evaluation data, and how many they are."""
+    data = as_evaluation_data(data)
+    if isinstance(data, Batches):
+        data = data.as_dataset()
     if not isinstance(data, tf.data.Dataset):
         if limit is not None:
             data = tuple(tf.nest.map_structure(lambda one: None if one is None else one[:limit], part) for part in data)

@@ -10,7 +10,8 @@ import tensorflow as tf
 
 from segopt_callbacks import compat
 from segopt_callbacks.data import forms
-from segopt_callbacks.data.lint import Seen, lint
+from segopt_callbacks.data.lint import Seen, lint, unlike_training
+from segopt_callbacks.data.rehearsal import require_sound
 from segopt_callbacks.data.training_sample import TrainingSample
 from segopt_callbacks.errors import FormatError
 from segopt_callbacks.model import input_signature, signature
@@ -38,10 +39,11 @@ class Feed:
     """
 
     def __init__(self, model: Any, evaluation_data: Any, representative_dataset: Any, given: Any = None) -> None:
-        self._evaluation_data = evaluation_data
+        self._evaluation_data = evaluation_data = forms.as_evaluation_data(evaluation_data)
         sample = representative_dataset if isinstance(representative_dataset, TrainingSample) else None
         self._representative_dataset = None if sample else representative_dataset
         self._sampled: list[Any] = sample.examples(given) if sample else []
+        self._trained_on: list[Any] = sample.examples() if sample and evaluation_data is not None else []
         self.oddities: list[str] = []
         example = None
         # What `fit` takes is what the model is fed; representative data may have been cast for the converter.
@@ -102,7 +104,14 @@ class Feed:
     def batches(self) -> Iterator[tuple[Any, Any, Any]]:
         """Yields `(x, y, sample_weight)` to run files on; without evaluation data `y` is `None`."""
         if self._evaluation_data is not None:
-            yield from forms.evaluation_batches(self._evaluation_data)
+            if self._trained_on and not self.oddities:
+                self.oddities = unlike_training(self._evaluation_data, self._trained_on)
+            for batch in forms.evaluation_batches(self._evaluation_data):
+                try:
+                    require_sound(batch)
+                except ValueError as error:
+                    raise FormatError(str(error)) from error
+                yield batch
         elif self._representative_dataset is not None:
             for example in forms.representative_examples(self._representative_dataset, self.specs):
                 yield example, None, None

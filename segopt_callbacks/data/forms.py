@@ -8,54 +8,116 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
+from segopt_callbacks.data.batches import Batches, is_sequence
+
 BATCH_SIZE = 16  # of evaluation arrays; a dataset keeps its own
 EXAMPLE_LIMIT = 200  # ranges settle long before; each example is a run of the float model
+
+
+def as_evaluation_data(data: Any) -> Any:
+    """Evaluation data, whatever `fit` takes as `validation_data`, in one of four forms; nothing is read.
+
+    Args:
+        data: `x`, `(x, y)` or `(x, y, sample_weight)` of arrays; a `tf.data.Dataset`, `PyDataset`, `Sequence`, loader
+            or generator of batches of these.
+
+    Returns:
+        `None`, a tuple of arrays, a `tf.data.Dataset`, or `Batches`.
+
+    Raises:
+        ValueError: for anything else, for data that have no end or no example, and for arrays of unequal length.
+
+    Example:
+        >>> len(as_evaluation_data(np.zeros((2, 4))))
+        2
+    """
+    if data is None or isinstance(data, Batches):
+        return data
+    if isinstance(data, tf.data.Dataset):
+        return _finite_dataset(data)
+    if hasattr(data, "shape") or isinstance(data, dict):
+        data = (data, None)
+    if isinstance(data, tuple | list):
+        return _even_arrays(data)
+    if not is_sequence(data) and not hasattr(data, "__iter__"):
+        raise ValueError(
+            "`evaluation_data` must be arrays (x, (x, y) or (x, y, sample_weight)), or a tf.data.Dataset, PyDataset, "
+            f"Sequence or generator of batches of them. Received: {type(data).__name__}."
+        )
+    if is_sequence(data) and getattr(data, "num_batches", 0) is None:
+        raise ValueError(f"`evaluation_data` must end. Received: {type(data).__name__}, whose num_batches is None.")
+    return Batches(data)
 
 
 def validate_evaluation_data(data: Any) -> None:
     """Checks evaluation data without reading it.
 
     Raises:
-        ValueError: unless it is `None`, `(x, y)`, `(x, y, sample_weight)` or a finite `tf.data.Dataset` of batches.
+        ValueError: for what `as_evaluation_data` refuses.
 
     Example:
         >>> validate_evaluation_data((np.zeros((2, 4)), np.zeros(2)))
     """
-    if data is None:
-        return
+    as_evaluation_data(data)
+
+
+def has_targets(data: Any) -> bool:
+    """Whether evaluation data hold targets, as far as can be told without reading them."""
+    data = as_evaluation_data(data)
     if isinstance(data, tf.data.Dataset):
-        if not isinstance(data.element_spec, tuple) or len(data.element_spec) not in (2, 3):
-            raise ValueError(
-                "`evaluation_data` must yield (x, y) or (x, y, sample_weight). "
-                f"Received: a dataset of {data.element_spec}."
-            )
-        if int(data.cardinality()) == tf.data.INFINITE_CARDINALITY:
-            raise ValueError(
-                "`evaluation_data` must end; call .take(n) on it. Received: a dataset that repeats forever."
-            )
-    elif not isinstance(data, tuple | list) or len(data) not in (2, 3):
+        return isinstance(data.element_spec, tuple) and len(data.element_spec) > 1
+    return isinstance(data, Batches) or (data is not None and any(one is not None for one in leaves(data[1])))
+
+
+def _finite_dataset(data: tf.data.Dataset) -> tf.data.Dataset:
+    if isinstance(data.element_spec, tuple) and len(data.element_spec) not in (1, 2, 3):
         raise ValueError(
-            "`evaluation_data` must be (x, y), (x, y, sample_weight) or a tf.data.Dataset of them. "
-            f"Received: {type(data).__name__}."
+            "`evaluation_data` must yield x, (x, y) or (x, y, sample_weight). "
+            f"Received: a dataset of {data.element_spec}."
         )
-    elif not leaves(data[0]) or len(leaves(data[0])[0]) == 0:
+    if int(data.cardinality()) == tf.data.INFINITE_CARDINALITY:
+        raise ValueError("`evaluation_data` must end; call .take(n) on it. Received: a dataset that repeats forever.")
+    return data
+
+
+def _even_arrays(data: Any) -> tuple[Any, ...]:
+    if len(data) not in (1, 2, 3):
+        raise ValueError(
+            f"`evaluation_data` must be x, (x, y) or (x, y, sample_weight). Received: {type(data).__name__} of "
+            f"{len(data)}."
+        )
+    data = (*data, None) if len(data) == 1 else tuple(data)
+    if not leaves(data[0]) or len(leaves(data[0])[0]) == 0:
         raise ValueError("`evaluation_data` must have at least one example. Received: an empty x.")
+    lengths = [[len(one) for one in leaves(part) if one is not None] for part in data]
+    if len({length for part in lengths for length in part}) != 1:
+        names = ("x", "y", "sample_weight")
+        parts = [(name, part) for name, part in zip(names, lengths, strict=False) if part]
+        told = ", ".join(f"{name} of {' and '.join(map(str, part))}" for name, part in parts)
+        raise ValueError(
+            f"`evaluation_data` must have as many targets and weights as inputs. Received: {told} examples."
+        )
+    return data
 
 
 def evaluation_batches(data: Any, batch_size: int = BATCH_SIZE) -> Iterator[tuple[Any, Any, Any]]:
-    """Yields `(x, y, sample_weight)` in batches of NumPy arrays; `sample_weight` is `None` where there is none.
+    """Yields `(x, y, sample_weight)` in batches of NumPy arrays; `None` for what is missing.
 
     Args:
-        data: `(x, y[, sample_weight])` of arrays, cut into batches, or a dataset of batches.
+        data: evaluation data in any form; arrays are cut into batches.
         batch_size: of arrays.
 
     Example:
         >>> [x.shape for x, _, _ in evaluation_batches((np.zeros((20, 4)), np.zeros(20)))]
         [(16, 4), (4, 4)]
     """
+    data = as_evaluation_data(data)
+    if isinstance(data, Batches):
+        yield from data
+        return
     if isinstance(data, tf.data.Dataset):
         for element in data.as_numpy_iterator():
-            yield (*element, None)[:3]
+            yield (*(element if isinstance(element, tuple) else (element,)), None, None)[:3]
         return
     arrays = tf.nest.map_structure(lambda one: None if one is None else np.asarray(one), (*data, None)[:3])
     size = len(leaves(arrays[0])[0])

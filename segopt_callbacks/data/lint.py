@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -64,9 +64,7 @@ def lint(seen: Seen, evaluation: Any, specs: Any) -> list[str]:
         for sentence in _unlike(name, spec, leaf)
     ]
     if evaluation is not None:
-        fed = Seen()
-        for example in itertools.islice(forms.evaluation_examples(evaluation), _EVALUATED):
-            fed.add(forms.leaves(example))
+        fed = _seen(forms.evaluation_examples(evaluation))
         pairs = zip(names, seen.largest, fed.largest, strict=True)
         found += [sentence for pair in pairs for sentence in _badly_scaled(*pair)]
     if seen.count < FEW:
@@ -75,6 +73,44 @@ def lint(seen: Seen, evaluation: Any, specs: Any) -> list[str]:
             f"Received: {seen.count}"
         )
     return found
+
+
+def unlike_training(evaluation: Any, sample: Sequence[Any]) -> list[str]:
+    """Compares evaluation data with what the fit fed to the model.
+
+    Args:
+        evaluation: evaluation data in any form.
+        sample: examples of the fit, each of batch size 1.
+
+    Returns:
+        sentences, each of a rule, a remedy and the value; empty if all is well, or they cannot be compared.
+
+    Example:
+        >>> told = unlike_training((np.full((4, 2), 255.0), None), [np.ones((1, 2))] * 4)
+        >>> [one.partition("; ")[2] for one in told]
+        ['divide the bytes by 255 first. Received: values up to 255, where training inputs go up to 1']
+    """
+    shown, fed = _seen(forms.evaluation_examples(evaluation)), _seen(sample)
+    if len(shown.first) != len(fed.first):
+        return []  # an export of another model than the one that is fitted
+    names = _names(shown.first)
+    found = [
+        f"evaluation data must have the dtype of the training inputs; cast them{name}. "
+        f"Received: {leaf.dtype.name} for {trained.dtype.name}"
+        for name, leaf, trained in zip(names, shown.first, fed.first, strict=True)
+        if leaf.dtype.kind != trained.dtype.kind
+    ]
+    kinds = ("evaluation data", "training inputs")
+    for name, largest, trained_with in zip(names, shown.largest, fed.largest, strict=True):
+        found += _badly_scaled(name, largest, trained_with, kinds)
+    return found
+
+
+def _seen(examples: Iterable[Any]) -> Seen:
+    seen = Seen()
+    for example in itertools.islice(examples, _EVALUATED):
+        seen.add([np.asarray(leaf) for leaf in forms.leaves(example)])
+    return seen
 
 
 def _unlike(name: str, spec: Any, leaf: np.ndarray) -> list[str]:
@@ -92,14 +128,16 @@ def _unlike(name: str, spec: Any, leaf: np.ndarray) -> list[str]:
     return found
 
 
-def _badly_scaled(name: str, shown: float, fed: float) -> list[str]:
+def _badly_scaled(
+    name: str, shown: float, fed: float, kinds: tuple[str, str] = ("representative data", "evaluation data")
+) -> list[str]:
     if min(shown, fed) <= 0 or 1 / FACTOR < shown / fed < FACTOR:
         return []
     is_bytes = 1 < shown <= 255 and fed <= 1
     remedy = "divide the bytes by 255 first" if is_bytes else "scale both alike"
     return [
-        f"representative data must be scaled as evaluation data are; {remedy}{name}. "
-        f"Received: values up to {shown:.4g}, where evaluation data go up to {fed:.4g}"
+        f"{kinds[0]} must be scaled as {kinds[1]} are; {remedy}{name}. "
+        f"Received: values up to {shown:.4g}, where {kinds[1]} go up to {fed:.4g}"
     ]
 
 

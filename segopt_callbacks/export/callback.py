@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from segopt_callbacks import compat
-from segopt_callbacks.data import TrainingSample
+from segopt_callbacks.data import TrainingSample, rehearse
 from segopt_callbacks.errors import ExportError
 from segopt_callbacks.export.delivery import require_writable, rescue
 from segopt_callbacks.export.exporter import export
@@ -151,10 +151,15 @@ class ExportQuantizedCallback(CompressionCallback):
         if compat.has_weights(self.model):
             rescue.warn_if_tight(self.model, [TARGETS[name] for name in self.formats], place)
         calibrates = any(TARGETS[name].is_integer for name in self.formats)
-        if calibrates and self.representative_dataset is None:
+        compares = self.evaluation_data is not None  # with what the model is trained on
+        if (calibrates or compares) and self.representative_dataset is None:
             self._sample = TrainingSample(self.model)
         super().on_train_begin(logs)
         TensorFlowProcess.warm_during("fit")
+
+    def rehearse(self) -> None:
+        """Tries on one batch what every file will be run on when the fit has ended."""
+        rehearse(self.model, self.evaluation_data, self.metrics)
 
     def prepare(self) -> None:
         """Makes sure that ranges can be found."""

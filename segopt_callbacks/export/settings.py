@@ -57,7 +57,7 @@ class ExportSettings:
 
     def __post_init__(self) -> None:
         data.validate_representative_dataset(self.representative_dataset)
-        data.validate_evaluation_data(self.evaluation_data)
+        object.__setattr__(self, "evaluation_data", data.as_evaluation_data(self.evaluation_data))
         validate_metrics(self.metrics)
         object.__setattr__(self, "plain_metadata", validate_metadata(self.metadata))
         validate_input_signature(self.input_signature)

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import Any, Protocol
 
 from segopt_callbacks import compat
+from segopt_callbacks.fit.left_alone import LeftAlone
 from segopt_callbacks.fit.projections import Attachments, Chain, Projection, Unshared, WithAverages
 from segopt_callbacks.fit.stages import Stage
 
@@ -25,11 +26,13 @@ class Attached:
     Args:
         model: the model that is fitted.
         callbacks: the `CallbackList` of its fit; `None` where there is none.
+        left_alone: what watches whom an optimizer updates.
     """
 
-    def __init__(self, model: Any, callbacks: Any) -> None:
+    def __init__(self, model: Any, callbacks: Any, left_alone: LeftAlone) -> None:
         self._model = model
         self._callbacks = callbacks
+        self._left_alone = left_alone
         self._projections: list[tuple[Stage, Any, Projection]] = []
         self._unshared: dict[int, Unshared] = {}
         self._constraints = Attachments()
@@ -77,9 +80,15 @@ class Attached:
         for key, pairs in every.items():
             variable = pairs[0][0]
             averages = functools.partial(compat.averages_of, self._model, variable)
-            constraint = WithAverages(Chain(tuple(one for _, one in pairs)), averages)
+            constraint: compat.Constraint = WithAverages(Chain(tuple(one for _, one in pairs)), averages)
             unshared = self._unshared.get(key)
-            self._constraints.attach(variable, unshared.around(constraint) if unshared else constraint)
+            constraint = unshared.around(constraint) if unshared else constraint
+            self._constraints.attach(variable, self._left_alone.constraint(variable, constraint))
+        for variable in self._left_alone.only_watched():
+            if compat.identity(variable) not in every:
+                self._constraints.attach(variable, self._left_alone.constraint(variable))
+        if self._constraints:
+            self.on_release(self._left_alone.watch())
 
     def remake_step(self) -> None:
         """Makes the step anew, which may be cached from an earlier fit, if anything of ours belongs into it."""

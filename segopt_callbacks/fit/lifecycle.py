@@ -17,12 +17,15 @@ Outside `fit` the same hooks are called by the user's own loop, best through a `
 from __future__ import annotations
 
 import contextlib
+import warnings
 import weakref
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from segopt_callbacks import compat
 from segopt_callbacks.fit.attached import Attached
 from segopt_callbacks.fit.best_kept import BestKept
+from segopt_callbacks.fit.building import what_the_model_takes
+from segopt_callbacks.fit.left_alone import LeftAlone
 from segopt_callbacks.fit.members import Members
 from segopt_callbacks.fit.stages import Stage
 from segopt_callbacks.fit.steps import Steps
@@ -56,13 +59,27 @@ class Lifecycle:
         self._ended: list[CompressionCallback] = []
         self._is_prepared = self._weights_are_finished = self._is_closed = False
         self._logs: Any = None
-        self.attached = Attached(model, self._callbacks)
+        self.left_alone = LeftAlone(model, self._members, self.told, is_loop=not compat.is_fitting(model))
+        self.attached = Attached(model, self._callbacks, self.left_alone)
         self.attached.on_release(self._forget)
+        self.attached.on_release(compat.around_method(model, "fit", self._before_another_fit))
         if self._callbacks:
             self.attached.on_release(compat.after_callbacks(self._callbacks, self._close))
 
     def _forget(self) -> None:
         self._running.pop(self.model, None)
+
+    def _before_another_fit(self, fit: Any, *arguments: Any, **options: Any) -> Any:
+        """Lets go of what a loop without an end, or a fit that another callback broke off, has left attached."""
+        model = self.model
+        self.attached.release()
+        warnings.warn(
+            f"A loop or a fit of {model.name!r} never came to its end, where weights are finished and exported; it is "
+            "left now, and the fit that begins trains every weight. Call on_train_end of its callbacks when a loop of "
+            "your own ends.",
+            stacklevel=3,
+        )
+        return fit(*arguments, **options)
 
     # --- 1. each joins -----------------------------------------------------------------------------------------------
 
@@ -98,6 +115,10 @@ class Lifecycle:
         self._members.claim(member, weights)
         self.told.selected.update(weights)
 
+    def unclaim(self, member: CompressionCallback, paths: set[str]) -> None:
+        """Records that `member` changes these weights no more."""
+        self._members.unclaim(member, paths)
+
     # --- 2. everybody prepares, and the fit goes on ------------------------------------------------------------------
 
     def begin_epoch(self, epoch: int) -> None:
@@ -119,18 +140,32 @@ class Lifecycle:
             return self.inputs is not None
         return True
 
+    def _require_inputs(self) -> None:
+        if not self._knows_inputs():
+            raise ValueError(
+                "A pattern, clustering behind a BatchNormalization, and training against rounding must know what the "
+                "model takes; call the model once on its inputs first, train it by fit or train_on_batch, build it "
+                f"from keras.Input, or cluster with fold_batch_norm=False. Received: {self.model.name!r}, whose inputs "
+                "are not known."
+            )
+
     def _build_and_prepare(self, iterator: Any) -> Any:
         self.inputs, iterator = compat.batch_inputs(iterator)
-        if not compat.is_built(self.model):
-            compat.build_from_inputs(self.model, self.inputs)
+        self.inputs = what_the_model_takes(self.model, self.inputs)
+        if self.inputs is None:
+            self._require_inputs()
         for member in self._members:
             member.select()
         self._prepare()
         return iterator
 
-    def _prepare(self) -> None:
+    def _prepare(self, *, has_trained: bool = False) -> None:
         self._is_prepared = True
         with self.attached.released_on_error():
+            inputs = compat.model_input_specs(self.model) if self.inputs is None else self.inputs
+            self.left_alone.begin(inputs, has_trained=has_trained)
+            for member in self._members:
+                member.rehearse()
             for member in self._members:
                 member.prepare()
             self.attached.apply()
@@ -146,21 +181,24 @@ class Lifecycle:
             self.begin_epoch(0)
         if self._is_prepared:
             return
-        if not self._knows_inputs():
-            raise ValueError(
-                "A pattern, and clustering behind a BatchNormalization, must know what the model takes; train it by "
-                "fit or train_on_batch, build it from keras.Input, or cluster with fold_batch_norm=False. "
-                f"Received: {self.model.name!r}, whose inputs are not known."
-            )
+        self._require_inputs()
         for member in self._members:
             member.select()
-        self._prepare()
+        self._prepare(has_trained=True)
         self.attached.remake_step()
+
+    def settle(self) -> None:
+        """Leaves alone what no optimizer has received, once the first step is over."""
+        if self._is_prepared:
+            with self.attached.released_on_error():
+                self.left_alone.settle()
 
     def step_after(self, batch: int) -> int:
         """The step that training has come to when `batch` (counted in its epoch, from 0) has ended."""
         if not self._is_prepared and self.steps.epoch is not None:
             self._prepare_late()
+        else:
+            self.settle()
         if self._best_kept:
             self._best_kept.look(self.told.sparsity, self.step)
         return self.steps.end_batch(batch)
@@ -203,6 +241,7 @@ class Lifecycle:
         self._ended.append(member)
         if not self._is_prepared:
             self._prepare_late()
+        self.settle()
         if not self._weights_are_finished:
             self._weights_are_finished = True
             self._best_kept.look(self.told.sparsity, self.step)

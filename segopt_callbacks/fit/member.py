@@ -7,11 +7,12 @@ from typing import Any, ClassVar
 from segopt_callbacks import compat
 from segopt_callbacks.fit.attached import Attached
 from segopt_callbacks.fit.lifecycle import Lifecycle
+from segopt_callbacks.fit.settings import WithSettings
 from segopt_callbacks.fit.stages import Stage
 from segopt_callbacks.fit.told import Told
 
 
-class CompressionCallback(compat.Callback):
+class CompressionCallback(WithSettings, compat.Callback):
     """Base of all our callbacks: joins the model's `Lifecycle`, and says what to do at each of its moments."""
 
     stage: ClassVar[Stage]
@@ -27,6 +28,7 @@ class CompressionCallback(compat.Callback):
         """Remembers the model, and how often it was updated before anything was restored into it."""
         compat.require_tensorflow_backend(model)
         compat.require_one_process(model)
+        self.remember_settings()
         super().set_model(model)
         self.updates_before_fit = compat.iterations(model)
 
@@ -65,8 +67,23 @@ class CompressionCallback(compat.Callback):
     def select(self) -> None:
         """Chooses the weights, once the model is built."""
 
+    def rehearse(self) -> None:
+        """Tries on one batch what `finish` will compute, before anything is attached and any step is run."""
+
     def prepare(self) -> None:
         """Attaches to the chosen weights, before the first step."""
+
+    @property
+    def begins_at_once(self) -> bool:
+        """Whether `prepare` reads values that those before it have changed."""
+        return False
+
+    def leave_out(self, paths: set[str]) -> set[str]:
+        """Lets go of weights that are not trained for inference, unless a filter names them; returns which."""
+        return set()
+
+    def on_settled(self) -> None:
+        """Follows when the first step is over, and it is known which weights an optimizer updates."""
 
     def restore(self, logs: Any = None) -> None:
         """Puts the best weights in place, before any are finished."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, Any
 
 from segopt_callbacks.fit.stages import Stage
@@ -45,6 +45,15 @@ class Members:
                     f"A weight can belong to one {type(member).__name__} only; give each its own `filters`. "
                     f"Received: {path!r} selected by {type(owner).__name__} and {type(member).__name__}."
                 )
+
+    def unclaim(self, member: CompressionCallback, paths: Iterable[str]) -> None:
+        """Records that `member` changes these weights no more."""
+        for path in paths:
+            del self._claims[member.stage, path]
+
+    def claimed(self, member: CompressionCallback | None = None) -> set[str]:
+        """Paths of all weights that somebody changes, or `member`."""
+        return {path for (_, path), owner in self._claims.items() if member in (None, owner)}
 
     @property
     def params(self) -> dict[str, Any]:

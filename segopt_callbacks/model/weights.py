@@ -59,8 +59,8 @@ def select_weights(model: Any, filters: Filters = None) -> dict[str, Any]:
 
     By default: every kernel, that is every trainable floating-point weight of rank 2 or more, those of custom layers
     included, whose name is not `bias`, `gamma`, `beta`, `alpha`, `embeddings` or `..._embedding`, and which is not read
-    by a gather alone, as a table is. LoRA factors are left
-    out with a warning. A regex narrows that set by the weight's path (`re.search`); a predicate is asked about *every*
+    by a gather alone, as a table is. LoRA factors are left out with a warning. A regex narrows that set by the weight's
+    path (`re.search`), with the names of the models around it; a predicate is asked about *every*
     trainable weight. With a list, a weight is taken if any entry takes it.
 
     Args:
@@ -82,8 +82,9 @@ def select_weights(model: Any, filters: Filters = None) -> dict[str, Any]:
     default = {path: weight for path, weight in default.items() if compat.identity(weight) not in tables}
     factors = [path for path in named if _is_lora(path)]
     chosen: set[str] = set()
+    nested = compat.nested_paths(model)
     for one in [".*"] if filters is None else _as_list(filters):
-        taken = _taken(one, named, default)
+        taken = _taken(one, named, default, nested)
         if not taken and filters is not None:
             raise ValueError(
                 f"Each entry of `filters` must match a weight; correct it or leave it out. Received: {one!r}. "
@@ -99,6 +100,31 @@ def select_weights(model: Any, filters: Filters = None) -> dict[str, Any]:
     _require_floating(chosen, named)
     _warn_about_lora([path for path in factors if path not in chosen and _matches(path, filters)])
     return {path: weight for path, weight in named.items() if path in chosen}
+
+
+def named_alone(model: Any, filters: Filters, weights: dict[str, Any], left: set[str]) -> set[str]:
+    """The weights that the user has asked for by name: those of an entry of `filters` that takes no others.
+
+    Args:
+        model: a built Keras model.
+        filters: as in `select_weights`.
+        weights: path -> variable, all that were selected.
+        left: paths of those that would not be compressed unless they are named.
+
+    Returns:
+        paths, some of `left`.
+
+    >>> from segopt_callbacks.compat import keras
+    >>> layers = [keras.layers.Dense(2, name="student"), keras.layers.Dense(2, name="teacher")]
+    >>> model = keras.Sequential([keras.Input((2,)), *layers])
+    >>> weights = select_weights(model)
+    >>> left = {path for path in weights if "teacher" in path}
+    >>> len(named_alone(model, "teacher", weights, left)), len(named_alone(model, "kernel", weights, left))
+    (1, 0)
+    """
+    nested = compat.nested_paths(model)
+    taken = [_taken(one, weights, weights, nested) for one in _as_list(filters)]
+    return set().union(*(paths for paths in taken if paths <= left))
 
 
 def by_first_match(rules: Sequence[str], weights: dict[str, Any]) -> dict[str, list[str]]:
@@ -164,9 +190,13 @@ def _as_list(filters: Filters) -> list[Any]:
     return list(filters) if isinstance(filters, list | tuple | set | frozenset) else [filters]
 
 
-def _taken(one: Any, named: dict[str, Any], default: dict[str, Any]) -> set[str]:
+def _taken(one: Any, named: dict[str, Any], default: dict[str, Any], nested: dict[int, str]) -> set[str]:
     if isinstance(one, str):
-        return {path for path in default if re.search(one, path)}
+        return {
+            path
+            for path, weight in default.items()
+            if re.search(one, path) or re.search(one, nested.get(compat.identity(weight), path))
+        }
     return {path for path, weight in named.items() if one(weight)}
 
 

@@ -5,6 +5,9 @@ from __future__ import annotations
 import warnings
 from typing import Any
 
+from segopt_callbacks import compat
+from segopt_callbacks.data import unchanged
+from segopt_callbacks.errors import first_line
 from segopt_callbacks.fit import CompressionCallback, Stage
 from segopt_callbacks.normalization.statistics import reestimate_batch_norm, require_batch_norms
 
@@ -43,6 +46,18 @@ class ReestimateBatchNormCallback(CompressionCallback):
             raise ValueError("`data` must be what `fit` takes as `x`. Received: data=None.")
         self.data = data
         self.batches = batches
+
+    def rehearse(self) -> None:
+        """Tries it on one batch; what can be read once is not touched."""
+        if not hasattr(self.data, "__next__"):
+            try:
+                with unchanged(self.model):
+                    reestimate_batch_norm(self.model, self.data, batches=1)
+            except compat.converter_errors() as error:
+                raise ValueError(
+                    "`data` must be what the model takes, for its statistics to be estimated anew; see its shapes and "
+                    f"values. Received: a first batch on which it raises: {first_line(error)}"
+                ) from error
 
     def prepare(self) -> None:
         """Makes sure that there is something to refresh, before training."""

@@ -10,7 +10,7 @@ import numpy as np
 
 from segopt_callbacks import compat
 from segopt_callbacks.fit import CompressionCallback, GradientRecord, Stage
-from segopt_callbacks.model import Filters, Role, by_first_match, roles, select_weights, validate_filters
+from segopt_callbacks.model import Filters, Role, by_first_match, named_alone, roles, select_weights, validate_filters
 from segopt_callbacks.pruning.followers import inner_kernels
 from segopt_callbacks.pruning.groups import Group, Groups, grouped, validate_schedules
 from segopt_callbacks.pruning.methods import Method
@@ -108,12 +108,35 @@ class PruningScheduleCallback(CompressionCallback):
         self._weights = {path: weight for path, weight in chosen.items() if path in matched}
         self.lifecycle.claim(self, self._weights)
 
+    def leave_out(self, paths: set[str]) -> set[str]:
+        """Lets go of weights that are not trained for inference, unless a filter or a schedule names them."""
+        left = paths & self._weights.keys()
+        rules = list(self._schedules) if isinstance(self.schedule, Mapping) else None
+        left -= named_alone(self.model, rules if self.filters is None else self.filters, self._weights, left)
+        self._weights = {path: weight for path, weight in self._weights.items() if path not in left}
+        self.lifecycle.unclaim(self, left)
+        if self._pruned is not None:
+            self._pruned.leave_out(left)
+            for path in left:
+                self.told.masked.pop(path, None)
+                self.told.targets.pop(path, None)
+            for group in self._groups.leave_out(left):
+                if self.method.is_shared_out and group.timeline.sparsity:
+                    self._prune(group, group.timeline.sparsity)
+        return left
+
+    def on_settled(self) -> None:
+        """Zeros what is pruned, if that had to wait for the first step."""
+        self.pruned.forget_before()
+
     def prepare(self) -> None:
         """Attaches a mask to each weight; what an interrupted run has pruned goes first, so its masks come back."""
         found = roles(self.model, self.lifecycle.inputs, self._weights) if self.method.needs_graph else {}
         if self.method.prunes_channels:
             found = self._without_spared(found)
         self._pruned = PrunedWeights(self.model, self._weights, found, with_followers=self.method.prunes_channels)
+        if self.lifecycle.left_alone.waits:
+            self._pruned.forget_before()  # nothing is changed before it is known
         if self.lifecycle.step:
             self._pruned.take_marks()
         self.told.masked.update(self._pruned.masked)
@@ -142,7 +165,7 @@ class PruningScheduleCallback(CompressionCallback):
         not_yet = self._weights.keys() - self.told.targets.keys()
         for path in not_yet:
             self.pruned.masked[path].mask = np.ones(self._weights[path].shape, bool)
-        self.pruned.apply_masks()
+        self._apply_masks()
 
     @property
     def pruned(self) -> PrunedWeights:
@@ -158,6 +181,7 @@ class PruningScheduleCallback(CompressionCallback):
         return self._pruned
 
     def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
+        self.lifecycle.settle()
         # A loop of the user's own may build the model in its first step: masks come behind it.
         if self._pruned is not None and (not self._is_checked or self._is_bypassed):
             self._check_step()
@@ -215,12 +239,16 @@ class PruningScheduleCallback(CompressionCallback):
         for path, mask, target in chosen:
             self.pruned.masked[path].mask = mask
             self.told.targets[path] = target
-        self.pruned.apply_masks()
+        self._apply_masks()
         self.lifecycle.masks_changed()
         if self._record:
             self._record.clear(group.paths)
         if self.verbose:
             print(f"step {self.lifecycle.step}: pruned to sparsity {self.pruned.sparsity():.4f}")
+
+    def _apply_masks(self) -> None:
+        """Before the first step of a model that may leave weights aside, they have zeros from that step on."""
+        self.pruned.apply_masks(at_once=not self.lifecycle.left_alone.waits)
 
     def _regrown_fraction(self, timeline: Timeline) -> float:
         if self.method.regrow is None:

@@ -28,6 +28,16 @@ class Followers:
         }
         self.masked = [(one, Masked(tuple(one.shape))) for one in variables.values()]
 
+    def leave_out(self, path: str) -> None:
+        """Forgets a kernel, and what follows no other."""
+        for paths in self._kernels.values():
+            if path in paths:
+                paths.remove(path)
+        for variable, masked in self.masked:
+            if not self._kernels[id(variable)]:
+                masked.let_go()
+        self.masked = [(one, masked) for one, masked in self.masked if self._kernels[id(one)]]
+
     def update(self, masks: Mapping[str, np.ndarray], outputs: Mapping[str, tuple[int, ...]]) -> None:
         """Takes over the channels that the kernels keep.
 

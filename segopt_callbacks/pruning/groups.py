@@ -34,6 +34,14 @@ class Groups:
         self._groups = groups
         self._is_warned = False
 
+    def leave_out(self, paths: set[str]) -> list[Group]:
+        """Forgets weights; returns the groups that had some of them, and have others."""
+        changed = [group for group in self._groups if paths & set(group.paths)]
+        for group in changed:
+            group.paths[:] = [path for path in group.paths if path not in paths]
+        self._groups = [group for group in self._groups if group.paths]
+        return [group for group in changed if group.paths]
+
     def due(self, step: int) -> Iterator[tuple[Group, float]]:
         """The groups whose schedule has asked for a sparsity since it was asked last, with that sparsity."""
         for group in self._groups:

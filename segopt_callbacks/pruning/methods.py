@@ -73,6 +73,11 @@ class Method:
         return self.regrow is not None or self.criterion == "saliency"
 
     @property
+    def is_shared_out(self) -> bool:
+        """Whether the sparsity of one weight depends on which others are pruned."""
+        return self.scope == "global" or self.distribution == "erk"
+
+    @property
     def needs_graph(self) -> bool:
         """Whether `masks` wants to know which axes are output channels."""
         return self.pattern != UNSTRUCTURED

@@ -43,7 +43,11 @@ class PrunedWeights:
             self._followers = Followers(
                 {path: role.followers for path, role in roles.items()} if with_followers else {}
             )
-        self.constraints = [*((weights[path], one) for path, one in self.masked.items()), *self._followers.masked]
+        self.constraints = self._constraints()
+        self._before = self.values  # TensorFlow's own memory, until the first step tells who trains
+
+    def _constraints(self) -> list[tuple[Any, Masked]]:
+        return [*((self.weights[path], one) for path, one in self.masked.items()), *self._followers.masked]
 
     @property
     def masks(self) -> dict[str, np.ndarray]:
@@ -60,11 +64,26 @@ class PrunedWeights:
         for path, value in self.values.items():
             self.masked[path].mask = ~pruned_before(value)
 
-    def apply_masks(self) -> None:
-        """Zeros what the masks prune, which have changed, and what dies with it."""
+    def leave_out(self, paths: set[str]) -> None:
+        """Prunes these no more, and gives them back the values that they had before anything was pruned."""
+        for path in paths:
+            self.masked.pop(path).let_go()
+            self._followers.leave_out(path)
+            weight = self.weights.pop(path)
+            if path in self._before:
+                compat.assign(weight, self._before[path])
+        self.constraints = self._constraints()
+
+    def forget_before(self) -> None:
+        """Keeps no values of before any longer."""
+        self._before = {}
+
+    def apply_masks(self, *, at_once: bool = True) -> None:
+        """Zeros what the masks prune, which have changed, and what dies with it; or leaves that to the next step."""
         if self._followers.masked:
             self._followers.update(self.masks, self.outputs)
-        self.project()
+        if at_once:
+            self.project()
 
     def project(self) -> None:
         """Zeros every pruned weight."""

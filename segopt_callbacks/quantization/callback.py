@@ -67,6 +67,7 @@ class QuantizationAwareTrainingCallback(CompressionCallback):
     """
 
     stage = Stage.QUANTIZE
+    results = ("ranges",)
     sets_target = True
 
     def __init__(

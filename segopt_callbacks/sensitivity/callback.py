@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from segopt_callbacks import compat
-from segopt_callbacks.data import validate_evaluation
+from segopt_callbacks.data import as_evaluation_data, rehearse, validate_evaluation
 from segopt_callbacks.fit import CompressionCallback, Stage
 from segopt_callbacks.model import Filters, select_weights, validate_filters
 from segopt_callbacks.records import Sensitivity, choose_monitor
@@ -83,7 +83,7 @@ class SensitivityCallback(CompressionCallback):
             raise ValueError(f"`log_dir` must be the path of a folder, or None. Received: log_dir={log_dir!r}.")
         if metrics is not None:
             choose_monitor(list(metrics), monitor, higher_is_better)
-        self.evaluation_data = evaluation_data
+        self.evaluation_data = as_evaluation_data(evaluation_data)
         self.metrics = metrics
         self.monitor = monitor
         self.higher_is_better = higher_is_better
@@ -109,6 +109,10 @@ class SensitivityCallback(CompressionCallback):
     def select(self) -> None:
         """Makes sure that there are weights to measure."""
         select_weights(self.model, self.filters)
+
+    def rehearse(self) -> None:
+        """Tries on one batch what will be measured when the fit has ended."""
+        rehearse(self.model, self.evaluation_data, self.metrics, evaluates=self.metrics is None)
 
     def on_test_end(self, logs: Mapping[str, Any] | None = None) -> None:
         """Makes sure that it is clear which metric to judge by, long before the end of the fit."""

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from segopt_callbacks import compat
-from segopt_callbacks.data import Evaluation, Feed, validate_evaluation
+from segopt_callbacks.data import Evaluation, Feed, as_evaluation_data, validate_evaluation
 from segopt_callbacks.model import Filters, require_built, roles, select_weights
 from segopt_callbacks.processes import remembered_interrupts
 from segopt_callbacks.records import Sensitivity, Treated, change_text, choose_monitor, decimals
@@ -72,6 +72,7 @@ def layer_sensitivity(
         True
     """
     names = validate_treatments(treatments, sparsity, number_of_clusters)
+    evaluation_data = as_evaluation_data(evaluation_data)  # a generator is read once, for all of them
     validate_evaluation(evaluation_data, metrics, max_examples, batch_size)
     require_built(model)
     weights = select_weights(model, filters)

@@ -1,0 +1,50 @@
+"""A model that is about to be fitted: built from the data of the fit, where these are what it takes."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import tensorflow as tf
+
+from segopt_callbacks import compat
+from segopt_callbacks.errors import first_line
+
+
+def what_the_model_takes(model: Any, fed: Any) -> Any:
+    """The inputs of a model, which is built from those of its fit if it must be.
+
+    A model that trains others, such as a GAN, is fitted on data that its `call` does not take, or has no `call`: its
+    weights may exist all the same.
+
+    Args:
+        model: before the first step of a fit.
+        fed: structure of `tf.TensorSpec`, what the fit feeds to it.
+
+    Returns:
+        `fed`, or what the model takes by its own account; `None` where that is not known, though it has its weights.
+
+    Raises:
+        ValueError: if the model has no weights, and cannot be built from what is fed to it.
+    """
+    if compat.is_built(model):
+        own = compat.model_input_specs(model)
+        return fed if own is None or _is_alike(own, fed) else own
+    try:
+        compat.build_from_inputs(model, fed)
+    except compat.converter_errors() as error:
+        if compat.is_built_inside(model):
+            return None
+        raise ValueError(
+            "A model whose `call` does not take the data of its fit must have its weights before; call the model once "
+            "on what it takes first (without a `call`, the models inside it). "
+            f"Received: {model.name!r}, not built, and data {fed}, on which it raises: {first_line(error)}"
+        ) from error
+    return fed
+
+
+def _is_alike(own: Any, fed: Any) -> bool:
+    """Whether both have as many arrays, of sizes that fit each other."""
+    owned, given = tf.nest.flatten(own), tf.nest.flatten(fed)
+    return len(owned) == len(given) and all(
+        one.shape[1:].is_compatible_with(other.shape[1:]) for one, other in zip(owned, given, strict=True)
+    )

@@ -1,0 +1,101 @@
+"""What a callback was made with: shown, handed on, copied and pickled without what a fit has left in it."""
+
+from __future__ import annotations
+
+import copy
+import inspect
+import reprlib
+from typing import Any, ClassVar
+
+import tensorflow as tf
+
+_OF_A_FIT = ("_model", "params", "lifecycle", "updates_before_fit")
+
+
+class WithSettings:
+    """Base that remembers the arguments of the constructor, and tells settings from what belongs to a fit.
+
+    What stands in the callback before its first fit is a setting; public ones, such as reports, keep their value.
+    A copy belongs to no fit and to no model. Data sets are shared among copies, since TensorFlow copies none.
+    """
+
+    _arguments: dict[str, Any]
+    _model: Any
+    results: ClassVar[tuple[str, ...]] = ()  # arguments whose attributes a fit replaces
+
+    def __new__(cls, *arguments: Any, **options: Any) -> Any:
+        """Remembers the arguments."""
+        made = super().__new__(cls)
+        bound = inspect.signature(cls.__init__).bind_partial(made, *arguments, **options)  # pickle passes none
+        bound.apply_defaults()
+        made._arguments = dict(list(bound.arguments.items())[1:])
+        return made
+
+    def remember_settings(self) -> None:
+        """To be called when a fit begins: what there is now, the first time, are settings."""
+        if "_fresh" not in vars(self):
+            self._fresh = {name: value for name, value in vars(self).items() if name not in _OF_A_FIT}
+
+    def get_config(self) -> dict[str, Any]:
+        """The settings, by the names of the constructor's arguments."""
+        kept = {name for name in self._arguments if self._has(name)} - set(self.results)
+        return {name: getattr(self, name) if name in kept else value for name, value in self._arguments.items()}
+
+    @classmethod
+    def from_config(cls, config: dict[str, Any]) -> Any:
+        """A callback of these settings."""
+        return cls(**config)
+
+    def __repr__(self) -> str:
+        told = ", ".join(f"{name}={_shown(value)}" for name, value in self.get_config().items())
+        return f"{type(self).__name__}({told})"
+
+    def __getstate__(self) -> dict[str, Any]:
+        if "_fresh" not in vars(self):
+            return {name: value for name, value in vars(self).items() if name not in _OF_A_FIT}
+        return {
+            name: value if name.startswith("_") else getattr(self, name, value) for name, value in self._fresh.items()
+        }
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        vars(self).update({"_model": None, "params": None, **state})
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Any:
+        made = type(self).__new__(type(self))
+        memo[id(self)] = made
+        if vars(self).get("_model") is not None:
+            memo[id(self._model)] = self._model  # a callback inside ours may hold it, too
+        state = self.__getstate__()
+        for dataset in _datasets(list(state.values())):
+            memo[id(dataset)] = dataset
+        made.__setstate__(copy.deepcopy(state, memo))
+        return made
+
+    def _has(self, name: str) -> bool:
+        return name in vars(self) or hasattr(type(self), name)
+
+
+def _datasets(values: list[Any]) -> list[tf.data.Dataset]:
+    found = []
+    for value in values:
+        if isinstance(value, tf.data.Dataset):
+            found.append(value)
+        elif isinstance(value, dict):
+            found += _datasets(list(value.values()))
+        elif isinstance(value, list | tuple):
+            found += _datasets(list(value))
+        elif hasattr(value, "__dataclass_fields__"):
+            found += _datasets(list(vars(value).values()))
+    return found
+
+
+def _shown(value: Any) -> str:
+    """A setting in few words: arrays by their shape."""
+    if isinstance(value, tuple | list):
+        shown = ", ".join(map(_shown, value))
+        return f"[{shown}]" if isinstance(value, list) else f"({shown}{',' * (len(value) == 1)})"
+    if hasattr(value, "shape") and hasattr(value, "dtype"):
+        return f"<{tuple(value.shape)} {getattr(value.dtype, 'name', value.dtype)}>"
+    short = reprlib.Repr()
+    short.maxstring = short.maxother = 80
+    return short.repr(value)

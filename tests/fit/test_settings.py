@@ -1,0 +1,76 @@
+"""Callbacks show their settings, and copy and pickle before and after a fit, which they leave behind."""
+
+import copy
+import pickle
+
+import numpy as np
+import pytest
+
+from segopt_callbacks import (
+    AtTargetSparsity,
+    ClusterOnTrainEndCallback,
+    ClusterScheduleCallback,
+    CompressionSummaries,
+    ExportQuantizedCallback,
+    PruningScheduleCallback,
+    QuantizationAwareTrainingCallback,
+    ReestimateBatchNormCallback,
+    SensitivityCallback,
+    ramp_by_fraction,
+)
+from segopt_callbacks.compat import keras
+from tests.conformance import IMAGES, LABELS, Segmenter, compiled, fit, zeros
+
+DATA = (IMAGES, LABELS)
+MAKES = {
+    "prune": lambda path: PruningScheduleCallback(ramp_by_fraction(0.75, begin=0.0, end=0.5), verbose=0),
+    "cluster": lambda path: ClusterOnTrainEndCallback(6, fold_batch_norm=False),
+    "cluster_from_a_step": lambda path: ClusterScheduleCallback(6, begin_step=3, fold_batch_norm=False),
+    "quantize": lambda path: QuantizationAwareTrainingCallback(begin_step=1),
+    "normalize": lambda path: ReestimateBatchNormCallback(IMAGES),
+    "measure": lambda path: SensitivityCallback(DATA, monitor="loss", treatments=["prune"], verbose=0),
+    "export": lambda path: ExportQuantizedCallback(
+        path / "exported", ["saved_model"], evaluation_data=DATA, latency=False, verbose=0
+    ),
+    "summaries": lambda path: CompressionSummaries(path / "logs"),
+}
+WAYS = {"copy": copy.copy, "deepcopy": copy.deepcopy, "pickle": lambda one: pickle.loads(pickle.dumps(one))}
+
+
+@pytest.mark.parametrize("kind", MAKES)
+def test_a_copy_has_the_settings_and_works_in_a_fit_of_its_own(kind, tmp_path):
+    callback = MAKES[kind](tmp_path)
+    shown = repr(callback)
+    assert shown.startswith(f"{type(callback).__name__}(")
+    fit(compiled(Segmenter()), callback, epochs=1)
+    assert repr(callback) == shown
+    for way in WAYS.values():
+        made = way(callback)
+        assert type(made) is type(callback)
+        assert made.model is None
+        assert "lifecycle" not in vars(made)
+    fit(compiled(Segmenter()), copy.deepcopy(callback), epochs=1)
+    assert repr(type(callback).from_config(callback.get_config())) == shown
+
+
+def test_a_copy_prunes_as_the_first_did(tmp_path):
+    first = [MAKES["prune"](tmp_path), AtTargetSparsity(keras.callbacks.EarlyStopping("loss", patience=9))]
+    model, other = compiled(Segmenter()), compiled(Segmenter())
+    fit(model, *first)
+    fit(other, *copy.deepcopy(first))
+    assert list(zeros(model).values()) == list(zeros(other).values()) != [0] * len(zeros(model))
+
+
+def test_what_a_fit_has_found_goes_along(tmp_path):
+    callback = MAKES["measure"](tmp_path)
+    fit(compiled(Segmenter()), callback, epochs=1)
+    assert pickle.loads(pickle.dumps(callback)).sensitivity == callback.sensitivity
+
+
+def test_settings_are_shown_by_name_and_arrays_by_shape():
+    assert repr(ReestimateBatchNormCallback(np.zeros((3, 4), "float32"), batches=2)) == (
+        "ReestimateBatchNormCallback(data=<(3, 4) float32>, batches=2)"
+    )
+    config = PruningScheduleCallback(0.5, "kernel", scope="global").get_config()
+    assert (config["schedule"], config["filters"]) == (0.5, "kernel")
+    assert config["scope"] == "global"
