@@ -19,7 +19,14 @@ from segopt_callbacks.compat.fitting import (
     remake_train_function,
     watch_training_data,
 )
-from segopt_callbacks.compat.inference import converter_errors, function_inputs, function_kinds, infer, inference_graph
+from segopt_callbacks.compat.inference import (
+    captured_resources,
+    converter_errors,
+    function_inputs,
+    function_kinds,
+    infer,
+    inference_graph,
+)
 from segopt_callbacks.compat.kerases import (
     is_keras_2,
     keras,
@@ -83,6 +90,7 @@ __all__ = [
     "batch_norms",
     "before_first_step",
     "build_from_inputs",
+    "captured_resources",
     "converter_errors",
     "current_scope",
     "drop_inference_functions",
