@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from segopt_callbacks import compat
-from segopt_callbacks.errors import FormatError, damage_is_named
+from segopt_callbacks.errors import FormatError, damage_is_named, printable
 from segopt_callbacks.export import audit
 from segopt_callbacks.export.checks import (
     MODEL,
@@ -227,7 +227,7 @@ class Job:
 
     def _say(self, line: str) -> None:
         if self.verbose:
-            print(f"export: {line}", flush=True)
+            print(printable(f"export: {line}"), flush=True)
 
 
 def _beyond_tolerance(outcome: Verification) -> dict[str, str]:
