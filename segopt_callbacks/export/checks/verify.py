@@ -13,6 +13,7 @@ from segopt_callbacks import compat
 from segopt_callbacks.data import Feed, MetricStates, cast_inputs
 from segopt_callbacks.errors import FormatError, first_line
 from segopt_callbacks.export.checks.disagreement import Disagreement, worse
+from segopt_callbacks.export.checks.repeated import once
 from segopt_callbacks.export.target import Runner
 
 MODEL = "model"  # the artifact that is the model in memory
@@ -138,7 +139,7 @@ def verify(
             outcome.examples += len(inputs[0])
             for name in list(running):
                 try:
-                    flat = running[name](inputs)
+                    flat = [once(*pair) for pair in zip(expected, running[name](inputs), strict=True)]
                     for one, other in zip(expected, flat, strict=True):
                         agreements[name].add(one, other)
                     worst = worse(outcome.disagreements.get(name), start, inputs, expected, flat)
