@@ -40,6 +40,7 @@ def check_model(path: Path, *, unsafe: bool = False) -> list[Any]:
         configs, operations = read_configs(path)
     except CorruptFileError as error:
         raise CommandError(f"{path} cannot be loaded; {error}.") from error
+    configs = [_loaded_part(config) for config in configs]
     brought = [f"the operation {name}, which reaches out of the graph" for name in operations]
     brought += [what for config in configs if (what := code_in(config))]
     if brought and not unsafe:
@@ -48,6 +49,13 @@ def check_model(path: Path, *, unsafe: bool = False) -> list[Any]:
             f"layer class, register that and name its module by `--import`. Received: {path}, with {brought[0]}."
         )
     return configs
+
+
+def _loaded_part(config: Any) -> Any:
+    # Losses and metrics are left where they are, by `compile=False`.
+    return (
+        {key: value for key, value in config.items() if key != "compile_config"} if isinstance(config, dict) else config
+    )
 
 
 def load_model(path: Path, own: Own | None = None, *, unsafe: bool = False) -> Any:
@@ -66,7 +74,7 @@ def load_model(path: Path, own: Own | None = None, *, unsafe: bool = False) -> A
     own = own or Own()
     configs = check_model(path, unsafe=unsafe)
     # Keras 2 imports any module that a file names.
-    strangers = [one for config in configs for one in foreign_in(_loaded_part(config)) if not _is_known(one, own)]
+    strangers = [one for config in configs for one in foreign_in(config) if not _is_known(one, own)]
     if strangers and not unsafe:
         one = strangers[0]
         raise CommandError(f"{path} cannot be loaded; {_name_it(one.name, one.module)}.")
@@ -75,13 +83,6 @@ def load_model(path: Path, own: Own | None = None, *, unsafe: bool = False) -> A
     except Exception as error:  # Keras raises anything here, from KeyError to zipfile's own
         text = f"{error} {error.__cause__ or error.__context__ or ''}"
         raise CommandError(f"{path} cannot be loaded; {_remedy(text, own)}. Keras says: {told(error)}") from error
-
-
-def _loaded_part(config: Any) -> Any:
-    # Losses and metrics are left where they are, by `compile=False`.
-    return (
-        {key: value for key, value in config.items() if key != "compile_config"} if isinstance(config, dict) else config
-    )
 
 
 def _is_known(one: Foreign, own: Own) -> bool:

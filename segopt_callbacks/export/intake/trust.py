@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import builtins
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -90,6 +91,8 @@ def _gadget(one: dict[str, Any]) -> str | None:
             return f"the name of a file of this machine, {inner['vocabulary']!r}"
     target = inner if name == "function" and isinstance(inner, str) else name
     module = one.get("module")
+    if module == "builtins" and hasattr(builtins, target):  # where Keras has no function of the name, it is Python's
+        return f"a use of Python's own {target}"
     if isinstance(module, str) and is_keras(module) and not _is_modelling(module, target, name == "function"):
         return f"a use of {module}.{target}, which no model is made of"
     return None
@@ -125,7 +128,7 @@ def foreign_in(config: Any) -> list[Foreign]:
         >>> foreign_in({"module": "mine", "class_name": "Net", "registered_name": "Custom>Net", "config": {}})
         [Foreign(name='Net', registered='Custom>Net', module='mine')]
     """
-    found = {}
+    found: dict[Foreign, None] = {}
     for one in _dicts(config):
         module, name = one.get("module"), one.get("class_name")
         if isinstance(module, str) and isinstance(name, str) and module != "builtins" and not is_keras(module):

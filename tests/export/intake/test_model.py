@@ -104,6 +104,7 @@ HARMFUL = {
     "lambda": {"class_name": "__lambda__", "config": {"value": ["4wAA", None, None]}},
     "function_of_a_module": {"module": "keras.utils", "class_name": "function", "config": "get_file"},
     "through_an_import": {"module": "tf_keras.src.activations", "class_name": "function", "config": "os.system"},
+    "of_python": {"module": "builtins", "class_name": "function", "config": "exec"},
     "loads_a_model": {"module": "keras.models", "class_name": "function", "config": "load_model"},
     "saved_model_layer": {"module": "keras.layers", "class_name": "TFSMLayer", "config": {"filepath": "elsewhere"}},
     "writes_a_file": {"class_name": "TFOpLambda", "config": {"function": "io.write_file"}},
