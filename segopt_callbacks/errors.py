@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
+import re
 from collections.abc import Collection, Iterator, Mapping
 
 _LISTED = 5
@@ -15,6 +16,21 @@ REMEDIES = {  # of what a disk answers
     errno.EROFS: "choose another `export_dir`; this disk is mounted for reading only",
     errno.EIO: "choose an `export_dir` on another disk; this one fails",
 }
+
+_LONGEST_CHAIN = 5  # causes of causes that an error tells of
+_COLOURS = re.compile(r"\x1b\[[0-9;]*m")
+_WRAP = re.compile(r"Exception encountered when calling (?:layer )?(.+?)\.?$")
+_ARGUMENTS = re.compile(r"(?:Call a|A)rguments received by ")
+_INSIDE = re.compile(
+    r"(?:Last e|E)xception encountered(?: was)?: (.*)"
+)  # while an object is made from its configuration
+_KIND = re.compile(r"(?:\w+\.)*\w*(?:Error|Exception): ")
+# Where TensorFlow's errors say in which program, graph and operation they were raised.
+_PLACE = re.compile(
+    r'in user code:|File "|[~^]+$|Graph execution error:|Detected at node |<stack traces |\d+ root error|\[\['
+    r"|.*\(most recent call last\):?$"
+)
+_NODE = re.compile(r"^\(\d+\) |\{\{[^}]*\}\} ?")
 
 
 class FormatError(RuntimeError):
@@ -40,7 +56,8 @@ class ExportError(RuntimeError):
         formats = "1 format" if len(causes) == 1 else f"{len(causes)} formats"
         entries = report.get("formats", {})
         self.delivered = [name for name, entry in entries.items() if entry["status"] == "ok"]
-        super().__init__(f"Export failed for {formats}: " + "; ".join(f"{name}: {why}" for name, why in causes.items()))
+        told = (printable(f"{name}: {why}") for name, why in causes.items())
+        super().__init__(f"Export failed for {formats}: {'; '.join(told)}")
 
 
 @contextlib.contextmanager
@@ -75,17 +92,35 @@ def listed(names: Collection[str]) -> str:
 
 
 def first_line(error: BaseException) -> str:
-    r"""What is wrong, in one line, and what helps where it is the disk.
+    r"""What is wrong, in one line: in which layer, its innermost cause, and what helps where it is the disk.
+
+    Keras wraps what a layer raises in a text of many lines, one wrap for each layer around it; TensorFlow puts the
+    user's program before it.
 
     Example:
         >>> first_line(ValueError("model.py:1:1: error: 'tf.Erf' op is neither a custom op nor a flex op\nnote: ..."))
         "'tf.Erf' op is neither a custom op nor a flex op"
+        >>> first_line(ValueError("Exception encountered when calling GRU.call().\n\nno state\n\nArguments received"))
+        'GRU.call(): no state'
     """
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    # MLIR begins with the place in the user's Python file; what is wrong follows "error:".
-    told = next((line.partition(" error: ")[2] for line in lines if " error: " in line), lines[0] if lines else "")
-    told = told or type(error).__name__
+    told = innermost(str(error)) or type(error).__name__
+    cause, depth = error.__cause__, 0
+    while cause is not None and depth < _LONGEST_CHAIN:
+        inner = innermost(str(cause))
+        if inner and inner not in told:
+            told = f"{told} ({type(cause).__name__}: {inner})"
+        cause, depth = cause.__cause__, depth + 1
+    told = printable(told)
     return f"{told}; {remedy(error)}" if _disk_error(error) else told
+
+
+def printable(text: str) -> str:
+    r"""Text of one line that every terminal takes, whatever somebody has called a file or a layer.
+
+    >>> printable("a\nb\x1b[31m")
+    'a\\nb\\x1b[31m'
+    """
+    return "".join(one if one.isprintable() else one.encode("unicode_escape").decode() for one in text)
 
 
 def remedy(error: BaseException) -> str:
@@ -120,3 +155,37 @@ def _disk_error(error: BaseException) -> int | None:
     number = error.errno if isinstance(error, OSError) else None
     told = (code for code in REMEDIES if os.strerror(code) in str(error))
     return number if number in REMEDIES else next(told, None)
+
+
+def innermost(text: str) -> str:
+    r"""The line of an error's text that says what is wrong, after the layer in which it is; see `first_line`.
+
+    Example:
+        >>> innermost("in user code:\n\n    File \"a.py\", line 3, in call\n        return 1 / 0\n\n    TypeError: no")
+        'no'
+    """
+    lines = [line.strip() for line in _COLOURS.sub("", text).splitlines()]
+    lines = [line for line in lines if line]
+    lines = lines[: next((index for index, line in enumerate(lines) if index and _ARGUMENTS.match(line)), None)]
+    layer, start = "", 0
+    for index, line in enumerate(lines):
+        if match := _WRAP.search(line):
+            layer, start = match[1], index + 1
+        elif match := _INSIDE.match(line):
+            lines[index], start = match[1], index
+    told = _told(lines[start:]) or (layer and lines[start - 1])
+    return f"{layer}: {told}" if layer and not told.startswith(layer) and start and lines[start:] else told
+
+
+def _told(lines: list[str]) -> str:
+    """The line that says what is wrong, behind those that say where."""
+    is_traced = bool(lines) and lines[0] == "in user code:"
+    while lines and _PLACE.match(lines[0]):
+        # Python's tracebacks have the line of the program below the file and the number.
+        skipped = 2 if is_traced and lines[0].startswith('File "') else 1
+        lines = lines[skipped:]
+    # MLIR begins with the place in the user's Python file; what is wrong follows "error:".
+    told = next((line.partition(" error: ")[2] for line in lines if " error: " in line), lines[0] if lines else "")
+    told = _KIND.sub("", told, count=1) if is_traced else told
+    told = _NODE.sub("", told)
+    return f"{told} {lines[1]}" if told.endswith(":") and len(lines) > 1 else told

@@ -23,7 +23,7 @@ FLOORS = (
     ("export.litert", "export.onnx", "export.saved_model"),
     ("export.openvino", "export.tensorrt", "export.tvm"),
     ("export.formats", "export.delivery", "export.inference", "export.checks"),
-    ("export.report", "export.settings"),
+    ("export.report", "export.settings", "export.intake"),
     ("export.writing",),
     ("export.job",),
     ("export.exporter",),

@@ -7,6 +7,7 @@ from typing import Any
 
 from segopt_callbacks import compat
 from segopt_callbacks.clustering.clustered import ClusteredWeights, ClusterReport, NumberOfClusters, Sharing
+from segopt_callbacks.errors import printable
 from segopt_callbacks.fit import CompressionCallback, Stage
 from segopt_callbacks.model import Filters
 
@@ -138,10 +139,11 @@ class ClusteringCallback(CompressionCallback):
         self.told.codebooks.update(self.clustered.codebooks)
         self.told.folds.update(self.clustered.folds)
         for path, one in self.report.items() if self.verbose else ():
-            print(
+            line = (
                 f"clustered {path}: squared error {one.error:.2e} of the variance, {one.distinct} distinct values, "
                 f"{one.bits_per_weight:.2f} bits per weight{', scale of its normalisation folded in' * one.folded}"
             )
+            print(printable(line))
 
 
 class ClusterOnTrainEndCallback(ClusteringCallback):

@@ -22,6 +22,7 @@ from segopt_callbacks.compat.fitting import (
 )
 from segopt_callbacks.compat.inference import (
     LOOK_UPS,
+    captured_resources,
     converter_errors,
     function_inputs,
     function_kinds,
@@ -104,6 +105,7 @@ __all__ = [
     "batch_norms",
     "before_first_step",
     "build_from_inputs",
+    "captured_resources",
     "compiled_loss",
     "compiled_metrics",
     "converter_errors",

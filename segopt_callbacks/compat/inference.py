@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import gc
 import inspect
 from collections.abc import Iterator
 from typing import Any
@@ -13,6 +14,7 @@ import tensorflow as tf
 from segopt_callbacks.compat.kerases import is_keras_2
 from segopt_callbacks.compat.models import all_layers
 from segopt_callbacks.compat.variables import assign, read
+from segopt_callbacks.errors import first_line
 
 LOOK_UPS = ("Gather", "GatherV2", "GatherNd", "ResourceGather", "ResourceGatherNd")
 _WITH_FUNCTIONS = ("PartitionedCall", "StatefulPartitionedCall", "While", "StatelessWhile")
@@ -48,9 +50,20 @@ def inference_graph(model: Any, inputs: Any) -> tuple[tf.Graph, list[tf.Tensor],
     except converter_errors() as error:
         raise ValueError(
             "The model's graph tells the channels of its layers, and where BatchNormalization follows; the model must "
-            f"run as one (without run_eagerly). Received: {model.name!r}, which raises: {error}"
+            f"run as one (without run_eagerly). Received: {model.name!r}, which raises: {first_line(error)}"
         ) from error
     return concrete.graph, list(concrete.inputs[: len(flat)]), concrete.graph.captures
+
+
+def captured_resources(concrete: Any) -> list[Any]:
+    """Objects whose resources a concrete function uses and that are no variables: lookup tables and the like."""
+    known = {id(one.handle) for one in concrete.graph.variables}
+    handles = {id(one) for one, _ in concrete.graph.captures if one.dtype == tf.resource and id(one) not in known}
+    if not handles:
+        return []
+    # Nothing leads from a handle to its object, which a layer may have anywhere: in a list, in an object of its own.
+    kind = tf.saved_model.experimental.TrackableResource
+    return [one for one in gc.get_objects() if issubclass(type(one), kind) and id(one.resource_handle) in handles]
 
 
 def function_inputs(call: tf.Operation) -> list[tf.Tensor]:

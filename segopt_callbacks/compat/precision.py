@@ -1,4 +1,4 @@
-"""Mixed precision, left for a while."""
+"""Computing in float32 for a while: mixed precision, and layers of half or double precision."""
 
 from __future__ import annotations
 
@@ -15,10 +15,13 @@ _OTHERS = ("float16", "bfloat16", "float64")
 
 
 @contextlib.contextmanager
-def float32_compute(model: Any) -> Iterator[None]:
+def float32_compute(model: Any) -> Iterator[bool]:
     """Lets the whole model compute in float32 for a while; converters refuse the casts of mixed precision.
 
     Variables stay as they are; those of another precision are cast where they are read.
+
+    Yields:
+        whether anything of the model computes in another type.
     """
     others = [layer for layer in all_layers(model) if str(layer.compute_dtype) in _OTHERS]
     before = [(layer, layer._dtype_policy) for layer in others]
@@ -28,7 +31,7 @@ def float32_compute(model: Any) -> Iterator[None]:
             _set_policy(layer, _reading(policy))
             if is_keras_2(layer):
                 undo.enter_context(_casting_variables(layer))
-        yield
+        yield bool(others)
 
 
 def _reading(policy: Any) -> Any:

@@ -14,7 +14,7 @@ import numpy as np
 from segopt_callbacks import compat
 from segopt_callbacks.data import TrainingSample, rehearse
 from segopt_callbacks.errors import ExportError
-from segopt_callbacks.export.delivery import require_writable, rescue
+from segopt_callbacks.export.delivery import require_replaceable, require_writable, rescue
 from segopt_callbacks.export.exporter import export
 from segopt_callbacks.export.formats import TARGETS, validate_formats
 from segopt_callbacks.export.settings import FORMATS, ExportSettings
@@ -147,7 +147,9 @@ class ExportQuantizedCallback(CompressionCallback):
                 "and `export_model` in a process of its own, on a model that has loaded them. "
                 f"Received: ExportQuantizedCallback and {compat.number_of_workers()} workers."
             )
-        place = require_writable(Path(self.export_dir).resolve())
+        export_dir = Path(self.export_dir).resolve()
+        require_replaceable(export_dir, [TARGETS[name].file_name for name in self.formats])
+        place = require_writable(export_dir)
         if compat.has_weights(self.model):
             rescue.warn_if_tight(self.model, [TARGETS[name] for name in self.formats], place)
         calibrates = any(TARGETS[name].is_integer for name in self.formats)

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import argparse
-import importlib
 import json
 import os
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from segopt_callbacks.errors import ExportError, FormatError, first_line
+from segopt_callbacks.errors import ExportError, FormatError, printable
 from segopt_callbacks.export.formats import TARGETS, validate_formats
+from segopt_callbacks.export.intake import CommandError, check_model, import_own, load_model, read_data
 from segopt_callbacks.processes import quiet
 
 DESCRIPTION = """Exports a saved Keras model: every format is written, opened, run on the data, compared with the model,
@@ -20,18 +20,12 @@ and weighed. The files appear in the output folder together, with report.json, r
 EPILOG = """A model is loaded by the Keras that `tf.keras` is: Keras 3, or Keras 2 (tf-keras) where the environment
 has TF_USE_LEGACY_KERAS=1. Exit code: 0, 1 if a format could not be exported, 2 if a file or an argument is wrong."""
 FAILED, USAGE_ERROR, INTERRUPTED = 1, 2, 130  # exit codes
-# By Keras 3, and by Keras 2 in general and where the class is a layer of a Sequential model.
-_NO_SUCH_CLASS = ("Could not locate class", "Could not locate function", "Unknown ", "instance of class Layer")
 _FLAGS = {  # what arguments of `export_model` are called here
     "`evaluation_data` or `representative_dataset`": "`--data`",
     "`representative_dataset` or `evaluation_data`": "`--data`",
     "`formats`": "`--formats`",
     "`time_limit`": "`--time_limit`",
 }
-
-
-class CommandError(ValueError):
-    """A file or an argument that is not as it should be; the message says what to do."""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -85,8 +79,9 @@ def _parser() -> argparse.ArgumentParser:
         dest="modules",
         action="append",
         default=[],
-        metavar="MODULE",
-        help="a module that registers the model's own classes with Keras; may be given several times",
+        metavar="MODULE[:CLASS]",
+        help="a module that registers the model's own classes with Keras, or one class (or function) of a module, "
+        "registered or not; may be given several times",
     )
     parser.add_argument("--metadata", help="a JSON file of what the files are to tell: classes, palette, scaling ...")
     parser.add_argument("--time_limit", type=float, default=600.0, help="seconds for writing a file; default: 600")
@@ -94,6 +89,11 @@ def _parser() -> argparse.ArgumentParser:
         "--no_latency",
         action="store_true",
         help="do not time the files, which takes about half a second for each, more for large models",
+    )
+    parser.add_argument(
+        "--unsafe",
+        action="store_true",
+        help="load a file that brings code of its own (Lambda layers), and run that; only for files that you have made",
     )
     return parser
 
@@ -105,6 +105,7 @@ def _export(arguments: argparse.Namespace) -> None:
     formats = _formats(arguments.formats, has_data=data is not None)
     metadata = None if arguments.metadata is None else _read_json(_existing(arguments.metadata))
     output_dir = Path(arguments.output_dir or path.with_name(f"{path.stem}_export"))
+    check_model(path, unsafe=arguments.unsafe)
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # what matters is raised as well
     with quiet():
         import tensorflow as tf
@@ -114,13 +115,12 @@ def _export(arguments: argparse.Namespace) -> None:
 
     if arguments.modules:
         sys.path.insert(0, "")  # a command does not look into the working directory by itself
-    for module in arguments.modules:
-        _import(module)
+    own = import_own(arguments.modules)
     export_model(
-        _load(path),
+        load_model(path, own, unsafe=arguments.unsafe),
         output_dir,
         formats,
-        **({} if data is None else _data(data, arguments.scale)),
+        **({} if data is None else read_data(data, arguments.scale)),
         metadata=metadata,
         time_limit=arguments.time_limit,
         latency=not arguments.no_latency,
@@ -146,90 +146,6 @@ def _read_json(path: Path) -> Any:
         raise CommandError(f"`--metadata` must be a JSON file. Received: {path} ({error}).") from error
 
 
-def _import(module: str) -> None:
-    try:
-        importlib.import_module(module)
-    except ImportError as error:
-        raise CommandError(
-            f"`--import` must name a module that Python finds from here; correct it. Received: {module} ({error})."
-        ) from error
-
-
-def _load(path: Path) -> Any:
-    from segopt_callbacks.compat import keras
-
-    try:
-        return keras.models.load_model(path, compile=False)
-    except Exception as error:  # Keras raises anything here, from KeyError to zipfile's own
-        raise CommandError(f"{path} cannot be loaded; {_remedy(str(error))}. Keras says: {_told(error)}") from error
-
-
-def _remedy(text: str) -> str:
-    """What to do about an error of Keras' loading."""
-    if any(words in text for words in _NO_SUCH_CLASS):
-        return "name the module that registers the model's own classes by `--import=MODULE`"
-    if os.environ.get("TF_USE_LEGACY_KERAS") == "1":
-        return "if Keras 3 has saved it, run without TF_USE_LEGACY_KERAS=1"
-    return "if Keras 2 has saved it, run with TF_USE_LEGACY_KERAS=1 in the environment"
-
-
-def _told(error: Exception) -> str:
-    line = first_line(error)
-    return line if len(line) <= 300 else f"{line[:300]}..."
-
-
-def _data(path: Path, scale: float | None) -> dict[str, Any]:
-    """The arguments of `export_model` that hand over what is at `path`."""
-    x, y = (_images(path), None) if path.is_dir() else _arrays(path)
-    if scale is not None:
-        x = x.astype("float32") * scale
-    return {"representative_dataset": _each(x)} if y is None else {"evaluation_data": (x, y)}
-
-
-def _each(x: Any) -> Callable[[], Any]:
-    return lambda: ([x[index : index + 1]] for index in range(len(x)))
-
-
-def _arrays(path: Path) -> tuple[Any, Any]:
-    import numpy as np
-
-    rule = "`--data` must be a folder of images, or an .npz file of an array x and, if there are any, y"
-    try:
-        content = np.load(path, allow_pickle=False)
-        x, y = content["x"], content.get("y")
-    except Exception as error:  # damaged files were seen to raise 12 kinds, from zlib's and zipfile's to tokenize's
-        raise CommandError(f"{rule}. Received: {path} ({_told(error)}).") from error
-    if not x.ndim or not len(x) or (y is not None and len(y) != len(x)):
-        received = f"x of shape {x.shape}" + ("" if y is None else f", y of shape {y.shape}")
-        raise CommandError(f"`--data` must hold examples, as many in y as in x. Received: {received}.")
-    return x, y
-
-
-def _images(path: Path) -> Any:
-    """The images of a folder, `(count, height, width, 3)` uint8; at most as many as an export reads."""
-    import numpy as np
-    import tensorflow as tf
-
-    from segopt_callbacks.data import EXAMPLE_LIMIT
-
-    folder = path / "images" if (path / "images").is_dir() else path
-    files = sorted(file for file in folder.iterdir() if file.suffix.lower() in (".png", ".jpg", ".jpeg"))
-    if not files:
-        raise CommandError(f"`--data` must hold images (.png, .jpg). Received: {folder}, without any.")
-    images: list[Any] = []
-    for file in files[:EXAMPLE_LIMIT]:
-        try:
-            images.append(tf.io.decode_image(file.read_bytes(), channels=3, expand_animations=False).numpy())
-        except tf.errors.InvalidArgumentError as error:
-            raise CommandError(f"An image must be a PNG or JPEG file. Received: {file} ({_told(error)}).") from error
-        if images[-1].shape != images[0].shape:
-            raise CommandError(
-                f"Images must have one size; crop them. Received: {files[0].name} of shape {images[0].shape}, "
-                f"{file.name} of shape {images[-1].shape}."
-            )
-    return np.stack(images)
-
-
 def _in_flags(text: str) -> str:
     for argument, flag in _FLAGS.items():
         text = text.replace(argument, flag)
@@ -237,5 +153,5 @@ def _in_flags(text: str) -> str:
 
 
 def _complain(text: str, code: int) -> int:
-    print(f"segopt-export: {text}", file=sys.stderr)
+    print(printable(f"segopt-export: {text}"), file=sys.stderr)
     return code

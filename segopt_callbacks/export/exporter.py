@@ -12,7 +12,8 @@ from typing import Any
 from segopt_callbacks import compat
 from segopt_callbacks.data import Feed
 from segopt_callbacks.errors import ExportError
-from segopt_callbacks.export.delivery import disk_errors_explained, workspace
+from segopt_callbacks.export.delivery import disk_errors_explained, require_replaceable, workspace
+from segopt_callbacks.export.formats import TARGETS
 from segopt_callbacks.export.inference import Sources, ranged
 from segopt_callbacks.export.job import Job
 from segopt_callbacks.export.report import table
@@ -125,6 +126,7 @@ def export(model: Any, settings: ExportSettings, *, stacklevel: int = 2) -> dict
     """
     signature.require_built(model)
     export_dir = Path(settings.export_dir).resolve()
+    require_replaceable(export_dir, [TARGETS[name].file_name for name in settings.formats])
     feed = Feed(model, settings.evaluation_data, settings.representative_dataset, settings.input_signature)
     with remembered_interrupts() as check, workspace(export_dir) as folder, contextlib.ExitStack() as open_processes:
         sources = Sources(compat.without_wrappers(model), feed, settings.wanted, folder, settings.plain_metadata)

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from segopt_callbacks.errors import FormatError, listed
+from segopt_callbacks.errors import FormatError, listed, printable
 from segopt_callbacks.export import audit, promises
 from segopt_callbacks.export.checks import (
     MODEL,
@@ -214,4 +214,4 @@ class Job:
 
     def _say(self, line: str) -> None:
         if self.verbose:
-            print(f"export: {line}", flush=True)
+            print(printable(f"export: {line}"), flush=True)

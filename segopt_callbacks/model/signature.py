@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -39,7 +40,9 @@ class Frozen:
 def freeze(model: Any, inputs: Any, *, batch_size: int | None = 1, is_for_tensorflow: bool = False) -> Frozen:
     """Traces the model for inference in float32, on the model's own variables (nothing is copied or changed).
 
-    A mixed-precision model computes in float32 while it is traced. Dropout and the like are off.
+    A model that computes in other types (mixed precision, layers of float16, bfloat16 or float64) does so in float32
+    while it is traced, on copies of the variables that it has in such types; if it does not run so, as it is. Dropout
+    and the like are off.
 
     Args:
         model: a built Keras model.
@@ -77,17 +80,31 @@ def freeze(model: Any, inputs: Any, *, batch_size: int | None = 1, is_for_tensor
     # As `fit` runs it: Keras 2 rewrites Python's `if` and `for` over tensors, Keras 3 does not.
     function = tf.function(serve, input_signature=specs, autograph=compat.is_keras_2(model))
     recurrence = contextlib.nullcontext() if is_for_tensorflow else compat.plain_recurrence(model)
-    with compat.float32_compute(model), compat.integer_forms(every=False), recurrence:
-        try:
-            concrete = function.get_concrete_function()
-        except compat.converter_errors() as error:
-            raise FormatError(f"the model does not run as a graph: {first_line(error)}") from error
-    weights = _named_variables(model, concrete)
+    try:
+        with compat.integer_forms(every=False), recurrence:
+            concrete, weights = _traced(model, function)
+    except compat.converter_errors() as error:
+        raise FormatError(f"the model does not run as a graph: {first_line(error)}") from error
     module = tf.Module()
     module.weights = weights
+    # Tables and the like: what a SavedModel is not told of it cannot save.
+    module.resources = compat.captured_resources(concrete)
     answers = concrete.structured_outputs
     outputs = tuple(_port(name, answers[name]) for name in answer_names)
     return Frozen(module, concrete, tuple(_port(spec.name, spec) for spec in specs), outputs, weights)
+
+
+def _traced(model: Any, function: Any) -> tuple[Any, dict[str, tf.Variable]]:
+    """The concrete function and its variables by path; in float32 where the model runs so, else as it is."""
+    with compat.float32_compute(model) as is_changed:
+        try:
+            concrete = function.get_concrete_function()
+            return concrete, _named_variables(model, concrete)
+        except compat.converter_errors():
+            if not is_changed:
+                raise
+    concrete = function.get_concrete_function()
+    return concrete, _named_variables(model, concrete)
 
 
 def save(frozen: Frozen, folder: Path) -> None:
@@ -99,7 +116,9 @@ def save(frozen: Frozen, folder: Path) -> None:
     try:
         tf.saved_model.save(frozen.module, str(folder), signatures=frozen.serve)
     except compat.converter_errors() as error:
-        raise FormatError(f"TensorFlow cannot save the model: {first_line(error)}") from error
+        untracked = re.search(r"untracked.*Captured Tensor = ([^\n]+)", str(error), re.DOTALL)
+        why = f"it uses a resource that is no variable and no lookup table, {untracked[1]}" if untracked else ""
+        raise FormatError(f"TensorFlow cannot save the model: {why or first_line(error)}") from error
 
 
 def input_specs(model: Any, example: Any = None) -> Any:
@@ -157,7 +176,7 @@ def _open_batch(leaf: Any) -> tf.TensorSpec:
 
 def _float32(output: Any) -> tf.Tensor:
     output = tf.convert_to_tensor(output)
-    return tf.cast(output, tf.float32) if output.dtype in (tf.float16, tf.bfloat16) else tf.identity(output)
+    return tf.cast(output, tf.float32) if output.dtype in (tf.float16, tf.bfloat16, tf.float64) else tf.identity(output)
 
 
 def _named_variables(model: Any, concrete: Any) -> dict[str, tf.Variable]:

@@ -9,11 +9,12 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from segopt_callbacks.errors import printable
 from segopt_callbacks.pages.comparison import Run, comparison, entries, short_names
 from segopt_callbacks.pages.entries import Report
 from segopt_callbacks.pages.files import write_whole
 from segopt_callbacks.pages.reading import read_report
-from segopt_callbacks.sizes import CorruptFileError, printable, walk
+from segopt_callbacks.sizes import CorruptFileError, walk
 
 REPORT = "report.json"
 _MOST_RUNS = 1000

@@ -5,7 +5,7 @@ from __future__ import annotations
 import html
 from typing import Any
 
-from segopt_callbacks.sizes import printable
+from segopt_callbacks.errors import printable
 
 _EMPTY = frozenset({"br", "img", "meta"})  # elements without an end
 

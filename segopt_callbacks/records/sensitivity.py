@@ -9,6 +9,9 @@ from dataclasses import dataclass
 from numbers import Real
 from typing import Any
 
+from segopt_callbacks.errors import printable
+from segopt_callbacks.sizes import markdown
+
 _LEAST_DECIMALS = 4
 
 
@@ -124,11 +127,11 @@ class Sensitivity:
 
     def table(self) -> str:
         """The changes of the monitored metric as aligned text, a line for each weight."""
-        rows = changes_table(self.entry())
+        rows = [[printable(one) for one in row] for row in changes_table(self.entry())]
         widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
         lines = ["  ".join([row[0].ljust(widths[0]), *map(str.rjust, row[1:], widths[1:])]) for row in rows]
         told = about(self.monitor, self.untreated[self.monitor], self.higher_is_better, self.examples)
-        return "\n".join([f"{told}:", *lines])
+        return "\n".join([printable(f"{told}:"), *lines])
 
     def entry(self) -> dict[str, Any]:
         """Everything, as `report.json` holds it: numbers are finite, or `None`."""
@@ -164,10 +167,11 @@ def about(monitor: str, untreated: float, higher_is_better: bool, examples: int)
 def changes_markdown(entry: Mapping[str, Any]) -> list[str]:
     """Lines of Markdown that show an entry as `Sensitivity.entry` makes it."""
     head, *body = changes_table(entry)
+    head = [markdown.plain(one) for one in head]
     rule = ["---", *("---:" for _ in head[1:])]
-    table = [head, rule, *([f"`{path}`", *cells] for path, *cells in body)]
+    table = [head, rule, *([markdown.code(path), *cells] for path, *cells in body)]
     told = about(*(entry[key] for key in ("monitor", "untreated", "higher_is_better", "examples")))
-    return [f"{told}:", "", *(f"| {' | '.join(row)} |" for row in table)]
+    return [f"{markdown.plain(told)}:", "", *(f"| {' | '.join(row)} |" for row in table)]
 
 
 def changes_table(entry: Mapping[str, Any]) -> list[list[str]]:

@@ -10,6 +10,7 @@ import numpy as np
 
 from segopt_callbacks import compat
 from segopt_callbacks.data import Evaluation, Feed, as_evaluation_data, validate_evaluation
+from segopt_callbacks.errors import printable
 from segopt_callbacks.model import Filters, require_built, roles, select_weights
 from segopt_callbacks.processes import remembered_interrupts
 from segopt_callbacks.records import Sensitivity, Treated, change_text, choose_monitor, decimals
@@ -97,7 +98,7 @@ def layer_sensitivity(
                 rows.append(Treated(path, math.prod(weight.shape), name, found, change))
                 told.append(f"{name} {change_text(change, decimals(untreated[monitor]))}")
             if verbose:
-                print(f"sensitivity {number}/{len(weights)}: {path}: {', '.join(told)}", flush=True)
+                print(printable(f"sensitivity {number}/{len(weights)}: {path}: {', '.join(told)}"), flush=True)
     sensitivity = Sensitivity(
         monitor, higher_is_better, untreated, tuple(rows), evaluation.examples, sparsity, number_of_clusters
     )

@@ -15,11 +15,12 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 
+from segopt_callbacks.errors import printable
 from segopt_callbacks.sizes.count import file_bytes, gzip_bytes, walk
 from segopt_callbacks.sizes.flatbuffer import read_tflite
 from segopt_callbacks.sizes.protobuf import read_checkpoint, read_onnx, read_saved_model_pb
 from segopt_callbacks.sizes.readers import CorruptFileError, StoredTensor, read_hdf5, read_keras
-from segopt_callbacks.sizes.text import Ledger, compare, printable, table, why
+from segopt_callbacks.sizes.text import Ledger, compare, table, why
 
 # By the end of a file's name.
 FORMATS = {".keras": "keras", ".h5": "h5", ".hdf5": "h5", ".tflite": "tflite", ".onnx": "onnx", ".pb": "graph"}

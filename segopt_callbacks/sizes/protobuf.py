@@ -64,14 +64,14 @@ def _fields(data: memoryview) -> Iterator[tuple[int, memoryview]]:
         position = end
 
 
-def _children(data: memoryview, *numbers: int) -> Iterator[memoryview]:
+def children(data: memoryview, *numbers: int) -> Iterator[memoryview]:
     """The messages that lie at the end of the given way of field numbers."""
     for number, value in _fields(data):
         if number == numbers[0]:
             if len(numbers) == 1:
                 yield value
             else:
-                yield from _children(value, *numbers[1:])
+                yield from children(value, *numbers[1:])
 
 
 def _number(data: memoryview, field: int) -> int:
@@ -101,14 +101,14 @@ def read_saved_model_pb(path: Path) -> tuple[list[StoredTensor], int]:
 
 
 def _constants(data: memoryview, counts: Counter[str]) -> Iterator[StoredTensor]:
-    for graph in _children(data, 2, 2):  # SavedModel.meta_graphs.graph_def
+    for graph in children(data, 2, 2):  # SavedModel.meta_graphs.graph_def
         counts["graphs"] += 1
         for way in ((1,), (2, 1, 3)):  # GraphDef.node and GraphDef.library.function.node_def
-            for node in _children(graph, *way):
-                operation = next(_children(node, 2), b"")
+            for node in children(graph, *way):
+                operation = next(children(node, 2), b"")
                 counts["variables"] += operation == b"VarHandleOp"
                 if operation == b"Const":
-                    for constant in _children(node, 5, 2, 8):  # attr: a map entry's value, then its tensor
+                    for constant in children(node, 5, 2, 8):  # attr: a map entry's value, then its tensor
                         yield _proto_tensor(constant, 1, _TENSORFLOW, range(4, 18))
 
 
@@ -119,7 +119,7 @@ def read_onnx_metadata(path: Path) -> dict[bytes, bytes]:
         CorruptFileError: if the file is not an ONNX model.
     """
     found = {}
-    for entry in _children(mapped(path), 14):  # ModelProto.metadata_props
+    for entry in children(mapped(path), 14):  # ModelProto.metadata_props
         pair = {number: bytes(value) for number, value in _fields(entry)}
         found[pair.get(1, b"")] = pair.get(2, b"")
     return found
@@ -140,12 +140,12 @@ def read_onnx(path: Path) -> tuple[list[StoredTensor], list[Path]]:
 
 
 def _initializers(path: Path, beside: dict[Path, None], counts: Counter[str]) -> Iterator[StoredTensor]:
-    for graph in _children(mapped(path), 7):
+    for graph in children(mapped(path), 7):
         counts["graphs"] += 1
         for tensor in _onnx_tensors(graph, 0):
-            for entry in _children(tensor, 13):  # external_data
-                if next(_children(entry, 1), b"") == b"location":
-                    name = bytes(next(_children(entry, 2), memoryview(b""))).decode(errors="replace")
+            for entry in children(tensor, 13):  # external_data
+                if next(children(entry, 1), b"") == b"location":
+                    name = bytes(next(children(entry, 2), memoryview(b""))).decode(errors="replace")
                     if name != Path(name).name or not (path.parent / name).is_file():
                         raise CorruptFileError(f"its weights are in {_brief(name)!r}, which is not beside it")
                     beside[path.parent / name] = None
@@ -159,11 +159,11 @@ def _brief(name: str) -> str:
 def _onnx_tensors(graph: memoryview, depth: int) -> Iterator[memoryview]:
     if depth > _MOST_NESTED:
         raise CorruptFileError(f"its graphs are nested more than {_MOST_NESTED} deep")
-    yield from _children(graph, 5)  # initializer
-    for sparse in _children(graph, 15):
-        yield from _children(sparse, 1)
-        yield from _children(sparse, 2)
-    for attribute in _children(graph, 1, 5):  # node.attribute: tensors and graphs, single and repeated
+    yield from children(graph, 5)  # initializer
+    for sparse in children(graph, 15):
+        yield from children(sparse, 1)
+        yield from children(sparse, 2)
+    for attribute in children(graph, 1, 5):  # node.attribute: tensors and graphs, single and repeated
         for number, value in _fields(attribute):
             if number in (5, 10):
                 yield value

@@ -12,6 +12,7 @@ import lzma
 import mmap
 import re
 import shutil
+import stat
 import struct
 import tempfile
 import zipfile
@@ -24,6 +25,8 @@ from typing import Any
 SMALL = 1024  # bytes; equal tensors below it are shapes, biases and the like, not a weight stored twice
 _MOST_TENSORS = 1_000_000  # a large language model has a thousand; each takes memory here
 _HIGHEST_RATIO = 100  # of a zip member; beyond that it is a bomb, for Keras does not compress at all
+_MUCH = 1 << 20  # bytes; what claims less than a hundred of it is no bomb
+_MOST_MEMBERS = 100_000  # of a zip; each takes memory here
 _DAMAGED_ZIP = (
     zipfile.BadZipFile,
     zlib.error,
@@ -115,14 +118,23 @@ def read_hdf5(path: Path) -> list[StoredTensor]:
 
     def visit(name: str, found: Any) -> None:
         if isinstance(found, h5py.Dataset):
+            if found.external or found.is_virtual:
+                raise CorruptFileError(f"{name!r} has its values in another file")
             size = found.id.get_storage_size()
+            if found.nbytes > _HIGHEST_RATIO * max(size, _MUCH):
+                raise CorruptFileError(f"{name!r} claims {found.nbytes:,} bytes out of {size:,}")
             if size > limit:
                 raise CorruptFileError(f"{name!r} claims {size:,} bytes where the file has {limit:,}")
             tensors.append(StoredTensor(size, found.dtype.name, is_optimizer(name)))
 
+    def leads_out(name: str, link: Any) -> str | None:
+        return None if isinstance(link, h5py.HardLink) else name
+
     try:
         with h5py.File(path, "r") as file:
             file.visititems(visit)
+            if link := file.visititems_links(leads_out):  # raising in there loses the error
+                raise CorruptFileError(f"{link!r} is a link, where Keras writes values")
     except CorruptFileError:
         raise
     except (OSError, RuntimeError, ValueError, KeyError, TypeError, OverflowError) as error:
@@ -144,6 +156,7 @@ def read_keras(path: Path) -> list[StoredTensor]:
         with zipfile.ZipFile(path) as archive, tempfile.TemporaryDirectory() as folder:
             if "config.json" not in archive.namelist():
                 raise CorruptFileError("it holds no config.json, so it is no Keras model")
+            require_sound_zip(archive)
             for member in archive.infolist():
                 if member.filename.endswith(".h5"):
                     tensors += read_hdf5(_extracted(archive, member, Path(folder) / "weights.h5"))
@@ -156,6 +169,33 @@ def read_keras(path: Path) -> list[StoredTensor]:
             raise
         raise CorruptFileError("the zip file is damaged (a part of it lies before its beginning)") from error
     return tensors
+
+
+def require_sound_zip(archive: zipfile.ZipFile, highest_ratio: float = _HIGHEST_RATIO) -> None:
+    """Raises unless every member lies inside of the archive, is a file or folder, and is there once.
+
+    Args:
+        archive: open for reading.
+        highest_ratio: bytes of a large member by those that it takes in the archive.
+
+    Raises:
+        CorruptFileError: for paths that lead out of it, links, bombs, and names that come twice.
+    """
+    members = archive.infolist()
+    if len(members) > _MOST_MEMBERS:
+        raise CorruptFileError(f"it claims more than {_MOST_MEMBERS:,} members")
+    names = set()
+    for member in members:
+        name = member.orig_filename.replace("\\", "/")
+        if name.startswith("/") or ".." in name.split("/") or ":" in name.split("/")[0] or "\0" in name:
+            raise CorruptFileError(f"its member {name!r} leads out of it")
+        if stat.S_ISLNK(member.external_attr >> 16):
+            raise CorruptFileError(f"its member {name!r} is a link")
+        if member.file_size > highest_ratio * max(member.compress_size, _MUCH):
+            raise CorruptFileError(f"{name!r} claims {member.file_size:,} bytes out of {member.compress_size:,}")
+        if name in names:
+            raise CorruptFileError(f"its member {name!r} is there twice")
+        names.add(name)
 
 
 def _extracted(archive: zipfile.ZipFile, member: zipfile.ZipInfo, target: Path) -> Path:

@@ -6,6 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from segopt_callbacks.errors import printable
+
 COLUMNS = ("graph", "weights", "optimizer", "whole", "gzip")
 _WORTH_A_WORD = 0.05  # of the whole: optimizer state and second copies below it are not mentioned
 _GZIP_FOUND_SOMETHING = 0.8  # gzip bytes of the whole; float32 weights as trained keep about 0.93
@@ -53,15 +55,6 @@ def readable(size_bytes: int) -> str:
     return f"{size_bytes / 1e6:.1f} MB" if size_bytes >= 100_000 else f"{size_bytes / 1e3:.1f} kB"
 
 
-def printable(text: str) -> str:
-    r"""Text of one line that every terminal takes, whatever a file is called.
-
-    >>> printable("a\nb")
-    'a\\nb'
-    """
-    return "".join(one if one.isprintable() else one.encode("unicode_escape").decode() for one in text)
-
-
 def why(ledger: Ledger) -> str:
     """One line that says why the numbers of one model differ.
 
@@ -107,7 +100,7 @@ def compare(ledgers: Sequence[Ledger]) -> str:
     if large.whole_bytes == small.whole_bytes or not small.whole_bytes:
         return ""
     ratio = large.whole_bytes / small.whole_bytes
-    text = f"{large.path} is {ratio:.1f} times the size of {small.path}: "
+    text = f"{printable(large.path)} is {ratio:.1f} times the size of {printable(small.path)}: "
     if not small.weight_bytes or (small.absent_variables and small.weight_bytes < large.weight_bytes):
         return text + f"the latter holds no weights, the former {readable(large.weight_bytes)} of them"
     reasons = []

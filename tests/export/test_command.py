@@ -14,6 +14,7 @@ from segopt_callbacks import compat
 from segopt_callbacks.compat import keras
 from segopt_callbacks.export import command, read_metadata
 from segopt_callbacks.export.formats import TARGETS
+from segopt_callbacks.export.intake import load_model
 from tests.export_models import CLASSES, IMAGES, LABELS, built, functional
 
 MODULE = """
@@ -114,11 +115,11 @@ def test_models_in_every_form_that_keras_loads(folder, tmp_path):
         model.save(tmp_path / "folder")
         forms.append(tmp_path / "folder")
     for form in forms:
-        np.testing.assert_allclose(command._load(form)(IMAGES[:1]), model(IMAGES[:1]), rtol=1e-4, atol=1e-3)
+        np.testing.assert_allclose(load_model(form)(IMAGES[:1]), model(IMAGES[:1]), rtol=1e-4, atol=1e-3)
     if not is_keras_2:
         (tmp_path / "folder").mkdir()
         with pytest.raises(command.CommandError, match="if Keras 2 has saved it, run with TF_USE_LEGACY_KERAS=1"):
-            command._load(tmp_path / "folder")
+            load_model(tmp_path / "folder")
 
 
 @pytest.mark.either_keras
@@ -175,10 +176,10 @@ def test_a_class_that_nobody_has_registered_is_asked_for(folder, monkeypatch, ca
         assert command.main(["own.keras"]) == 2
     finally:
         keras.utils.get_custom_objects().update(registered)
-    assert (
-        "own.keras cannot be loaded; name the module that registers the model's own classes by `--import=MODULE`"
-        in (capsys.readouterr().err)
+    assert "own.keras cannot be loaded; Keras does not know its 'Doubling': pass `--import=" in (
+        said := capsys.readouterr().err
     )
+    assert ":Doubling`, or decorate it with `@keras.utils.register_keras_serializable()` and pass `--import=" in said
 
 
 def test_a_format_that_fails_is_exit_code_1(folder, tmp_path, monkeypatch, capsys):

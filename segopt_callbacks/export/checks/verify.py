@@ -18,6 +18,7 @@ from segopt_callbacks.export.checks.agreement import Agreement, OutputAgreement
 from segopt_callbacks.export.checks.classes import criteria_of, outputs_of_classes
 from segopt_callbacks.export.checks.disagreement import Disagreement, worse
 from segopt_callbacks.export.checks.nature import SAME, Nature, apart, draw_faults
+from segopt_callbacks.export.checks.repeated import once
 from segopt_callbacks.export.target import Runner
 from segopt_callbacks.model import input_names, output_names
 from segopt_callbacks.processes import Process, worker
@@ -116,7 +117,7 @@ def verify(
             outcome.examples += len(inputs[0])
             for name in list(running):
                 try:
-                    flat = waiting.answers(name)
+                    flat = [once(*pair) for pair in zip(expected, waiting.answers(name), strict=True)]
                     outcome.agreements[name].add(expected, flat)
                     if is_first:
                         _require_steady(running[name], outcome.example, is_random)

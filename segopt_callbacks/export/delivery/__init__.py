@@ -1,7 +1,7 @@
 """Files in their final place, all together or not at all."""
 
 from segopt_callbacks.export.delivery import rescue
-from segopt_callbacks.export.delivery.files import publish
+from segopt_callbacks.export.delivery.files import publish, require_replaceable
 from segopt_callbacks.export.delivery.metadata import embed, read_metadata, validate_metadata
 from segopt_callbacks.export.delivery.sidecars import sidecar_name, write_sidecars
 from segopt_callbacks.export.delivery.workspace import disk_errors_explained, require_writable, workspace
@@ -11,6 +11,7 @@ __all__ = [
     "embed",
     "publish",
     "read_metadata",
+    "require_replaceable",
     "require_writable",
     "rescue",
     "sidecar_name",

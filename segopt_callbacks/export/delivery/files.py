@@ -7,14 +7,14 @@ import errno
 import os
 import shutil
 import sys
-from collections.abc import Container
+from collections.abc import Container, Iterable, Sequence
 from pathlib import Path
 
 from segopt_callbacks.export.delivery.locks import locked
 
 _EXCHANGE = 2  # of Linux' renameat2
 _AT_WORKING_DIRECTORY = -100
-_EARLIER = ".earlier"  # ends the name of what has stepped aside
+_EARLIER = ".earlier-export"  # ends the name of what has stepped aside
 # The file system or the kernel cannot exchange, or the folder is a mount point.
 _CANNOT = (errno.ENOSYS, errno.EINVAL, errno.EBUSY, errno.EXDEV, errno.EPERM, errno.ENOTSUP)
 
@@ -31,17 +31,56 @@ def publish(new: Path, final: Path, ours: Container[str]) -> None:
         new: on the same file system as `final`; gone afterwards.
         final: need not exist.
         ours: names that exports write.
+
+    Raises:
+        FileExistsError: if somebody else's file or folder has the name of one of the new ones; nothing has moved then.
     """
     with locked(final.parent):
         if not final.exists():
             os.rename(new, final)
             return
         fresh = list(new.iterdir())
+        for entry in fresh:
+            _require_replaceable(final / entry.name, entry.is_dir(), [one.name for one in _content(entry)])
         if not (_may_be_exchanged(final, ours) and _exchange_all(new, final)):
             for entry in fresh:
                 _replace(entry, final / entry.name)
         # All is in its place: what is left is old, and an error about it would only mislead.
         shutil.rmtree(new, ignore_errors=True)
+
+
+def require_replaceable(final: Path, names: Iterable[str]) -> None:
+    """Raises if files that an export would write have the names of folders of somebody else.
+
+    Args:
+        final: where it would publish; need not exist.
+        names: of files (with a suffix) and folders (without) that it would write.
+
+    Raises:
+        FileExistsError: with the first of them.
+    """
+    for name in names:
+        _require_replaceable(final / name, not Path(name).suffix)
+
+
+def _require_replaceable(place: Path, is_folder: bool, content: Sequence[str] = ()) -> None:
+    """A file replaces a file, and a folder one that is empty or has something that the new one has, too."""
+    if not os.path.lexists(place) or place.is_symlink():  # a link goes, and what it leads to stays
+        return
+    there = [one.name for one in _content(place)]
+    is_alike = place.is_dir() == is_folder and (not there or not content or not set(content).isdisjoint(there))
+    if not is_alike:
+        kind = "a folder" if place.is_dir() else "a file"
+        raise FileExistsError(
+            errno.EEXIST,
+            f"an export must not replace what no export has written; move it away, or choose another `export_dir`. "
+            f"Received: {kind} that is in the way",
+            str(place),
+        )
+
+
+def _content(place: Path) -> list[Path]:
+    return list(place.iterdir()) if place.is_dir() else []
 
 
 def _may_be_exchanged(final: Path, ours: Container[str]) -> bool:
@@ -86,23 +125,29 @@ def _replace(new: Path, final: Path) -> None:
         os.replace(new, final)
     elif not _exchange(new, final):
         # No rename replaces a folder that is not empty: step aside, and step back if the new one does not arrive.
-        aside = new.with_name(new.name + _EARLIER)
+        # Beside the final place, for what is found anywhere else may be somebody else's.
+        aside = final.with_name(f".{final.name}{_EARLIER}")
         try:
             os.replace(final, aside)
             os.replace(new, final)
         finally:
-            if os.path.lexists(aside) and not os.path.lexists(final):
-                os.replace(aside, final)
+            _settle(aside, final)
 
 
-def restore_earlier(unfinished: Path, final: Path) -> None:
-    """Puts back what had stepped aside when the process that published was killed.
+def restore_earlier(final: Path) -> None:
+    """Puts back what had stepped aside when a process that published was killed.
 
     Args:
-        unfinished: the folder in which that process worked.
-        final: where it published.
+        final: where it published; need not exist.
     """
-    for aside in unfinished.glob(f"*/*{_EARLIER}"):
-        place = final / aside.name.removesuffix(_EARLIER)
-        if final.is_dir() and not os.path.lexists(place):
-            os.replace(aside, place)
+    with locked(final.parent):
+        for aside in final.glob(f".*{_EARLIER}"):
+            _settle(aside, final / aside.name.removesuffix(_EARLIER).removeprefix("."))
+
+
+def _settle(aside: Path, place: Path) -> None:
+    """What has stepped aside steps back, or goes if the new one has arrived."""
+    if os.path.lexists(aside) and not os.path.lexists(place):
+        os.replace(aside, place)
+    else:
+        shutil.rmtree(aside, ignore_errors=True)

@@ -67,6 +67,8 @@ def disk_errors_explained() -> Iterator[None]:
     """Lets errors of the disk say what happens on it, and what helps."""
     try:
         yield
+    except FileExistsError:  # somebody's file is in the way, which says so itself
+        raise
     except OSError as error:
         add_to(error, f"an export is written beside `export_dir` before it moves there: {remedy(error)}")
         raise
@@ -96,6 +98,7 @@ def _make(place: Path, export_dir: Path) -> tuple[Path, int | None]:
     except FileExistsError as error:
         raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR)) from error
     _require_movable(place, export_dir)
+    restore_earlier(export_dir)
     for one in {place, export_dir}:
         _sweep(one, export_dir)
     with locked(place):  # nobody may take it for one of a dead process before it is locked
@@ -120,15 +123,22 @@ def _require_movable(place: Path, export_dir: Path) -> None:
 
 
 def _sweep(place: Path, export_dir: Path) -> None:
-    """Removes what killed exports left."""
+    """Removes what killed exports of this user left; nothing of it is used."""
     if not place.is_dir():
         return
     ours = re.compile(re.escape(_prefix(export_dir)) + r"\w{8}")  # as `tempfile` names folders
     with locked(place):
         for entry in place.iterdir():
-            if ours.fullmatch(entry.name) and entry.is_dir() and not is_held(entry):
-                restore_earlier(entry, export_dir)
+            # In a folder that several users share, anybody can make one of such a name.
+            if ours.fullmatch(entry.name) and entry.is_dir() and _is_mine(entry) and not is_held(entry):
                 shutil.rmtree(entry, ignore_errors=True)
+
+
+def _is_mine(folder: Path) -> bool:
+    try:
+        return folder.lstat().st_uid == os.geteuid()
+    except FileNotFoundError:
+        return False
 
 
 def _prefix(export_dir: Path) -> str:

@@ -10,10 +10,12 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from segopt_callbacks.errors import printable
 from segopt_callbacks.export.checks import latency_figures
 from segopt_callbacks.pages import EXPLANATION, FIGURES, LATENCIES, RATIO, cell, kept_pictures, page, write_whole
 from segopt_callbacks.records import changes_markdown
 from segopt_callbacks.sizes import CorruptFileError, file_bytes, gzip_bytes, read_ledger
+from segopt_callbacks.sizes import markdown as md
 
 JSON_NAME, MARKDOWN_NAME, HTML_NAME = REPORTS = ("report.json", "report.md", "report.html")
 
@@ -83,29 +85,31 @@ def table(report: Mapping[str, Any]) -> str:
         dense  0.7500      -           -              -              -             -      -                 -
         model       -      -           -              -              -             -      -                 -
     """
-    rows = _rows(report, with_intervals=False)
+    rows = [[printable(one) for one in row] for row in _rows(report, with_intervals=False)]
     widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
     lines = []
     for row in rows:
         cells = [row[0].ljust(widths[0]), *(cell.rjust(width) for cell, width in zip(row[1:], widths[1:], strict=True))]
         lines.append("  ".join(cells).rstrip())
-    return "\n".join([*lines, *(f"{name}: FAILED: {why}" for name, why in _failures(report))])
+    return "\n".join([*lines, *(printable(f"{name}: FAILED: {why}") for name, why in _failures(report))])
 
 
 def markdown(report: Mapping[str, Any]) -> str:
     """The report as a page: the table, what failed, and the audit of weights and activations."""
     head, *body = _rows(report, with_intervals=True)
+    head, body = [md.plain(one) for one in head], [[md.plain(row[0]), *row[1:]] for row in body]
     lines = ["# Export report", "", _verified_on(report), "", *_markdown_table(head, body), "", EXPLANATION, ""]
     about = report.get("latency", {}).get("about")
-    lines += [about, ""] if about else []
-    warnings = [f"- {warning}" for warning in report.get("warnings", ())]
-    warnings += [f"- `{name}`: {one}" for name, entry in report["formats"].items() for one in entry.get("warnings", ())]
+    lines += [md.prose(about), ""] if about else []
+    warnings = [f"- {md.prose(warning)}" for warning in report.get("warnings", ())]
+    doubts = [(name, one) for name, entry in report["formats"].items() for one in entry.get("warnings", ())]
+    warnings += [f"- {md.code(name)}: {md.prose(one)}" for name, one in doubts]
     if warnings:
         lines += ["## Warnings", "", *warnings, ""]
     failures = _failures(report)
     if failures:
-        lines += ["## Failed", "", *(f"- `{name}`: {why}" for name, why in failures), ""]
-    outputs = _output_rows(report)
+        lines += ["## Failed", "", *(f"- {md.code(name)}: {md.prose(why)}" for name, why in failures), ""]
+    outputs = [[md.plain(cell) for cell in row] for row in _output_rows(report)]
     if outputs:
         head = ["format", "output", "largest diff.", "relative diff.", "equal argmax"]
         lines += ["## Outputs", "", *_markdown_table(head, outputs), ""]
@@ -113,13 +117,13 @@ def markdown(report: Mapping[str, Any]) -> str:
         lines += ["## Sensitivity", "", *changes_markdown(report["sensitivity"]), ""]
     for entry in report["formats"].values():
         if entry.get("weights"):
-            lines += [f"## Weights in `{entry['file']}`", "", *_weight_table(entry["weights"]), ""]
+            lines += [f"## Weights in {md.code(entry['file'])}", "", *_weight_table(entry["weights"]), ""]
         if entry.get("activations"):
             dtypes = Counter(activation["dtype"] for activation in entry["activations"])
-            counts = ", ".join(f"{count} {dtype}" for dtype, count in dtypes.most_common())
+            counts = ", ".join(f"{count} {md.plain(dtype)}" for dtype, count in dtypes.most_common())
             lines += [f"Activations, inputs and outputs: {counts}.", ""]
         if entry.get("notes"):
-            lines += [*(f"- {name}: {note}" for name, note in entry["notes"].items()), ""]
+            lines += [*(f"- {md.prose(name)}: {md.prose(note)}" for name, note in entry["notes"].items()), ""]
     return "\n".join(lines)
 
 
@@ -182,16 +186,16 @@ def _failures(report: Mapping[str, Any]) -> list[tuple[str, str]]:
 def _verified_on(report: Mapping[str, Any]) -> str:
     verified = report["verification"]
     name, examples = report["model"]["name"], verified["examples"]
-    return f"Model `{name}`; every file was run on {examples} examples ({verified['data']})."
+    return f"Model {md.code(name)}; every file was run on {examples} examples ({md.plain(verified['data'])})."
 
 
 def _weight_table(weights: list[dict[str, Any]]) -> list[str]:
     head = ["weight", "shape", "dtype", "zeros", "distinct", "distinct/channel", "scales"]
     body = [
         [
-            f"`{row['weight'] or row['name']}`",
+            md.code(row["weight"] or row["name"]),
             "x".join(map(str, row["shape"])),
-            row["dtype"],
+            md.plain(row["dtype"]),
             f"{row['zeros'] / row['elements']:.4f}",
             str(row["distinct"]),
             str(row["max_distinct_per_channel"]),

@@ -2,6 +2,7 @@
 
 import dataclasses
 import errno
+import functools
 import json
 import os
 import pathlib
@@ -410,3 +411,22 @@ def test_the_error_of_the_export_is_never_hidden(tmp_path, monkeypatch, error):
     told = "".join([str(error), *getattr(error, "__notes__", [])])
     assert "the trained weights could not be saved elsewhere either (no weights; no weights)" in told
     assert list(tmp_path.iterdir()) == []
+
+
+@once
+@pytest.mark.parametrize("way", ["export", "fit"])
+def test_a_folder_in_the_way_of_a_file_is_told_of_before_any_work(tmp_path, way):
+    (tmp_path / "float32.tflite").mkdir()
+    (tmp_path / "float32.tflite" / "notes").write_text("mine")
+    model = compiled(Segmenter()) if way == "fit" else built(Segmenter)
+    options = {"evaluation_data": DATA, "verbose": 0}
+    if way == "fit":
+        work = functools.partial(watched_fit, model, ExportQuantizedCallback(tmp_path, ["float32"], **options))
+    else:
+        work = functools.partial(export_model, model, tmp_path, ["float32"], **options)
+    with pytest.raises(FileExistsError, match="move it away") as caught:
+        work()
+    assert caught.value.filename == str(tmp_path / "float32.tflite")
+    assert tree(tmp_path).keys() == {"float32.tflite/notes"}
+    if way == "fit":
+        assert watched_fit.batches == 0

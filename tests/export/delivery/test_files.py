@@ -1,11 +1,12 @@
 import errno
+import fcntl
 import multiprocessing
 import os
 import pathlib
 
 import pytest
 
-from segopt_callbacks.export.delivery import files
+from segopt_callbacks.export.delivery import files, locks
 from segopt_callbacks.export.delivery.files import publish
 from segopt_callbacks.export.delivery.workspace import workspace
 
@@ -109,11 +110,67 @@ def test_an_earlier_folder_is_back_if_the_new_one_does_not_arrive(tmp_path, monk
 def test_what_a_killed_export_had_put_aside_is_put_back(tmp_path, is_folder_there):
     if is_folder_there:
         fill(tmp_path / "export", notes="mine")
-    left = fill(tmp_path / ".export.unfinished-abcdefgh", export={"saved_model.earlier": {"pb": "old"}})
+        fill(tmp_path / "export" / ".saved_model.earlier-export", pb="old")
+        fill(tmp_path / "export" / ".openvino_int8.earlier-export", pb="older")
+        fill(tmp_path / "export" / "openvino_int8", pb="arrived")
     with workspace(tmp_path / "export"):
-        assert not left.exists()
-    there = {"export/saved_model/pb": "old", "export/notes": "mine"} if is_folder_there else {}
-    assert tree(tmp_path) == there
+        pass
+    there = {"export/saved_model/pb": "old", "export/openvino_int8/pb": "arrived", "export/notes": "mine"}
+    assert tree(tmp_path) == (there if is_folder_there else {})
+
+
+def test_nothing_that_lies_in_a_shared_parent_gets_into_an_export(tmp_path):
+    fill(tmp_path / "export", notes="mine")
+    planted = {"saved_model.earlier": {"pb": "evil"}, ".saved_model.earlier-export": {"pb": "evil"}}
+    fill(tmp_path / ".export.unfinished-abcdefgh", export=planted, saved_model={"pb": "evil"}, **planted)
+    with workspace(tmp_path / "export"):
+        pass
+    publish(fill(tmp_path / "new", **{"a.tflite": "a"}), tmp_path / "export", OURS)
+    assert tree(tmp_path) == {"export/notes": "mine", "export/a.tflite": "a"}
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give folders to others")
+def test_unfinished_work_of_another_user_is_left_alone(tmp_path):
+    left = fill(tmp_path / ".export.unfinished-abcdefgh", export={"a": "theirs"})
+    os.chown(left, 12345, 12345)
+    with workspace(tmp_path / "export"):
+        assert left.exists()
+    assert tree(left) == {"export/a": "theirs"}
+
+
+@pytest.mark.parametrize("is_exchanged", [True, False])
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ({"a.tflite": {"notes": "mine"}}, {"a.tflite": "new"}),
+        ({"saved_model": "mine"}, {"saved_model": {"pb": "new"}}),
+        ({"saved_model": {"notes": "mine"}}, {"saved_model": {"pb": "new"}}),
+    ],
+)
+def test_what_no_export_has_written_is_not_replaced(tmp_path, monkeypatch, old, new, is_exchanged):
+    if not is_exchanged:
+        monkeypatch.setattr(files, "_exchange", lambda one, other: False)
+    final = fill(tmp_path / "export", **old, **{"b.tflite": "old"})
+    before = tree(final)
+    with pytest.raises(FileExistsError, match="move it away, or choose another `export_dir`"):
+        publish(fill(tmp_path / "new", **new, **{"b.tflite": "new"}), final, OURS)
+    assert tree(final) == before
+
+
+def test_a_lock_of_somebody_else_is_waited_for_a_while_and_told(tmp_path, monkeypatch):
+    monkeypatch.setattr(locks, "PATIENCE", 0.1)
+    stranger = os.open(tmp_path, os.O_RDONLY)
+    fcntl.flock(stranger, fcntl.LOCK_EX)
+    try:
+        with (
+            pytest.warns(UserWarning, match="locked by another process") as told,
+            workspace(tmp_path / "export") as one,
+        ):
+            publish(fill(one / "new", **{"a.tflite": "a"}), tmp_path / "export", OURS)
+        assert len(told) == 1
+    finally:
+        os.close(stranger)
+    assert tree(tmp_path) == {"export/a.tflite": "a"}
 
 
 def publish_often(folder, name):
