@@ -76,8 +76,7 @@ class Job:
         """Writes, opens and audits all formats.
 
         Ranges are found while files without ranges are converted, and these are opened while those with ranges are.
-        What needs no conversion is begun last. One process converts one file after the other, so that those are begun
-        and finished in one order.
+        What needs no conversion is begun last.
         """
         if refusal := self._nature.refusal():
             for name in names:

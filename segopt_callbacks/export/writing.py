@@ -70,7 +70,7 @@ class _Begun:
 
 @dataclass
 class Writer:
-    """Writes files: `begin` all of them, then `finish` each; in one order, but for those that TensorFlow opens.
+    """Writes files: `begin` all of them, then `finish` each, in any order.
 
     Attributes:
         sources: what formats are made from.
@@ -89,6 +89,7 @@ class Writer:
     float_fallback: bool
     _made: dict[str, _Made | FormatError] = field(default_factory=dict)
     _begun: dict[str, _Begun | FormatError] = field(default_factory=dict)
+    _converted: dict[str, float] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self._tensorflow = self.open_processes.enter_context(TensorFlowProcess())
@@ -112,11 +113,8 @@ class Writer:
         Raises:
             FormatError: if any of that fails.
         """
-        self._begin_all()
-        target, path, begun = TARGETS[name], self.folder / TARGETS[name].file_name, self._begun.pop(name)
-        if isinstance(begun, FormatError):
-            raise begun
-        converting = self._written(begun)
+        target, path = TARGETS[name], self.folder / TARGETS[name].file_name
+        begun, converting = self._written(name)
         start = time.monotonic()
         audit.require_size(path, self.sources.weights, target.bytes_per_weight)
         opened, told = self._open(name, path, begun)
@@ -151,17 +149,33 @@ class Writer:
         opening.begin(worker.know, target.load, embed, doing=_IMPORTING)  # while the file is written
         return _Begun(made, writing, opening)
 
-    def _written(self, begun: _Begun) -> float:
-        """The seconds that its conversion took. Where its process dies, what waits there is begun again in another."""
+    def _written(self, name: str) -> tuple[_Begun, float]:
+        """A format whose file is there, and the seconds that its conversion took."""
+        while True:
+            self._begin_all()
+            begun = self._begun[name]
+            if isinstance(begun, FormatError):
+                raise begun
+            if name in self._converted:
+                return begun, self._converted[name]
+            self._take_answer(begun.writing)
+
+    def _take_answer(self, process: Process) -> None:
+        """Waits for the next file of a process. Where it dies, what waits there is begun again in another one."""
+        waiting = {
+            name: one
+            for name, one in self._begun.items()
+            if isinstance(one, _Begun) and one.writing is process and name not in self._converted
+        }
+        first = next(iter(waiting))  # answers come in the order in which formats were begun
         try:
-            return begun.writing.finish(doing=_WRITING, time_limit=self.time_limit)
-        except FormatError:
-            if not begun.writing.is_alive:
-                for name, other in list(self._begun.items()):
-                    if isinstance(other, _Begun) and other.writing is begun.writing:
-                        self._made[name] = other.made
-                        del self._begun[name]
-            raise
+            self._converted[first] = process.finish(doing=_WRITING, time_limit=self.time_limit)
+        except FormatError as error:
+            self._begun[first] = error
+            if not process.is_alive:
+                for name in list(waiting)[1:]:
+                    self._made[name] = waiting[name].made
+                    del self._begun[name]
 
     def _open(self, name: str, path: Path, begun: _Begun) -> tuple[Opened, dict[str, Any]]:
         target, source, process = TARGETS[name], begun.made.source, begun.opening

@@ -140,7 +140,9 @@ class Process:
             self._connection.send_bytes(request)
             self._unanswered += 1
         except ConnectionError as error:
-            raise FormatError(self._obituary(doing)) from error
+            if self.is_idle:
+                raise FormatError(self._obituary(doing)) from error
+            self._unanswered += 1  # what it died of was begun before: `finish` tells
         except BaseException:
             self.kill()  # a half-written request is of no use to anybody
             raise
