@@ -195,7 +195,6 @@ def test_a_converter_or_runtime_that_goes_wrong_takes_no_other_format_with_it(tm
 
 
 @pytest.mark.either_keras
-@pytest.mark.either_keras
 def test_files_run_at_the_same_time(tmp_path, monkeypatch):
     """Each waits for another one."""
     for name in ("float32", "float16"):
@@ -217,6 +216,7 @@ def test_what_waits_behind_a_crash_is_written_in_any_order_of_formats(tmp_path, 
     assert failed == ["float16"]
 
 
+@pytest.mark.either_keras
 def test_an_operation_that_litert_lacks_is_named_in_one_line(tmp_path, capfd):
     with pytest.raises(ExportError, match="the converter refuses the model: .*Erf") as caught:
         export_model(built(Refused), tmp_path, ["float32", "saved_model"], evaluation_data=DATA, verbose=0)
