@@ -126,3 +126,7 @@ def test_private_names_of_the_frameworks_live_in_compat_alone():
         if room(module) != "compat":
             code = re.sub(r'""".*?"""|#[^\n]*', "", path.read_text(), flags=re.DOTALL)
             assert not PRIVATE.search(code), module
+
+
+def test_rooms_are_small_and_three_deep_at_most():
+    assert [name for name, path in MODULES.items() if path.read_text().count("\n") > 250 or name.count(".") > 2] == []

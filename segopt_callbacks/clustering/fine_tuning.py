@@ -13,7 +13,7 @@ from segopt_callbacks.clustering.callback import ClusteringCallback
 from segopt_callbacks.clustering.clustered import NumberOfClusters, Sharing
 from segopt_callbacks.clustering.folding import HeldScale
 from segopt_callbacks.clustering.shared import Clustered
-from segopt_callbacks.fit import Unshared
+from segopt_callbacks.fit import Unshared, warn_of_no_constraint
 from segopt_callbacks.model import Filters
 
 
@@ -231,12 +231,7 @@ class ClusterScheduleCallback(ClusteringCallback):
             compat.assign(self._weights[path], value)
         if not self._is_bypassed:
             self._is_bypassed = True
-            warnings.warn(
-                "The training step runs no constraint: it writes weights without the optimizer, or it is a tf.function "
-                "that was traced before training began (trace it afterwards). Weights are clustered at the end of each "
-                "batch instead.",
-                stacklevel=2,
-            )
+            warn_of_no_constraint("Weights are clustered")
 
     def _warn_of_other_weights(self, path: str) -> None:
         if self._begun_at is not None and not self.clustered.has_few_values(path):

@@ -95,6 +95,7 @@ class _Held:
         self._bytes = 0
 
     def read(self) -> Iterator[Any]:
+        """All of it, from the first on; what was not needed before is read now."""
         position = 0
         while True:
             if position == len(self._kept) and not self._take():

@@ -1,6 +1,7 @@
 """One model's compression through one fit; knows no single optimization."""
 
 from segopt_callbacks.fit.at_target import AtTargetSparsity
+from segopt_callbacks.fit.bypassed import warn_of_no_constraint
 from segopt_callbacks.fit.gradients import GradientRecord
 from segopt_callbacks.fit.marks import filled, pruned_before, select
 from segopt_callbacks.fit.member import CompressionCallback
@@ -16,4 +17,5 @@ __all__ = [
     "filled",
     "pruned_before",
     "select",
+    "warn_of_no_constraint",
 ]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from typing import Any
 
 import tensorflow as tf
@@ -47,4 +48,31 @@ def _is_alike(own: Any, fed: Any) -> bool:
     owned, given = tf.nest.flatten(own), tf.nest.flatten(fed)
     return len(owned) == len(given) and all(
         one.shape[1:].is_compatible_with(other.shape[1:]) for one, other in zip(owned, given, strict=True)
+    )
+
+
+def inputs_are_unknown(model: Any) -> ValueError:
+    """What to raise where somebody must know what the model takes."""
+    return ValueError(
+        "A pattern, clustering behind a BatchNormalization, and training against rounding must know what the model "
+        "takes; call the model once on its inputs first, train it by fit or train_on_batch, build it from keras.Input, "
+        f"or cluster with fold_batch_norm=False. Received: {model.name!r}, whose inputs are not known."
+    )
+
+
+def weights_are_missing(model: Any) -> ValueError:
+    """What to raise where a fit has ended without having built its model."""
+    return ValueError(
+        "A model must be built to be compressed; fit it for at least one step, or call it on data first. "
+        f"Received: {model.name!r}, not built, and a fit without steps."
+    )
+
+
+def warn_of_no_end(model: Any) -> None:
+    """Says that a fit begins where an earlier one was left attached."""
+    warnings.warn(
+        f"A loop or a fit of {model.name!r} never came to its end, where weights are finished and exported; it is left "
+        "now, and the fit that begins trains every weight. Call on_train_end of its callbacks when a loop of your own "
+        "ends.",
+        stacklevel=4,
     )

@@ -16,18 +16,16 @@ Outside `fit` the same hooks are called by the user's own loop, best through a `
 
 from __future__ import annotations
 
-import contextlib
-import warnings
 import weakref
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from segopt_callbacks import compat
 from segopt_callbacks.fit.attached import Attached
 from segopt_callbacks.fit.best_kept import BestKept
-from segopt_callbacks.fit.building import what_the_model_takes
+from segopt_callbacks.fit.building import inputs_are_unknown, warn_of_no_end, weights_are_missing, what_the_model_takes
+from segopt_callbacks.fit.ending import Ending
 from segopt_callbacks.fit.left_alone import LeftAlone
 from segopt_callbacks.fit.members import Members
-from segopt_callbacks.fit.stages import Stage
 from segopt_callbacks.fit.steps import Steps
 from segopt_callbacks.fit.told import Told
 
@@ -57,28 +55,22 @@ class Lifecycle:
         self._callbacks = compat.running_callbacks(model)
         self._best_kept = BestKept(self._callbacks.callbacks if self._callbacks else ())
         self._ended: list[CompressionCallback] = []
-        self._is_prepared = self._weights_are_finished = self._is_closed = False
-        self._logs: Any = None
+        self._is_prepared = self._weights_are_finished = False
         self.left_alone = LeftAlone(model, self._members, self.told, is_loop=not compat.is_fitting(model))
         self.attached = Attached(model, self._callbacks, self.left_alone)
+        self._ending = Ending(self._members, self.attached)
         self.attached.on_release(self._forget)
         self.attached.on_release(compat.around_method(model, "fit", self._before_another_fit))
         if self._callbacks:
-            self.attached.on_release(compat.after_callbacks(self._callbacks, self._close))
+            self.attached.on_release(compat.after_callbacks(self._callbacks, self._ending.close))
 
     def _forget(self) -> None:
         self._running.pop(self.model, None)
 
     def _before_another_fit(self, fit: Any, *arguments: Any, **options: Any) -> Any:
         """Lets go of what a loop without an end, or a fit that another callback broke off, has left attached."""
-        model = self.model
         self.attached.release()
-        warnings.warn(
-            f"A loop or a fit of {model.name!r} never came to its end, where weights are finished and exported; it is "
-            "left now, and the fit that begins trains every weight. Call on_train_end of its callbacks when a loop of "
-            "your own ends.",
-            stacklevel=3,
-        )
+        warn_of_no_end(self.model)
         return fit(*arguments, **options)
 
     # --- 1. each joins -----------------------------------------------------------------------------------------------
@@ -142,12 +134,7 @@ class Lifecycle:
 
     def _require_inputs(self) -> None:
         if not self._knows_inputs():
-            raise ValueError(
-                "A pattern, clustering behind a BatchNormalization, and training against rounding must know what the "
-                "model takes; call the model once on its inputs first, train it by fit or train_on_batch, build it "
-                f"from keras.Input, or cluster with fold_batch_norm=False. Received: {self.model.name!r}, whose inputs "
-                "are not known."
-            )
+            raise inputs_are_unknown(self.model)
 
     def _build_and_prepare(self, iterator: Any) -> Any:
         self.inputs, iterator = compat.batch_inputs(iterator)
@@ -173,10 +160,7 @@ class Lifecycle:
     def _prepare_late(self) -> None:
         """For a fit without steps, and for a loop whose steps do not pass through the model's `train_function`."""
         if not compat.has_weights(self.model):
-            raise ValueError(
-                "A model must be built to be compressed; fit it for at least one step, or call it on data first. "
-                f"Received: {self.model.name!r}, not built, and a fit without steps."
-            )
+            raise weights_are_missing(self.model)
         if self.steps.epoch is None:
             self.begin_epoch(0)
         if self._is_prepared:
@@ -237,7 +221,7 @@ class Lifecycle:
 
     def end(self, member: CompressionCallback, logs: Any) -> None:
         """Finishes the weights at the first call; closes at the last where no History follows."""
-        self._logs = logs
+        self._ending.logs = logs
         self._ended.append(member)
         if not self._is_prepared:
             self._prepare_late()
@@ -246,44 +230,6 @@ class Lifecycle:
             self._weights_are_finished = True
             self._best_kept.look(self.told.sparsity, self.step)
             self._best_kept.warn(self.told.sparsity)
-            self._finish_weights(restore=True)
+            self._ending.finish_weights(restore=True)
         if len(self._ended) == len(self._members) and self._callbacks is None:
-            self._close()
-
-    def _finish_weights(self, *, restore: bool) -> None:
-        with self.attached.released_on_error():
-            for member in self._members if restore else ():
-                member.restore(self._logs)
-            for member in self._members:
-                if member.stage < Stage.MEASURE:
-                    member.finish(self._logs)
-
-    # --- 4. the promise is checked, the model let go, and its files are made -----------------------------------------
-
-    def _close(self) -> None:
-        if self._is_closed:
-            return
-        self._is_closed = True
-        try:
-            self._keep_promise()
-        finally:
-            self.attached.release()
-        with contextlib.ExitStack() as finishes:  # what one raises keeps no other from its turn
-            for member in reversed(list(self._members)):
-                if member.stage >= Stage.MEASURE:
-                    finishes.callback(member.finish, self._logs)
-
-    def _keep_promise(self) -> None:
-        """Finishes weights again that somebody has replaced.
-
-        Raises:
-            RuntimeError: if they do not stay so.
-        """
-        if broken := self._members.broken():
-            broken[0].on_replaced()
-            self._finish_weights(restore=False)
-        if broken := self._members.broken():
-            raise RuntimeError(
-                "Pruned and clustered weights must stay so when training ends, but something writes to them. "
-                f"Received: the promise of {', '.join(type(member).__name__ for member in broken)} broken."
-            )
+            self._ending.close()

@@ -14,7 +14,7 @@ import tensorflow as tf
 from segopt_callbacks import compat
 from segopt_callbacks.errors import FormatError, first_line
 from segopt_callbacks.model.names import input_names, output_names
-from segopt_callbacks.model.weights import unique_path
+from segopt_callbacks.model.paths import unique_path
 from segopt_callbacks.records import Port
 
 

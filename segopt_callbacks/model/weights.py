@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import itertools
 import re
 import warnings
-from collections.abc import Callable, Container, Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import numpy as np
 
 from segopt_callbacks import compat
 from segopt_callbacks.model.lookups import looked_up
+from segopt_callbacks.model.paths import unique_paths
 
 Filter = str | Callable[[Any], bool]
 Filters = Filter | Sequence[Filter] | None
@@ -75,7 +75,7 @@ def select_weights(model: Any, filters: Filters = None) -> dict[str, Any]:
             a predicate takes a weight that is not floating-point.
     """
     validate_filters(filters)
-    named = _unique_paths(model.trainable_weights)
+    named = unique_paths(model.trainable_weights)
     default = {path: weight for path, weight in named.items() if _is_kernel(path, weight)}
     # Keras' own kernels say so; only a weight that does not is worth a trace of the model.
     tables = looked_up(model, [weight for path, weight in default.items() if not _name(path).endswith("kernel")])
@@ -242,22 +242,3 @@ def _about_lora(factors: Sequence[str]) -> str:
 def _warn_about_lora(factors: Sequence[str]) -> None:
     if factors:
         warnings.warn(_about_lora(factors).strip(), stacklevel=3)
-
-
-def _unique_paths(weights: Sequence[Any]) -> dict[str, Any]:
-    named: dict[str, Any] = {}
-    for weight in weights:
-        named[unique_path(compat.variable_path(weight), named)] = weight
-    return named
-
-
-def unique_path(path: str, taken: Container[str]) -> str:
-    """`path`, or `path#2`, `path#3`, ... where it is taken.
-
-    Keras 2 lets layers of one name stand in different blocks of a subclassed model.
-
-    >>> unique_path("conv/kernel", {"conv/kernel"})
-    'conv/kernel#2'
-    """
-    numbered = (path if number == 1 else f"{path}#{number}" for number in itertools.count(1))
-    return next(one for one in numbered if one not in taken)

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 
 from segopt_callbacks import compat
-from segopt_callbacks.fit import CompressionCallback, GradientRecord, Stage
-from segopt_callbacks.model import Filters, Role, by_first_match, named_alone, roles, select_weights, validate_filters
+from segopt_callbacks.fit import CompressionCallback, GradientRecord, Stage, warn_of_no_constraint
+from segopt_callbacks.model import Filters, by_first_match, named_alone, roles, select_weights, validate_filters
 from segopt_callbacks.pruning.followers import inner_kernels
 from segopt_callbacks.pruning.groups import Group, Groups, grouped, validate_schedules
 from segopt_callbacks.pruning.methods import Method
@@ -133,7 +132,8 @@ class PruningScheduleCallback(CompressionCallback):
         """Attaches a mask to each weight; what an interrupted run has pruned goes first, so its masks come back."""
         found = roles(self.model, self.lifecycle.inputs, self._weights) if self.method.needs_graph else {}
         if self.method.prunes_channels:
-            found = self._without_spared(found)
+            found = inner_kernels(found, tell=bool(self.verbose))
+            self._weights = {path: self._weights[path] for path in found}
         self._pruned = PrunedWeights(self.model, self._weights, found, with_followers=self.method.prunes_channels)
         if self.lifecycle.left_alone.waits:
             self._pruned.forget_before()  # nothing is changed before it is known
@@ -146,14 +146,6 @@ class PruningScheduleCallback(CompressionCallback):
             self._record = GradientRecord(self.model, self._weights, keeps_saliency=keeps_saliency)
             self.attached.on_release(self._record.detach)
         self._start_schedules()
-
-    def _without_spared(self, found: dict[str, Role]) -> dict[str, Role]:
-        inner = inner_kernels(found)
-        spared = ", ".join(path for path in found if path not in inner)
-        if spared and self.verbose:
-            print(f"channel() spares {spared}: the model's output, or no convolution or dense kernel")
-        self._weights = {path: self._weights[path] for path in inner}
-        return inner
 
     def _start_schedules(self) -> None:
         params = self.params or {}
@@ -196,7 +188,7 @@ class PruningScheduleCallback(CompressionCallback):
     def finish(self, logs: Any = None) -> None:
         """Zeros the pruned weights, should somebody have replaced them since the last step, and counts the zeros."""
         if not self.holds() and not self.pruned.take_zeros():
-            self._warn_of_other_weights()
+            self.pruned.warn_of_other_weights()
         self.pruned.project()
         self._groups.warn_if_cut_short(self.lifecycle.step)
         self._groups.warn_if_incomplete(self.method.pattern)
@@ -214,15 +206,6 @@ class PruningScheduleCallback(CompressionCallback):
         for group, sparsity in self._groups.due(step):
             self._prune(group, sparsity)
             self._is_checked = False
-
-    def _warn_of_other_weights(self) -> None:
-        warnings.warn(
-            "Another callback replaced the weights at the end of training, by weights of sparsity "
-            f"{self.pruned.sparsity():.4f} where the masks have {self.pruned.promised_sparsity():.4f}; they were "
-            "pruned once more, to values that no epoch evaluated. If it restores the best epoch, let only epochs at "
-            "the target sparsity count: AtTargetSparsity(EarlyStopping(...)).",
-            stacklevel=2,
-        )
 
     def _prune(self, group: Group, sparsity: float) -> None:
         record = self._record.read(group.paths) if self._record else None
@@ -264,9 +247,4 @@ class PruningScheduleCallback(CompressionCallback):
         self.pruned.project()
         if not self._is_bypassed:
             self._is_bypassed = True
-            warnings.warn(
-                "The training step runs no constraint: it writes weights without the optimizer, or it is a tf.function "
-                "that was traced before training began (trace it afterwards). Pruned weights are zeroed at the end of "
-                "each batch instead.",
-                stacklevel=2,
-            )
+            warn_of_no_constraint("Pruned weights are zeroed")

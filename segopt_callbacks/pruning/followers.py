@@ -50,11 +50,12 @@ class Followers:
             masked.mask = np.any(kept, axis=0).reshape(variable.shape)
 
 
-def inner_kernels(roles: Mapping[str, Role]) -> dict[str, Role]:
+def inner_kernels(roles: Mapping[str, Role], *, tell: bool) -> dict[str, Role]:
     """The kernels whose output channels another layer reads, so that they may die.
 
     Args:
         roles: path of a kernel -> what it is in the model.
+        tell: whether to print which ones are spared.
 
     Raises:
         ValueError: if there are none.
@@ -66,4 +67,7 @@ def inner_kernels(roles: Mapping[str, Role]) -> dict[str, Role]:
             f"`filters`. Received: {', '.join(roles)}, which give the model's output or are no convolution or dense "
             "kernels."
         )
+    spared = ", ".join(path for path in roles if path not in inner)
+    if spared and tell:
+        print(f"channel() spares {spared}: the model's output, or no convolution or dense kernel")
     return inner

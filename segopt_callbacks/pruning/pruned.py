@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping
 from typing import Any
 
@@ -140,6 +141,16 @@ class PrunedWeights:
             for variable, masked in self.constraints
             for copy in (variable, *compat.averages_of(self._model, variable))
         ]
+
+    def warn_of_other_weights(self) -> None:
+        """Says that somebody has put weights of another sparsity in place, which were pruned once more."""
+        warnings.warn(
+            "Another callback replaced the weights at the end of training, by weights of sparsity "
+            f"{self.sparsity():.4f} where the masks have {self.promised_sparsity():.4f}; they were "
+            "pruned once more, to values that no epoch evaluated. If it restores the best epoch, let only epochs at "
+            "the target sparsity count: AtTargetSparsity(EarlyStopping(...)).",
+            stacklevel=3,
+        )
 
 
 def _come_back(values: np.ndarray, mask: np.ndarray) -> bool:

@@ -3,7 +3,8 @@ import pytest
 
 from segopt_callbacks import compat
 from segopt_callbacks.compat import keras
-from segopt_callbacks.model.weights import select_weights, unique_path
+from segopt_callbacks.model.paths import unique_path
+from segopt_callbacks.model.weights import select_weights
 from tests.conformance import Outer, Segmenter, built, functional
 
 

@@ -106,7 +106,7 @@ def _reaches_out(symbol: str) -> bool:
 def is_keras(module: str) -> bool:
     """Whether a module is of one of the two Kerases.
 
-    >>> is_keras("keras.layers"), is_keras("tf_keras.src.engine"), is_keras("keras_hub")
+    >>> is_keras("keras.layers"), is_keras("tf_keras.engine"), is_keras("keras_hub")
     (True, True, False)
     """
     return bool(_KERASES.fullmatch(module.partition(".")[0]))
