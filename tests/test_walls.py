@@ -22,7 +22,7 @@ FLOORS = (
     ("export.target", "export.audit"),
     ("export.litert", "export.onnx", "export.saved_model"),
     ("export.openvino", "export.tensorrt", "export.tvm"),
-    ("export.formats", "export.delivery", "export.inference", "export.checks"),
+    ("export.formats", "export.delivery", "export.inference", "export.checks", "export.promises"),
     ("export.report", "export.settings", "export.intake"),
     ("export.writing",),
     ("export.job",),

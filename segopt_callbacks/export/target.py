@@ -17,7 +17,7 @@ Runner = Callable[[list[np.ndarray]], list[np.ndarray]]  # inputs of a batch of 
 # Of the largest answer of an output. Generous: what rounding was seen to cost is a fifth of it at the most.
 FLOAT_TOLERANCE = 0.01  # kernels of other libraries add in another order, which costs a millionth
 HALF_TOLERANCE = 0.05  # weights of 16 bits
-EIGHT_BIT_TOLERANCE = 0.5
+EIGHT_BIT_TOLERANCE = 1.0
 FOUR_BIT_TOLERANCE = 1.0
 
 

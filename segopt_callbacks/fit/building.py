@@ -69,9 +69,9 @@ def weights_are_missing(model: Any) -> ValueError:
 
 
 def warn_of_no_end(model: Any) -> None:
-    """Says that a fit begins where an earlier one was left attached."""
+    """Says that a fit begins where a loop was left attached."""
     warnings.warn(
-        f"A loop or a fit of {model.name!r} never came to its end, where weights are finished and exported; it is left "
+        f"A loop over {model.name!r} never came to its end, where weights are finished and exported; it is left "
         "now, and the fit that begins trains every weight. Call on_train_end of its callbacks when a loop of your own "
         "ends.",
         stacklevel=4,

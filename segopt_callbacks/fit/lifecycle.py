@@ -56,7 +56,8 @@ class Lifecycle:
         self._best_kept = BestKept(self._callbacks.callbacks if self._callbacks else ())
         self._ended: list[CompressionCallback] = []
         self._is_prepared = self._weights_are_finished = False
-        self.left_alone = LeftAlone(model, self._members, self.told, is_loop=not compat.is_fitting(model))
+        self._is_loop = not compat.is_fitting(model)
+        self.left_alone = LeftAlone(model, self._members, self.told, is_loop=self._is_loop)
         self.attached = Attached(model, self._callbacks, self.left_alone)
         self._ending = Ending(self._members, self.attached)
         self.attached.on_release(self._forget)
@@ -70,7 +71,8 @@ class Lifecycle:
     def _before_another_fit(self, fit: Any, *arguments: Any, **options: Any) -> Any:
         """Lets go of what a loop without an end, or a fit that another callback broke off, has left attached."""
         self.attached.release()
-        warn_of_no_end(self.model)
+        if self._is_loop:  # who has broken off a fit knows of it
+            warn_of_no_end(self.model)
         return fit(*arguments, **options)
 
     # --- 1. each joins -----------------------------------------------------------------------------------------------

@@ -50,8 +50,8 @@ def held(kind: str, values: Any, rounded: Any, bounds: Any, arguments: dict[str,
         seen stays as it was.
 
     >>> of_ten = np.array([0.0, 10.0], "float32")
-    >>> held("Log", tf.constant([0.001, 5.0]), tf.constant([0.0, 5.0]), of_ten, {}).numpy().round(3).tolist()
-    [0.039, 5.02]
+    >>> held("Log", tf.constant([0.001, 5.0]), tf.constant([0.0, 5.0]), of_ten, {}).numpy().round(2)
+    array([0.04, 4.98], dtype=float32)
     """
     if kind == "Pow":
         kind = _kind_of_power(arguments["y"])
@@ -85,7 +85,7 @@ def limits(kind: str, inputs: Sequence[Any]) -> tuple[Any, Any]:
     Returns:
         two scalars, infinite where there is no limit.
 
-    >>> limits("Rsqrt", [np.array([0.0, 255.0])])[1].numpy()
+    >>> float(limits("Rsqrt", [np.array([0.0, 255.0])])[1])
     1.0
     """
     if kind not in _LIMITED or inputs[SINGULAR[kind][1]] is None:

@@ -1,17 +1,24 @@
-"""What wings tell each other: plain dataclasses, no TensorFlow."""
+"""What wings tell each other: plain dataclasses, no TensorFlow; imported when first used, since pages need no NumPy."""
 
-from segopt_callbacks.records.codebooks import Codebook, Density
-from segopt_callbacks.records.folds import Folded
-from segopt_callbacks.records.monitor import choose_monitor
-from segopt_callbacks.records.ports import Port
-from segopt_callbacks.records.sensitivity import (
-    Sensitivity,
-    Treated,
-    about,
-    change_text,
-    changes_markdown,
-    decimals,
-)
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from segopt_callbacks.faces import lazy_names
+
+if TYPE_CHECKING:
+    from segopt_callbacks.records.codebooks import Codebook, Density
+    from segopt_callbacks.records.folds import Folded
+    from segopt_callbacks.records.monitor import choose_monitor
+    from segopt_callbacks.records.ports import Port
+    from segopt_callbacks.records.sensitivity import (
+        Sensitivity,
+        Treated,
+        about,
+        change_text,
+        changes_markdown,
+        decimals,
+    )
 
 __all__ = [
     "Codebook",
@@ -26,3 +33,19 @@ __all__ = [
     "choose_monitor",
     "decimals",
 ]
+
+_HOMES = {
+    "Codebook": "codebooks",
+    "Density": "codebooks",
+    "Folded": "folds",
+    "Port": "ports",
+    "Sensitivity": "sensitivity",
+    "Treated": "sensitivity",
+    "about": "sensitivity",
+    "change_text": "sensitivity",
+    "changes_markdown": "sensitivity",
+    "choose_monitor": "monitor",
+    "decimals": "sensitivity",
+}
+
+__getattr__ = lazy_names(__name__, _HOMES)

@@ -312,7 +312,6 @@ def test_ctrl_c_leaves_no_half_file(tmp_path):
         ({"formats": ["float32"], "on_failure": "ignore"}, "must be 'raise' or 'warn'"),
         ({"formats": ["float32"], "time_limit": 0}, "seconds above 0"),
         ({"formats": ["float32"], "latency": 10}, "must be True or False"),
-        ({"evaluation_data": IMAGES}, "must be \\(x, y\\)"),
         ({"evaluation_data": tf.data.Dataset.from_tensor_slices(DATA).batch(2).repeat()}, "must end"),
         ({"evaluation_data": DATA, "representative_dataset": IMAGES}, "must be a callable"),
         ({"evaluation_data": DATA, "metrics": {"a": "accuracy"}}, "instances, not classes or strings"),

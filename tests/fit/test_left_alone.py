@@ -138,7 +138,7 @@ def test_where_nothing_is_left_it_is_refused():
         model.fit(X, Y, verbose=0, callbacks=[PruningScheduleCallback(ConstantSparsity(0.5, 0))])
 
 
-@pytest.mark.filterwarnings("ignore:A loop or a fit")
+@pytest.mark.filterwarnings("ignore:A loop over")
 def test_a_fit_after_a_loop_that_never_ended_trains_every_weight():
     model = net("student")
     model.compile("adam", "mse")
@@ -164,8 +164,7 @@ def test_a_fit_after_one_that_a_callback_broke_off_trains_every_weight():
     model.compile("adam", "mse")
     with pytest.raises(RuntimeError, match="broken"):
         model.fit(X, Y, verbose=0, callbacks=[PruningScheduleCallback(0.75), Breaking()])
-    with pytest.warns(UserWarning, match="never came to its end"):
-        model.fit(X, Y + X[:, :4], batch_size=16, verbose=0)
+    model.fit(X, Y + X[:, :4], batch_size=16, verbose=0)
     assert share(model) < 0.3
 
 

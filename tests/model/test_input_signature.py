@@ -32,7 +32,10 @@ def images_of_all_sizes():
 def exported(tmp_path_factory):
     folder, model = tmp_path_factory.mktemp("sizes"), built()
     data = images_of_all_sizes()
-    report = export_model(model, folder, OPEN, evaluation_data=data, input_signature=ANY_IMAGES, verbose=0)
+    classes = {"classes": ["a", "b", "c"]}  # else nobody knows that the last axis is one of classes
+    report = export_model(
+        model, folder, OPEN, evaluation_data=data, input_signature=ANY_IMAGES, metadata=classes, verbose=0
+    )
     return folder, report, answers(model, OTHER)
 
 

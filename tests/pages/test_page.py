@@ -342,7 +342,7 @@ return {
 @pytest.fixture(scope="module")
 def browser(tmp_path_factory):
     """Skips without a browser; fails without one in CI."""
-    import tensorboard_page
+    from tests.summaries import tensorboard_page
 
     if tensorboard_page.browser_program() is None:
         reason = "no chromium with its chromedriver; Debian: apt-get install chromium chromium-driver"

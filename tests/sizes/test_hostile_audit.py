@@ -92,7 +92,7 @@ AUDITS = {
 AUDIT = """
 import sys
 from pathlib import Path
-from segopt_callbacks.export import flatbuffer
+from segopt_callbacks.export.litert import flatbuffer
 from segopt_callbacks.export.errors import FormatError
 for audit in (lambda path: flatbuffer.read_weights(path, {}), flatbuffer.read_activations, flatbuffer.float_operations):
     try:
