@@ -152,6 +152,8 @@ def _try_metric(name: str, metric: Any, y: Any, answers: Any, sample_weight: Any
 
 def _try_evaluation(model: Any, batch: tuple[Any, Any, Any]) -> None:
     x, y, sample_weight = batch
+    compat.drop_inference_functions(model)
+    eagerly, model.run_eagerly = model.run_eagerly, True  # one batch is not worth a trace
     try:
         model.evaluate(x, y, sample_weight=sample_weight, batch_size=len(forms.leaves(x)[0]), verbose=0)
     except compat.converter_errors() as error:
@@ -160,4 +162,5 @@ def _try_evaluation(model: Any, batch: tuple[Any, Any, Any]) -> None:
             f"Received: targets {tf.nest.map_structure(np.shape, y)}, on which `evaluate` raises: {first_line(error)}"
         ) from error
     finally:
+        model.run_eagerly = eagerly
         compat.drop_inference_functions(model)

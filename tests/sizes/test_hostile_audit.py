@@ -93,7 +93,7 @@ AUDIT = """
 import sys
 from pathlib import Path
 from segopt_callbacks.export.litert import flatbuffer
-from segopt_callbacks.export.errors import FormatError
+from segopt_callbacks.errors import FormatError
 for audit in (lambda path: flatbuffer.read_weights(path, {}), flatbuffer.read_activations, flatbuffer.float_operations):
     try:
         audit(Path(sys.argv[1]))

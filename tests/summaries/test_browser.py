@@ -7,10 +7,10 @@ import os
 
 import numpy as np
 import pytest
-from conformance import EPOCHS, STEPS, Segmenter, compiled, fit, kernels
 from PIL import Image
 
 from segopt_callbacks import ClusterOnTrainEndCallback, CompressionSummaries, PolynomialDecay, PruningScheduleCallback
+from tests.conformance import EPOCHS, STEPS, Segmenter, compiled, fit, kernels
 from tests.summaries import tensorboard_page
 
 # Share of dark pixels of a picture on the page, as the browser decodes it.
