@@ -46,12 +46,17 @@ def _casting_variables(layer: Any) -> Iterator[None]:
     """Keras 2 casts only variables that were made under a mixed policy."""
     from tf_keras.src.mixed_precision.autocast_variable import AutoCastVariable, create_autocast_variable
 
-    plain = {
-        name: value
-        for name, value in vars(layer).items()
-        if isinstance(value, tf.Variable) and not isinstance(value, AutoCastVariable) and value.dtype.name in _OTHERS
-    }
-    vars(layer).update({name: create_autocast_variable(value) for name, value in plain.items()})
+    def cast(value: Any) -> Any:
+        is_other = isinstance(value, tf.Variable) and not isinstance(value, AutoCastVariable)
+        return create_autocast_variable(value) if is_other and value.dtype.name in _OTHERS else value
+
+    plain: dict[str, Any] = {}
+    for name, value in list(vars(layer).items()):
+        is_list = isinstance(value, list | tuple) and not name.startswith("_")  # those are Keras' own
+        new: Any = [cast(one) for one in value] if is_list else cast(value)
+        if any(one is not other for one, other in zip(new, value, strict=True)) if is_list else new is not value:
+            plain[name] = value
+            vars(layer)[name] = new
     try:
         yield
     finally:
