@@ -15,6 +15,7 @@ import signal
 import socket
 import struct
 import sys
+import tempfile
 import types
 
 
@@ -74,6 +75,7 @@ def take(request, descriptors):
     os.chdir(request["cwd"])
     os.environ.clear()
     os.environ.update(request["environment"])
+    tempfile.tempdir = os.environ.get("TMPDIR")  # that of the server was another
 
 
 def prepare(arguments, base):
