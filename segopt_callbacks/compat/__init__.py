@@ -67,7 +67,7 @@ from segopt_callbacks.compat.operations import (
     unfuse,
     watched_operations,
 )
-from segopt_callbacks.compat.optimizers import averages_of, iterations, watch_gradients
+from segopt_callbacks.compat.optimizers import averages_of, build_optimizer, iterations, watch_gradients
 from segopt_callbacks.compat.precision import float32_compute
 from segopt_callbacks.compat.recurrence import plain_recurrence
 from segopt_callbacks.compat.strategies import is_chief, number_of_replicas, strategy_scope
@@ -105,6 +105,7 @@ __all__ = [
     "batch_norms",
     "before_first_step",
     "build_from_inputs",
+    "build_optimizer",
     "captured_resources",
     "compiled_loss",
     "compiled_metrics",

@@ -153,6 +153,7 @@ class Lifecycle:
         with self.attached.released_on_error():
             inputs = compat.model_input_specs(self.model) if self.inputs is None else self.inputs
             self.left_alone.begin(inputs, has_trained=has_trained)
+            compat.build_optimizer(self.model)
             for member in self._members:
                 member.rehearse()
             for member in self._members:

@@ -88,7 +88,7 @@ def _reduced(capture: Capture) -> Callable[[list[np.ndarray]], Bounds]:
     # Traced once where it is known what comes: batches of one, of two and of many are three shapes.
     signature = getattr(capture, "input_signature", None)
 
-    @tf.function(input_signature=signature, reduce_retracing=signature is None)
+    @tf.function(input_signature=signature, reduce_retracing=signature is None, autograph=False)
     def reduce(*inputs: tf.Tensor) -> dict[str, tf.Tensor]:
         return {name: _ends(tensor) for name, tensor in capture(*inputs).items()}
 

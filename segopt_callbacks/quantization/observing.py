@@ -107,6 +107,8 @@ def _resolved(
     capture: Callable[..., dict[str, tf.Tensor]], logits: Collection[str]
 ) -> Callable[..., dict[str, tf.Tensor]]:
     """The same, without those logits that a softmax makes zero of."""
+    if not logits:
+        return capture
 
     def run(*inputs: tf.Tensor) -> dict[str, tf.Tensor]:
         found = capture(*inputs)

@@ -50,13 +50,16 @@ class Range:
         """
         if self._is_fixed:
             return
-        ends = tf.stack(limit(*extremes(tf.stop_gradient(values))))
+        least, greatest = limit(*extremes(tf.stop_gradient(values)))
         state = tf.convert_to_tensor(self._state)
-        is_finite = tf.reduce_all(tf.math.is_finite(ends))
-        rate = tf.maximum(1.0 / (state[2] + 1.0), SLOWEST)
-        bounds = state[:2] + rate * (ends - state[:2])
-        seen = tf.concat([bounds, state[2:3] + 1.0, bounds, state[5:]], 0)
-        self._state.assign(tf.where(is_finite, seen, tf.concat([state[:5], state[5:] + 1.0], 0)))
+        low, high, count, low_before, high_before, spoiled = tf.unstack(state)
+        more = count + 1.0
+        rate = tf.maximum(1.0 / more, SLOWEST)
+        new_low, new_high = low + rate * (least - low), high + rate * (greatest - high)
+        seen = tf.stack([new_low, new_high, more, new_low, new_high, spoiled])
+        unseen = tf.stack([low, high, count, low_before, high_before, spoiled + 1.0])
+        is_finite = tf.logical_and(tf.math.is_finite(least), tf.math.is_finite(greatest))
+        self._state.assign(tf.where(is_finite, seen, unseen))
 
     @property
     def bounds(self) -> Any:
@@ -70,8 +73,8 @@ class Range:
 
     def rounded(self, values: tf.Tensor) -> tf.Tensor:
         """The values as 8 bits of this range give them."""
-        state = tf.convert_to_tensor(self._state)
-        return quantized_activation(values, state[0], state[1])
+        low, high, *_ = tf.unstack(tf.convert_to_tensor(self._state))
+        return quantized_activation(values, low, high)
 
     def learned(self, values: tf.Tensor) -> tf.Tensor:
         """The rounded values; each time that their gradient is taken, the range makes one step against its own."""

@@ -87,18 +87,31 @@ LAYERS = {
 } | {name: (lambda operation=operation: Operation(operation)) for name, operation in SINGULAR.items()}
 
 
+# Several to a model, each between convolutions of its own: a fit is mostly tracing. Operations of TensorFlow's are the
+# same under both Kerases.
+TOGETHER = [pytest.param(tuple(name for name in LAYERS if name not in SINGULAR), id="layers")] + [
+    pytest.param(names, id=names[0], marks=pytest.mark.either_keras)
+    for names in (tuple(SINGULAR)[at : at + 6] for at in range(0, len(SINGULAR), 6))
+]
+
+
 def trained(layer, *callbacks, epochs=4, **options):
+    return trained_together([layer], *callbacks, epochs=epochs, **options)
+
+
+def trained_together(layers, *callbacks, epochs=4, **options):
     keras.utils.set_random_seed(0)
-    model = keras.Sequential(
-        [
-            keras.Input((8, 8, 3)),
-            L.Conv2D(8, 3, activation="relu", name="first"),
-            layer,
-            L.Conv2D(4, 3, activation="relu", name="second"),
-            L.GlobalAveragePooling2D(),
-            L.Dense(2, name="third"),
-        ]
-    )
+    inputs = keras.Input((8, 8, 3))
+    branches = [
+        L.GlobalAveragePooling2D()(
+            L.Conv2D(4, 3, activation="relu", name=f"second{place or ''}")(
+                layer(L.Conv2D(8, 3, activation="relu", name=f"first{place or ''}")(inputs))
+            )
+        )
+        for place, layer in enumerate(layers)
+    ]
+    hidden = L.Concatenate()(branches) if len(branches) > 1 else branches[0]
+    model = keras.Model(inputs, L.Dense(2, name="third")(hidden))
     loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
     model.compile("adam", loss, **{"jit_compile": False} | options)
     with warnings.catch_warnings():
@@ -111,22 +124,19 @@ def is_finite(model):
     return all(np.isfinite(compat.read(weight)).all() for weight in model.weights)
 
 
-@pytest.mark.parametrize(
-    "name",
-    # An operation of TensorFlow's is the same under both Kerases.
-    [pytest.param(name, marks=[pytest.mark.either_keras] if name in SINGULAR else []) for name in LAYERS],
-)
-def test_training_is_finite_where_plain_training_is(name):
-    assert is_finite(trained(LAYERS[name]()))  # the oracle
+@pytest.mark.parametrize("names", TOGETHER)
+def test_training_is_finite_where_plain_training_is(names):
+    assert is_finite(trained_together([LAYERS[name]() for name in names]))  # the oracle
     training = QuantizationAwareTrainingCallback(begin_step=2)
-    assert is_finite(trained(LAYERS[name](), training))
+    assert is_finite(trained_together([LAYERS[name]() for name in names], training))
     assert np.isfinite(list(training.ranges.values())).all()
+    assert len(training.ranges) >= 4 * len(names)
 
 
-@pytest.mark.parametrize("name", ["layer_normalization", "divide", "sqrt"])
-def test_learned_ranges_and_compiled_steps_are_finite_too(name):
+def test_learned_ranges_and_compiled_steps_are_finite_too():
     training = QuantizationAwareTrainingCallback(begin_step=2, learn_ranges=True, freeze_at=1.0)
-    assert is_finite(trained(LAYERS[name](), training, epochs=8, jit_compile=True))  # they are learned from step 10 on
+    layers = [LAYERS[name]() for name in ("layer_normalization", "divide", "sqrt")]
+    assert is_finite(trained_together(layers, training, epochs=8, jit_compile=True))  # learned from step 10 on
 
 
 @pytest.mark.parametrize("name", ["mask_added", "mask_subtracted", "mask_selected"])
