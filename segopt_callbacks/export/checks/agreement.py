@@ -39,12 +39,14 @@ class Channels:
     @classmethod
     def of(cls, expected: np.ndarray, answer: np.ndarray) -> Channels:
         """Of one batch; what is not finite in the model's answers is left out."""
-        ours, theirs = (one.reshape(-1, one.shape[-1]).astype(np.float64) for one in (expected, answer))
+        # Channels first: NumPy reduces a row many times faster than a column.
+        ours, theirs = (np.moveaxis(one.reshape(-1, one.shape[-1]), -1, 0) for one in (expected, answer))
+        ours, theirs = (np.ascontiguousarray(one, np.float64) for one in (ours, theirs))
         finite = np.isfinite(ours)
-        theirs = np.where(finite, theirs, 0.0)
-        ours = np.where(finite, ours, 0.0)
-        edges = (ours.min(0), ours.max(0), theirs.min(0), theirs.max(0), np.abs(theirs - ours).max(0))
-        return cls(*edges, len(ours))
+        if not finite.all():
+            ours, theirs = (np.where(finite, one, 0.0) for one in (ours, theirs))
+        edges = (ours.min(1), ours.max(1), theirs.min(1), theirs.max(1), np.abs(theirs - ours).max(1))
+        return cls(*edges, ours.shape[1])
 
     def joined(self, other: Channels) -> Channels:
         """Of two batches."""
