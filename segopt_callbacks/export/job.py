@@ -19,6 +19,7 @@ from segopt_callbacks.export.checks import (
     Latencies,
     Nature,
     Opened,
+    Reference,
     Remote,
     Verification,
     draw,
@@ -76,7 +77,8 @@ class Job:
         """Writes, opens and audits all formats.
 
         Ranges are found while files without ranges are converted, and these are opened while those with ranges are.
-        What needs no conversion is begun last.
+        What needs no conversion is begun last. Then this process has nothing to do for a while, and the model answers
+        what files will be asked.
         """
         if refusal := self._nature.refusal():
             for name in names:
@@ -90,6 +92,8 @@ class Job:
             self._say(f"{name}: writing {TARGETS[name].file_name}")
             writer.begin(name)
             check()
+        if not self._nature.is_random:
+            self._reference.look_ahead()
         for name in plain_first:
             try:
                 written = writer.finish(name)
@@ -130,7 +134,15 @@ class Job:
         try:
             model, feed = self.sources.model, self.sources.feed
             names = self.sources.metadata.get("classes", ())
-            outcome = verify(model, feed, self.runners, metrics=metrics, nature=self._nature, class_names=len(names))
+            outcome = verify(
+                model,
+                feed,
+                self.runners,
+                metrics=metrics,
+                nature=self._nature,
+                class_names=len(names),
+                reference=self._reference,
+            )
             if self._nature.is_random:
                 draw(
                     model, feed, outcome, self.runners, {name: TARGETS[name].tolerance or 0.0 for name in self.runners}
@@ -196,6 +208,11 @@ class Job:
     def _nature(self) -> Nature:
         """What the model is, found when the first format is written."""
         return nature(self.sources.model, self.sources.feed)
+
+    @functools.cached_property
+    def _reference(self) -> Reference:
+        """The answers of the model."""
+        return Reference(self.sources.model, self.sources.feed)
 
     @functools.cached_property
     def _model_rows(self) -> list[dict[str, Any]]:

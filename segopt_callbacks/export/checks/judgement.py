@@ -6,7 +6,8 @@ from collections.abc import Iterable, Mapping
 
 import numpy as np
 
-from segopt_callbacks.export.checks.agreement import APART, NOISE, Agreement, Channels, OutputAgreement
+from segopt_callbacks.export.checks.agreement import Agreement, OutputAgreement
+from segopt_callbacks.export.checks.channels import APART, NOISE, Channels
 from segopt_callbacks.export.checks.nature import Nature
 
 EXACT = 0.1  # formats of a lower tolerance round no weights, and keep what is small

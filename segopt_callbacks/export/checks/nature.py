@@ -12,7 +12,7 @@ import tensorflow as tf
 
 from segopt_callbacks import compat
 from segopt_callbacks.data import Feed
-from segopt_callbacks.export.checks.agreement import NOISE
+from segopt_callbacks.export.checks.channels import NOISE
 
 SAME = 1e-4  # of the largest answer: two runs of the same computation; threads add in another order
 ALIKE = 1e-3  # of the largest answer: batches of two sizes, for which libraries have kernels of their own
