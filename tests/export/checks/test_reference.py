@@ -1,4 +1,4 @@
-"""Answers of the model that are computed before anybody asks: the same ones, in the same order, and no more than fit."""
+"""Answers of the model that are computed before anybody asks: the same, in the same order, no more than fit."""
 
 import numpy as np
 import pytest
