@@ -30,6 +30,18 @@ def define(values: absl_flags.FlagValues) -> None:
         "models. Yes or no.",
         flag_values=values,
     )
+    absl_flags.DEFINE_boolean(
+        "float_fallback",
+        False,
+        "Let integer files compute in float what has no integer form; the report names it. Yes or no.",
+        flag_values=values,
+    )
+    absl_flags.DEFINE_list(
+        "allow_float",
+        [],
+        "Operations (ELU) or layers that alone may compute in float in integer files: names separated by commas.",
+        flag_values=values,
+    )
     require(
         values,
         "export_formats",

@@ -37,6 +37,10 @@ def _odd(what: str, test: str) -> Row:
     return Row(what, f"tests/fit/test_odd_models.py::test_{test}")
 
 
+def _left(what: str, test: str, shows: str) -> Row:
+    return Row(what, f"tests/fit/test_left_alone.py::test_{test}", shows)
+
+
 def _strategy(what: str, who: str, case: str = "") -> Row:
     test = f"test_{who}_keep_the_same_masks_and_weights_after_every_step{case}"
     return Row(what, f"tests/fit/test_strategy.py::{test}", "exact, 8 steps, and equal on each replica")
@@ -131,8 +135,46 @@ GROUPS: dict[str, tuple[Row, ...]] = {
             "tests/fit/test_custom_loops.py::test_a_gradient_tape",
             "exact, 8 steps",
         ),
+        _left(
+            "a plain fit after a loop that never called `on_train_end`",
+            "a_fit_after_a_loop_that_never_ended_trains_every_weight",
+            "nothing is pruned any more, with a warning",
+        ),
+        _left(
+            "a plain fit after one that another callback broke off",
+            "a_fit_after_one_that_a_callback_broke_off_trains_every_weight",
+            "nothing is pruned any more",
+        ),
+        Row(
+            "the evaluation data are a generator, a `Sequence`, a loader, arrays, a dataset",
+            "tests/data/test_batches.py::test_every_form_gives_the_metrics_that_keras_gives_for_arrays",
+            "the metrics are those of Keras for arrays",
+        ),
+        Row(
+            "a metric, targets or images that do not fit the model",
+            "tests/data/test_rehearsal.py::test_data_and_metrics_that_do_not_fit_are_refused_before_the_first_step",
+            "refused before the first step",
+        ),
     ),
     "Which weights": (
+        _left(
+            "a teacher, or an average of the weights, inside of the model",
+            "a_teacher_and_an_average_stay_as_they_are_and_it_is_said_once",
+            "left alone, with a warning; the student exact",
+        ),
+        _left(
+            "the same, named by a filter of its own", "a_filter_of_its_own_names_a_teacher", "pruned as the filter says"
+        ),
+        _left(
+            "a GAN with two optimizers of its own, `call` is the generator",
+            "the_discriminator_of_a_gan_with_two_optimizers_is_left_alone",
+            "the generator exact; the discriminator left alone, with a warning",
+        ),
+        _left(
+            "the same without a `call`",
+            "of_a_gan_without_a_call_filters_tell_what_is_for_inference",
+            "both are pruned; `filters` name the generator alone",
+        ),
         _odd("nothing to prune", "nothing_to_prune"),
         _odd("`filters` that match nothing", "filters_that_match_nothing"),
         _odd("one weight selected by two callbacks", "two_callbacks_on_one_weight"),

@@ -18,7 +18,7 @@ FLOORS = (
     ("pruning", "clustering", "quantization", "normalization"),
     ("summaries",),
     ("sensitivity",),
-    ("export.source",),
+    ("export.source", "export.allowance"),
     ("export.target", "export.audit"),
     ("export.litert", "export.onnx", "export.saved_model"),
     ("export.openvino", "export.tensorrt", "export.tvm"),

@@ -124,6 +124,8 @@ def make_export(values: Any, folder: Any, test: Any, export_dir: Path) -> Any:
             folder.classes,
             palette=folder.palette,
             latency=values.latency,
+            float_fallback=values.float_fallback,
+            allow_float=values.allow_float,
         )
     except ValueError as error:
         raise FlagError(f"--export_formats: {error}") from error

@@ -178,6 +178,8 @@ def export_callback(
     *,
     palette: np.ndarray,
     latency: bool = True,
+    float_fallback: bool = False,
+    allow_float: Sequence[str] = (),
 ) -> Any:
     """What exports, verifies and reports after the fit.
 
@@ -189,6 +191,8 @@ def export_callback(
         classes: names by id; `len(classes)` itself is the id of unlabelled pixels.
         palette: `(len(classes) + 1, 3)` uint8, the last colour that of unlabelled pixels.
         latency: whether to time every file.
+        float_fallback: whether integer files may compute in float what has no integer form.
+        allow_float: names of operations or layers that alone may.
     """
     unlabelled = len(classes)
     ious = {metric.name: metric for metric in class_ious(classes, ignore_class=unlabelled)}
@@ -204,6 +208,8 @@ def export_callback(
             "input_scaling": "none: RGB, 0 to 255; the model scales",
         },
         latency=latency,
+        float_fallback=float_fallback,
+        allow_float=allow_float,
     )
 
 

@@ -65,6 +65,7 @@ class ExportQuantizedCallback(CompressionCallback):
         verbose: 0 for silence, 1 for a line for each format and the table.
         float_fallback: whether an integer file may compute in float what has no integer form, and name it in the
             report. Otherwise such a format fails, and names it.
+        allow_float: names of operations (`"ELU"`) or of layers that alone may compute in float in an integer file.
 
     Raises:
         ValueError: for an unknown format, one that is not available, or another argument outside its range; before the
@@ -101,6 +102,7 @@ class ExportQuantizedCallback(CompressionCallback):
     latency = _Setting()
     verbose = _Setting()
     float_fallback = _Setting()
+    allow_float = _Setting()
 
     def __init__(
         self,
@@ -118,6 +120,7 @@ class ExportQuantizedCallback(CompressionCallback):
         latency: bool = True,
         verbose: int = 1,
         float_fallback: bool = False,
+        allow_float: Sequence[str] = (),
     ) -> None:
         super().__init__()
         self.settings = ExportSettings(
@@ -134,6 +137,7 @@ class ExportQuantizedCallback(CompressionCallback):
             latency=latency,
             verbose=verbose,
             float_fallback=float_fallback,
+            allow_float=allow_float,
             is_before_fit=True,
         )
         self.report: dict[str, Any] | None = None

@@ -25,6 +25,8 @@ _FLAGS = {  # what arguments of `export_model` are called here
     "`representative_dataset` or `evaluation_data`": "`--data`",
     "`formats`": "`--formats`",
     "`time_limit`": "`--time_limit`",
+    "`float_fallback=True`": "`--float_fallback`",
+    "`allow_float`": "`--allow_float`",
 }
 
 
@@ -51,7 +53,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         return INTERRUPTED
     except ExportError as error:
-        return _complain(str(error), FAILED)
+        return _complain(_in_flags(str(error)), FAILED)
     except (ValueError, FormatError) as error:
         return _complain(_in_flags(" ".join(str(error).split())), USAGE_ERROR)
     except OSError as error:
@@ -91,6 +93,17 @@ def _parser() -> argparse.ArgumentParser:
         help="do not time the files, which takes about half a second for each, more for large models",
     )
     parser.add_argument(
+        "--float_fallback",
+        action="store_true",
+        help="let integer files compute in float what has no integer form; the report names it",
+    )
+    parser.add_argument(
+        "--allow_float",
+        default="",
+        metavar="NAMES",
+        help="operations (ELU) or layers that alone may compute in float in integer files, with commas between them",
+    )
+    parser.add_argument(
         "--unsafe",
         action="store_true",
         help="load a file that brings code of its own (Lambda layers), and run that; only for files that you have made",
@@ -124,13 +137,19 @@ def _export(arguments: argparse.Namespace) -> None:
         metadata=metadata,
         time_limit=arguments.time_limit,
         latency=not arguments.no_latency,
+        float_fallback=arguments.float_fallback,
+        allow_float=_names(arguments.allow_float),
     )
 
 
 def _formats(names: str | None, *, has_data: bool) -> tuple[str, ...]:
     if names is None:
         return ("saved_model", "float32", "int8") if has_data else ("saved_model", "float32")
-    return validate_formats([name.strip() for name in names.split(",") if name.strip()], has_data=has_data)
+    return validate_formats(_names(names), has_data=has_data)
+
+
+def _names(text: str) -> list[str]:
+    return [name.strip() for name in text.split(",") if name.strip()]
 
 
 def _existing(path: str) -> Path:

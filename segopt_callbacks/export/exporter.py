@@ -41,6 +41,7 @@ def export_model(
     latency: bool = True,
     verbose: int = 1,
     float_fallback: bool = False,
+    allow_float: Sequence[str] = (),
 ) -> dict[str, Any]:
     """Exports a built model; runs every file on the same data as the model and compares them.
 
@@ -78,6 +79,7 @@ def export_model(
         verbose: 0 for silence, 1 for a line for each format and the table.
         float_fallback: whether an integer file may compute in float what has no integer form, and name it in the
             report. Otherwise such a format fails, and names it.
+        allow_float: names of operations (`"ELU"`) or of layers that alone may compute in float in an integer file.
 
     Returns:
         the report: `model`, `formats`, `baselines`, `verification` and `metadata`, as in `report.json`; `sensitivity`
@@ -112,6 +114,7 @@ def export_model(
         latency=latency,
         verbose=verbose,
         float_fallback=float_fallback,
+        allow_float=allow_float,
     )
     return export(model, settings, stacklevel=3)
 
@@ -139,7 +142,7 @@ def export(model: Any, settings: ExportSettings, *, stacklevel: int = 2) -> dict
             open_processes,
             settings.sensitivity,
             latency=settings.latency,
-            float_fallback=settings.float_fallback,
+            allowance=settings.allowance,
         )
         job.write(settings.formats, check)
         job.warn()

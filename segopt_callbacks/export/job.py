@@ -14,6 +14,7 @@ import numpy as np
 
 from segopt_callbacks.errors import FormatError, listed, printable
 from segopt_callbacks.export import audit, promises
+from segopt_callbacks.export.allowance import NOTHING, Allowance
 from segopt_callbacks.export.checks import (
     MODEL,
     Latencies,
@@ -49,7 +50,7 @@ class Job:
         open_processes: ends the processes of the export.
         sensitivity: of the model, where it was measured.
         latency: whether files will be timed.
-        float_fallback: whether integer files may compute in float what has no integer form.
+        allowance: what may compute in float in integer files.
         told: format -> what its file tells about itself.
         runners: format -> what runs its file, of those that have not failed.
         opened: format -> its file, in its process.
@@ -65,7 +66,7 @@ class Job:
     open_processes: contextlib.ExitStack
     sensitivity: Sensitivity | None = None
     latency: bool = True
-    float_fallback: bool = False
+    allowance: Allowance = NOTHING
     told: dict[str, dict[str, Any]] = field(default_factory=dict)
     runners: dict[str, Runner] = field(default_factory=dict)
     opened: dict[str, Opened] = field(default_factory=dict)
@@ -85,9 +86,7 @@ class Job:
                 self._fail(name, refusal)
             return
         plain_first = sorted(names, key=lambda name: TARGETS[name].takes_ranges)
-        writer = Writer(
-            self.sources, self.folder, self.time_limit, self.open_processes, self.latency, self.float_fallback
-        )
+        writer = Writer(self.sources, self.folder, self.time_limit, self.open_processes, self.latency, self.allowance)
         for name in sorted(plain_first, key=lambda name: TARGETS[name].uses_tensorflow):
             self._say(f"{name}: writing {TARGETS[name].file_name}")
             writer.begin(name)

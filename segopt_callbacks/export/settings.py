@@ -9,6 +9,7 @@ from typing import Any
 
 from segopt_callbacks import data
 from segopt_callbacks.data import validate_metrics
+from segopt_callbacks.export.allowance import Allowance, validate_allow_float
 from segopt_callbacks.export.delivery import validate_metadata
 from segopt_callbacks.export.formats import validate_formats
 from segopt_callbacks.export.inference import ranged
@@ -27,6 +28,7 @@ class ExportSettings:
         is_before_fit: whether data and ranges may yet come from training.
         wanted: `ranges` and `calibration`, checked.
         plain_metadata: `metadata` as JSON gives it back.
+        allowance: what `float_fallback` and `allow_float` let compute in float.
 
     Raises:
         ValueError: for an argument outside its range.
@@ -51,9 +53,11 @@ class ExportSettings:
     latency: bool = True
     verbose: int = 1
     float_fallback: bool = False
+    allow_float: Sequence[str] = ()
     is_before_fit: bool = False
     wanted: ranged.Wanted = field(init=False)
     plain_metadata: dict[str, Any] = field(init=False)
+    allowance: Allowance = field(init=False)
 
     def __post_init__(self) -> None:
         data.validate_representative_dataset(self.representative_dataset)
@@ -62,6 +66,7 @@ class ExportSettings:
         object.__setattr__(self, "plain_metadata", validate_metadata(self.metadata))
         validate_input_signature(self.input_signature)
         self._validate_kinds()
+        object.__setattr__(self, "allowance", validate_allow_float(self.allow_float, self.float_fallback))
         object.__setattr__(self, "wanted", ranged.validate_ranges(self.ranges, self.calibration))
         has_data = self.is_before_fit or self.representative_dataset is not None or self.evaluation_data is not None
         names = validate_formats(self.formats, has_data=has_data, has_ranges=bool(self.wanted.ranges))
@@ -77,9 +82,5 @@ class ExportSettings:
             raise ValueError(f"`on_failure` must be 'raise' or 'warn'. Received: on_failure={on_failure!r}.")
         if isinstance(time_limit, bool) or not isinstance(time_limit, int | float) or not time_limit > 0:
             raise ValueError(f"`time_limit` must be a number of seconds above 0. Received: time_limit={time_limit!r}.")
-        if not isinstance(self.float_fallback, bool):
-            raise ValueError(
-                f"`float_fallback` must be True or False. Received: float_fallback={self.float_fallback!r}."
-            )
         if not isinstance(self.latency, bool):
             raise ValueError(f"`latency` must be True or False. Received: latency={self.latency!r}.")

@@ -12,8 +12,9 @@ from pathlib import Path
 from typing import Any
 
 from segopt_callbacks import compat
-from segopt_callbacks.errors import FormatError, damage_is_named, listed
+from segopt_callbacks.errors import FormatError, damage_is_named
 from segopt_callbacks.export import audit
+from segopt_callbacks.export.allowance import Allowance
 from segopt_callbacks.export.checks import Opened, begin_on_one_thread, is_timed
 from segopt_callbacks.export.delivery import embed
 from segopt_callbacks.export.formats import TARGETS
@@ -23,6 +24,7 @@ from segopt_callbacks.export.source import Source
 from segopt_callbacks.export.target import Target
 from segopt_callbacks.processes import Process, TensorFlowProcess, worker
 
+_FLOAT_FORMATS = [name for name, one in TARGETS.items() if one.file_name.endswith(".tflite") and not one.is_integer]
 _IMPORTING, _WRITING = "importing what opens it", "writing it"
 
 
@@ -78,7 +80,7 @@ class Writer:
         time_limit: seconds for each step of a format.
         open_processes: ends the processes.
         latency: whether files will be timed.
-        float_fallback: whether integer files may compute in float what has no integer form.
+        allowance: what may compute in float in integer files.
     """
 
     sources: Sources
@@ -86,7 +88,7 @@ class Writer:
     time_limit: float
     open_processes: contextlib.ExitStack
     latency: bool
-    float_fallback: bool
+    allowance: Allowance
     _made: dict[str, _Made | FormatError] = field(default_factory=dict)
     _begun: dict[str, _Begun | FormatError] = field(default_factory=dict)
     _converted: dict[str, float] = field(default_factory=dict)
@@ -105,7 +107,7 @@ class Writer:
             self._begin_all()
 
     def _source(self, name: str) -> Source:
-        return replace(self.sources.of(TARGETS[name]), allows_float=self.float_fallback)
+        return replace(self.sources.of(TARGETS[name]), allows_float=bool(self.allowance))
 
     def finish(self, name: str) -> Written:
         """Waits for a file, opens it in a process of its own, and audits it.
@@ -119,7 +121,7 @@ class Writer:
         audit.require_size(path, self.sources.weights, target.bytes_per_weight)
         opened, told = self._open(name, path, begun)
         with damage_is_named("auditing it"):
-            floats = _float_operations(target, path, allowed=self.float_fallback)
+            floats = self._float_operations(target, path)
             rows = target.read_weights(path, self.sources.weights)
             activations = target.read_activations(path) if target.read_activations else []
             notes = target.notes(path) if target.notes else {}
@@ -194,14 +196,8 @@ class Writer:
         keras = "tf-keras" if compat.is_keras_2(self.sources.model) else "keras"
         return "segopt-callbacks", "tensorflow", keras, *target.requires
 
-
-def _float_operations(target: Target, path: Path, *, allowed: bool) -> list[str]:
-    operations = target.float_operations(path) if target.float_operations else []
-    if operations and not allowed:
-        names = [name for name, one in TARGETS.items() if one.file_name.endswith(".tflite") and not one.is_integer]
-        raise FormatError(
-            f"operations compute in float32 in an integer file: {listed(operations)}; pass `float_fallback=True` for a "
-            f"file that computes these alone in float, replace them with ones that this format quantizes, or leave it "
-            f"out; formats that compute in float are {', '.join(names)}"
-        )
-    return operations
+    def _float_operations(self, target: Target, path: Path) -> list[str]:
+        operations = target.float_operations(path) if target.float_operations else []
+        layers = {layer.name for layer in compat.all_layers(self.sources.model)} if operations else set()
+        self.allowance.require(operations, layers, _FLOAT_FORMATS)
+        return operations

@@ -55,6 +55,23 @@ class Worst:
 
 
 @dataclass(frozen=True)
+class Output:
+    """How far one output of a file is from the model's, or one channel of it.
+
+    Attributes:
+        name: of the output.
+        figures: key of `OUTPUT_FIGURES` -> value.
+        channel: its number where this is a channel.
+        magnitude: the model's largest answer in that channel.
+    """
+
+    name: str
+    figures: Mapping[str, float]
+    channel: int | None = None
+    magnitude: float = 0.0
+
+
+@dataclass(frozen=True)
 class Row:
     """A baseline, the model in memory, or a format.
 
@@ -71,6 +88,7 @@ class Row:
         weights: as stored.
         ledger: what its bytes are.
         worst: where it differs most.
+        outputs: how far each output is from the model's, each with its channels behind it.
     """
 
     name: str
@@ -85,6 +103,7 @@ class Row:
     weights: tuple[Weight, ...] = ()
     ledger: Ledger | None = None
     worst: Worst | None = None
+    outputs: tuple[Output, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -11,6 +11,7 @@ from segopt_callbacks.pages.entries import Report, Row
 from segopt_callbacks.pages.figures import EXPLANATION
 from segopt_callbacks.pages.gallery import gallery
 from segopt_callbacks.pages.markup import Markup, document, element, joined, section, with_code
+from segopt_callbacks.pages.outputs import outputs_table
 from segopt_callbacks.pages.sensitivity import sensitivity_table
 from segopt_callbacks.pages.strips import strips
 from segopt_callbacks.pages.style import STYLE
@@ -37,6 +38,7 @@ def page(report: Mapping[str, Any], pictures: Mapping[str, str] | None = None) -
             "Size, latency and accuracy", charts(rows, [0] * len(rows), [row.name for row in rows]), _about(parsed)
         ),
         section("All metrics", tables.metrics_table(rows)),
+        section("Outputs", outputs_table(rows)),
         section("Weights", strips([row for row in rows if row.kind != "baseline"]), _weights(rows)),
         section("Sensitivity", sensitivity_table(parsed.sensitivity) if parsed.sensitivity else None),
         section("Where files disagree with the model", gallery(parsed, pictures or {})),

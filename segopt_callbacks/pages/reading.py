@@ -10,6 +10,7 @@ from typing import Any
 from segopt_callbacks.pages import values
 from segopt_callbacks.pages.entries import Changes, Latency, Measured, Report, Row, Weight, Worst
 from segopt_callbacks.pages.figures import FIGURES, LATENCIES
+from segopt_callbacks.pages.outputs import parse_outputs
 from segopt_callbacks.sizes import CorruptFileError, Ledger
 
 _MOST_BYTES = 64 << 20  # of a report; a thousand weights in thirteen formats take 6 MB
@@ -125,6 +126,7 @@ def _row(name: str, kind: str, entry: Mapping[str, Any], with_weights: bool) -> 
         weights=tuple(map(_weight, weights)),
         ledger=_ledger(entry.get("ledger"), values.text(entry.get("file"))),
         worst=_worst(entry.get("worst_example")),
+        outputs=parse_outputs(entry.get("outputs")),
     )
 
 

@@ -125,7 +125,7 @@ class QuantizationAwareTrainingCallback(CompressionCallback):
         if sites.unknown:
             warnings.warn(
                 "These operations have no 8-bit form that is known here, and train in float. An integer file that has "
-                f"them in float needs `float_fallback=True`: {listed(sites.unknown)}.",
+                f"them in float needs `float_fallback=True` or `allow_float`: {listed(sites.unknown)}.",
                 stacklevel=2,
             )
         with compat.strategy_scope(self.model):

@@ -15,6 +15,7 @@ import numpy as np
 import tensorflow as tf
 
 from segopt_callbacks import compat
+from segopt_callbacks.quantization.comparisons import COMPARISONS, comparable
 from segopt_callbacks.quantization.fake_quant import extremes, quantized_activation, quantized_weight
 from segopt_callbacks.quantization.operations import ADDS, KERNELS, bits_of_kernel
 from segopt_callbacks.quantization.ranges import Range
@@ -141,6 +142,8 @@ class _Rounding:
         rounded = {name: self._of_argument(value) for name, value in arguments.items()}
         if kind in SINGULAR:
             rounded = self._held(kind, arguments, rounded)
+        if kind in COMPARISONS:
+            rounded = self._comparable(arguments, rounded)
         if kind in KERNELS:
             name = KERNELS[kind][0]
             rounded[name] = self.rounded_kernel(rounded[name], kind)
@@ -198,6 +201,16 @@ class _Rounding:
         with value.graph.as_default(), tf.name_scope(_SCOPE):
             away = held(kind, value, rounded[argument], simulation.ranges[name].bounds, given)
         return {**rounded, argument: away}
+
+    def _comparable(self, given: dict[str, Any], rounded: dict[str, Any]) -> dict[str, Any]:
+        """Lets the file compare what training compares; its ranges are numbers."""
+        ranges = self._simulation.ranges
+        names = {side: self._names.of(given[side]) for side in ("x", "y") if _is_symbolic(given[side])}
+        bounds = {side: ranges[name].bounds for side, name in names.items() if name in ranges}
+        if not bounds or not all(isinstance(one, np.ndarray) for one in bounds.values()):
+            return rounded
+        with self._graph.as_default(), tf.name_scope(_SCOPE):
+            return {**rounded, **comparable(rounded, bounds)}
 
     def _rounded_constant(self, value: Any, other: Any) -> Any:
         """A scale or shift that is an integer tensor in the file, with the range of its own values."""

@@ -138,6 +138,7 @@ ERRORS = [
     (["model.keras", "--formats=int9"], "`--formats` must be known; correct it. Received: 'int9'. Known: saved_model,"),
     (["model.keras", "--formats="], "`--formats` must name at least one format"),
     (["model.keras", "--formats=int8"], "pass `--data`. Received: neither."),
+    (["model.keras", "--float_fallback", "--allow_float=ELU"], "pass it, or `--allow_float`. Received: both"),
     (["model.keras", "--time_limit=0"], "`--time_limit` must be a number of seconds above 0"),
     (["model.keras", "--metadata=data.npz"], "`--metadata` must be a JSON file"),
     (["model.keras", "--import=no_such_module"], "`--import` must name a module that Python finds from here"),

@@ -32,7 +32,7 @@ def test_the_cause_names_the_layer_the_option_and_other_formats(tmp_path):
             on_failure="warn",
         )
     cause = report["formats"]["int8"]["error"]
-    for word in ("ELU", "bent", "float_fallback=True", "float16", "dynamic_int8"):
+    for word in ("ELU", "bent", "float_fallback=True", "allow_float", "float16", "dynamic_int8"):
         assert word in cause
 
 
@@ -59,6 +59,41 @@ def test_a_mixed_file_is_delivered_and_names_what_computes_in_float(trained, tmp
 def test_an_option_that_is_no_truth_value_is_refused(tmp_path):
     with pytest.raises(ValueError, match="`float_fallback` must be True or False"):
         export_model(model(), tmp_path, float_fallback="yes")
+
+
+@pytest.mark.parametrize("name", ["elu", "bent"])
+def test_what_is_allowed_by_name_computes_in_float(name, tmp_path):
+    arguments = {"evaluation_data": (IMAGES, LABELS), "latency": False, "verbose": 0}
+    entry = export_model(model(), tmp_path, ["int8"], allow_float=[name], **arguments)["formats"]["int8"]
+    assert [one.partition(" ")[0] for one in entry["float_operations"]] == ["ELU"]
+    assert "ELU" in entry["notes"]["computes in float"]
+
+
+def test_what_is_not_allowed_by_name_still_fails(tmp_path):
+    two = keras.Sequential(
+        [
+            keras.Input((8, 8, 3)),
+            keras.layers.Conv2D(6, 3, activation="elu", name="bent"),
+            keras.layers.Conv2D(4, 1, activation="elu", name="second"),
+        ]
+    )
+    arguments = {"evaluation_data": (IMAGES, LABELS), "latency": False, "verbose": 0, "on_failure": "warn"}
+    with pytest.warns(UserWarning, match="int8"):
+        report = export_model(two, tmp_path, ["int8"], allow_float=["bent"], **arguments)
+    refused = report["formats"]["int8"]["error"].partition("; pass")[0]
+    assert "second" in refused
+    assert "bent" not in refused
+
+
+@pytest.mark.parametrize("wrong", [7, [7], [""], None])
+def test_what_is_no_name_is_refused(wrong):
+    with pytest.raises(ValueError, match="`allow_float` must be names of operations or layers"):
+        ExportQuantizedCallback("files", allow_float=wrong)
+
+
+def test_all_and_some_contradict():
+    with pytest.raises(ValueError, match="pass it, or `allow_float`"):
+        ExportQuantizedCallback("files", allow_float="ELU", float_fallback=True)
 
 
 def test_lists_end_after_five():

@@ -58,6 +58,39 @@ class Frozen(keras.layers.Layer):
         return tf.stop_gradient(self.inner(x))
 
 
+class Gan(keras.Model):
+    """Two optimizers of its own; that of Keras updates nothing."""
+
+    def __init__(self):
+        super().__init__()
+        self.generator = net("generator")
+        self.discriminator = keras.Sequential([keras.Input((4,)), keras.layers.Dense(16, name="judge_a")], name="judge")
+
+    def compile(self):
+        super().compile()
+        self.optimizers = {part: keras.optimizers.Adam(0.01) for part in ("generator", "discriminator")}
+
+    def call(self, x):
+        return self.generator(x)
+
+    def train_step(self, data):
+        x, real = data
+        with tf.GradientTape() as one, tf.GradientTape() as other:
+            told, true = self.discriminator(self.generator(x)), self.discriminator(real)
+            fooled = tf.reduce_mean((told - 1.0) ** 2)
+            seen = tf.reduce_mean(told**2) + tf.reduce_mean((true - 1.0) ** 2)
+        for part, tape, loss in (("generator", one, fooled), ("discriminator", other, seen)):
+            weights = getattr(self, part).trainable_variables
+            pairs = zip(tape.gradient(loss, weights), weights, strict=True)
+            self.optimizers[part].apply_gradients(list(pairs))
+        return {"loss": fooled}
+
+
+class GanWithoutCall(Gan):
+    def call(self, x):
+        raise NotImplementedError("it is never called")
+
+
 def values(model):
     return [compat.read(one).copy() for one in model.weights]
 
@@ -124,6 +157,26 @@ def test_what_has_no_gradient_gets_its_values_back_and_counts_for_nothing(scope)
     assert history.history["sparsity"] == [0.5]
     trained = [compat.read(layer.kernel) for layer in model.layers[-2:]]
     assert sum((one == 0).sum() for one in trained) == sum(one.size for one in trained) // 2
+
+
+def test_the_discriminator_of_a_gan_with_two_optimizers_is_left_alone():
+    """Inference reads the generator alone; the optimizer of Keras receives nothing."""
+    model = Gan()
+    model.compile()
+    before = values(model.generator)
+    with pytest.warns(UserWarning, match=r"inference never reads them: \S*judge_a/kernel"):
+        history = model.fit(X, Y, batch_size=16, verbose=0, callbacks=[PruningScheduleCallback(0.75)])
+    assert history.history["sparsity"] == [0.75]
+    assert (share(model.generator), share(model.discriminator)) == (0.75, 0.0)
+    assert not any(np.array_equal(one, other) for one, other in zip(values(model.generator), before, strict=True))
+
+
+@pytest.mark.parametrize(("filters", "shares"), [(None, (0.75, 0.75)), ("generator", (0.75, 0.0))])
+def test_of_a_gan_without_a_call_filters_tell_what_is_for_inference(filters, shares):
+    model = GanWithoutCall()
+    model.compile()
+    model.fit(X, Y, batch_size=16, verbose=0, callbacks=[PruningScheduleCallback(0.75, filters)])
+    assert (share(model.generator), share(model.discriminator)) == shares
 
 
 @ALONE

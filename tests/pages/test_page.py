@@ -73,6 +73,20 @@ def test_every_row_and_figure_of_the_report_is_there():
     assert "Failed: 1 of 13 formats" in content
 
 
+def test_every_output_has_its_figures_where_there_are_several():
+    given = report()
+    told = [
+        [cell for cell in re.findall(r"<td[^>]*>(.*?)</td>", row)] for row in re.findall(r"<tr.*?</tr>", page(given))
+    ]
+    figures = ["2.50e-01", "1.25e-02", "1.00e-03"]
+    assert ["mask", *figures, "0.9876"] in told
+    assert ["boxes", *figures, "-"] in told
+    assert ["boxes, channel 0 (up to 6.4e+02)", "-", "5.00e-01", "-", "-"] in told
+    del given["formats"]["int8"]["outputs"][1]
+    assert "<h2>Outputs</h2>" in page(report())
+    assert "<h2>Outputs</h2>" not in page(given)  # the table of results has the same
+
+
 def test_what_is_not_in_the_report_is_not_on_the_page():
     given = report(latency=False)
     for entry in given["formats"].values():

@@ -152,6 +152,10 @@ LAYERS: dict[str, Callable[[], Any]] = {
     "shared": shared_layer,
     "custom_layer": lambda: sequential(Residual(), L.Conv2D(4, 1)),
     "nested": Nested,
+    # LiteRT compares in steps of 1/256, and not at all where a step is 1 or more.
+    "raw_comparison": raw(lambda hidden, inputs: hidden * tf.cast(inputs > 0.3507, tf.float32)),
+    "raw_comparison_of_small": raw(lambda hidden, inputs: hidden * tf.cast(inputs * 0.01 <= 0.003507, tf.float32)),
+    "raw_comparison_of_large": raw(lambda hidden, inputs: hidden * tf.cast(inputs * 999 < 350.7, tf.float32)),
     "raw_add": raw(lambda hidden, inputs: hidden + inputs),
     "raw_add_relu": raw(lambda hidden, inputs: tf.nn.relu(hidden + inputs)),
     "raw_subtract": raw(lambda hidden, inputs: hidden - inputs),

@@ -86,6 +86,18 @@ def test_ranges_are_averages_over_steps_until_they_are_held():
     assert training.ranges["input_0"] == (0.0, pytest.approx((2 + 4) / 2))
 
 
+def test_ranges_follow_values_that_grow():
+    """An average over all steps would end at half of the largest."""
+    images = (np.arange(1, 65, dtype="float32")[:, None] * np.ones((1, 6))).astype("float32")
+    training = QuantizationAwareTrainingCallback(freeze_at=1.0)
+    dense().fit(
+        images, np.zeros((64, *Y.shape[1:]), Y.dtype), batch_size=2, shuffle=False, verbose=0, callbacks=[training]
+    )
+    low, high = training.ranges["input_0"]
+    assert low == 0
+    assert 60 < high <= 64
+
+
 def test_statistics_are_held_near_the_end():
     model = compiled(Segmenter())
     record = Watch(lambda model: compat.read(compat.batch_norms(model)[0].moving_mean).copy())

@@ -94,7 +94,7 @@ def answers_of(model: Any, x: Any) -> Any:
     """
     try:
         return compat.infer(model, tf.nest.map_structure(tf.convert_to_tensor, x))
-    except ValueError as error:  # Keras', of shapes that a layer does not take
+    except (ValueError, tf.errors.OpError) as error:  # of shapes that a layer or an operation does not take
         raise FormatError(f"the model in memory does not take the data: {first_line(error)}") from error
 
 

@@ -13,6 +13,7 @@ from segopt_callbacks.errors import damage_is_named
 from segopt_callbacks.export.audit import StoredWeight, weight_rows
 from segopt_callbacks.export.litert import schema
 
+_CONVERSIONS = ("QUANTIZE", "DEQUANTIZE")
 # Operators that multiply by weights -> the axis of output channels in LiteRT's layout.
 WEIGHT_OPERATORS = {
     "CONV_2D": 0,
@@ -109,6 +110,7 @@ def read_activations(path: Path) -> list[dict[str, Any]]:
 def float_operations(path: Path) -> list[str]:
     """Operations that compute in float32, as `OPERATOR (name of its output)`.
 
+    An output of the file itself has lost the name that tells its layer; what it is computed from is named behind it.
     Quantizing a declared input and dequantizing a declared output is no computation.
     """
     return float_operations_in(schema.read(path))
@@ -128,9 +130,35 @@ def float_operations_in(model: Any) -> list[str]:
             if name == "DEQUANTIZE" and not touched[1] - set(graph.outputs):
                 continue
             if touched[0] or touched[1]:
-                label = f"{name} ({schema.tensor_name(graph.tensors[operator.outputs[0]])})"
-                (converting if name in ("QUANTIZE", "DEQUANTIZE") else computing).append(label)
+                label = f"{name} ({';'.join(_named(model, graph, operator))})"
+                (converting if name in _CONVERSIONS else computing).append(label)
     return computing or converting
+
+
+def _named(model: Any, graph: Any, operator: Any) -> list[str]:
+    """The name of what an operator computes, and of what it computes that from where this is an output of the file."""
+    names = [schema.tensor_name(graph.tensors[operator.outputs[0]])]
+    producers = {index: one for one in graph.operators for index in one.outputs}
+    if _leads_to_output(model, graph, operator.outputs[0]):
+        sources = [_before_conversion(model, producers, index) for index in operator.inputs if index >= 0]
+        names += [schema.tensor_name(graph.tensors[index]) for index in sources if index in producers][:1]
+    return names
+
+
+def _leads_to_output(model: Any, graph: Any, index: int) -> bool:
+    """Whether a tensor is an output of the file, or becomes one by changing its dtype alone."""
+    changed = [
+        one.outputs[0]
+        for one in graph.operators
+        if index in one.inputs and schema.operator_name(model, one) in _CONVERSIONS
+    ]
+    return bool({index, *changed} & set(graph.outputs))
+
+
+def _before_conversion(model: Any, producers: Mapping[int, Any], index: int) -> int:
+    while index in producers and schema.operator_name(model, producers[index]) in _CONVERSIONS:
+        index = producers[index].inputs[0]
+    return index
 
 
 def merge_rounded_weights(content: bytes) -> bytes:

@@ -8,7 +8,7 @@ from ai_edge_litert.interpreter import Interpreter
 from segopt_callbacks import compat, export_model
 from segopt_callbacks.compat import keras
 from segopt_callbacks.data import Feed
-from segopt_callbacks.export.checks.nature import draw_faults, nature
+from segopt_callbacks.export.checks.nature import Nature, draw_faults, nature
 
 X = np.random.default_rng(0).normal(size=(8, 5)).astype("float32")
 STEPS = np.random.default_rng(1).normal(size=(4, 6, 3)).astype("float32")
@@ -65,6 +65,33 @@ def test_a_plain_model_is_none_of_that():
 
 
 @pytest.mark.filterwarnings("ignore:Export failed")
+class OfFour(keras.Model):
+    """Takes a batch of four alone; eagerly TensorFlow says so by an error of its own."""
+
+    def __init__(self):
+        super().__init__()
+        self.dense = keras.layers.Dense(2)
+
+    def call(self, x):
+        return self.dense(tf.reshape(x, (4, X.shape[1])))
+
+
+def test_of_a_model_that_takes_no_batch_of_one_nothing_is_said(monkeypatch):
+    model = OfFour()
+    model(X[:4])
+    assert of(model, X[:8]) == Nature()
+    monkeypatch.setattr(compat, "infer", lambda model, x: model(x))  # eager, as a layer of the user's own may be
+    assert of(model, X[:8]) == Nature()
+
+
+def test_data_that_the_model_in_memory_does_not_take_fail_the_files_in_words(tmp_path):
+    """TensorFlow's own error, which Keras does not raise anew."""
+    model = OfFour()
+    model(X[:4])
+    with pytest.warns(UserWarning, match="the model in memory does not take the data"):
+        exported(model, tmp_path, ["saved_model"])
+
+
 def test_a_random_model_is_delivered_with_that_word_and_its_files_draw(tmp_path):
     model = built(Noisy)
     assert of(model).is_random
