@@ -14,7 +14,7 @@ from segopt_callbacks.quantization.learned_ranges import learned_activation, mov
 
 Limit = Callable[[tf.Tensor, tf.Tensor], tuple[Any, Any]]
 SLOWEST = 0.01  # share of one step in the average, once a hundred have been seen
-OUTWARD = 0.5  # of a step whose values reach beyond the range, at least
+OUTWARD = 0.5  # of one of the first hundred steps whose values reach beyond the range, at least
 
 
 def _unlimited(low: tf.Tensor, high: tf.Tensor) -> tuple[Any, Any]:
@@ -25,8 +25,8 @@ class Range:
     """The lowest and the highest value of a tensor, averaged over training steps (Jacob et al. 2018, section 3.1).
 
     The first hundred steps have equal shares; from then on each has one of a hundredth, and older ones fade. An end
-    that a step reaches beyond moves half the way at once: the values of a young model grow faster than an average, and
-    what is beyond its range is cut off in the file.
+    that one of the first hundred reaches beyond moves half the way at once: the values of a young model grow faster
+    than an average, and what is beyond its range is cut off in the file.
 
     Args:
         state: `(6,)`, see `state`, or its first three or five; default: nothing seen.
@@ -58,7 +58,7 @@ class Range:
         low, high, count, low_before, high_before, spoiled = tf.unstack(state)
         more = count + 1.0
         rate = tf.maximum(1.0 / more, SLOWEST)
-        faster = tf.maximum(rate, OUTWARD)
+        faster = tf.where(rate > SLOWEST, tf.maximum(rate, OUTWARD), rate)
         below, above = least - low, greatest - high
         new_low = low + tf.minimum(rate * below, faster * below)
         new_high = high + tf.maximum(rate * above, faster * above)
