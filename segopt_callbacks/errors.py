@@ -146,8 +146,12 @@ def add_to(error: BaseException, text: str) -> None:
         error.strerror = f"{error.strerror}; {text}"
     elif len(error.args) == 1 and isinstance(error.args[0], str):
         error.args = (f"{error.args[0]}; {text}",)
-    else:
-        error.add_note(text)
+    elif add_note := getattr(error, "add_note", None):
+        add_note(text)
+    else:  # Python 3.10 has no notes; its tracebacks show causes
+        note = RuntimeError(text)
+        note.__cause__, note.__context__ = error.__cause__, error.__context__
+        error.__cause__ = note
 
 
 def _disk_error(error: BaseException) -> int | None:
