@@ -36,6 +36,7 @@ from segopt_callbacks.compat.kerases import (
     is_keras_2,
     keras,
     number_of_workers,
+    require_known_keras,
     require_one_process,
     require_tensorflow_backend,
 )
@@ -151,6 +152,7 @@ __all__ = [
     "read",
     "read_statistic",
     "remake_train_function",
+    "require_known_keras",
     "require_one_process",
     "require_tensorflow_backend",
     "running_callbacks",

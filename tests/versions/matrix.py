@@ -5,7 +5,8 @@
     python tests/versions/matrix.py --row=2.16.2 --check  # writes nothing; exit code 1 where the page says otherwise
 
 Pythons come from `pyenv`, or are on the path as `python3.10` and so on. Each environment holds the wheel of this
-checkout and what `pip` installs with it, nothing else.
+checkout and what `uv` installs with it, nothing else. `uv` keeps what it has unpacked, so that the next environment
+costs seconds.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 ROOT = pathlib.Path(__file__).parents[2]
@@ -59,22 +61,30 @@ ROWS = (
 def main() -> int:
     """Runs the rows; returns the exit code."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--row", default="", help="only rows of this TensorFlow")
+    parser.add_argument("--row", default="", help="only rows of this TensorFlow, or of this one and a Keras: 2.20+3.13")
     parser.add_argument("--check", action="store_true", help="compare with the page, and write nothing")
     arguments = parser.parse_args()
+    tensorflow, _, keras = arguments.row.partition("+")
+    chosen = [row for row in ROWS if row.tensorflow.startswith(tensorflow) and row.keras.startswith(keras)]
+    differs = False
     with tempfile.TemporaryDirectory() as folder:
         wheel = built(pathlib.Path(folder))
-        chosen = [row for row in ROWS if row.tensorflow.startswith(arguments.row)]
-        lines = [line for row in chosen for line in probed(row, wheel, pathlib.Path(folder))]
-    print("\n".join(lines))
+        for row in chosen:
+            for line in probed(row, wheel, pathlib.Path(folder)):
+                print(line, flush=True)
+                differs |= line not in PAGE.read_text().splitlines()
+                if not arguments.check:
+                    write(line)
+    return int(arguments.check and differs)
+
+
+def write(line: str) -> None:
+    """Puts one line into the page, over that of the same versions."""
     page = PAGE.read_text()
     before, behind = page.split(BEGIN)[0], page.split(END)[1]
     table = page.split(BEGIN)[1].split(END)[0].strip().splitlines()[2:]
-    if arguments.check:
-        return bool([line for line in lines if line not in table])
-    rows = {key(line): line for line in [*table, *lines]}
+    rows = {key(one): one for one in [*table, line]}
     PAGE.write_text(f"{before}{BEGIN}\n{heading([rows[one] for one in sorted(rows)])}\n{END}{behind}")
-    return 0
 
 
 def key(line: str) -> tuple[bool, list[int], list[int], list[int]]:
@@ -86,21 +96,31 @@ def key(line: str) -> tuple[bool, list[int], list[int], list[int]]:
 
 def built(folder: pathlib.Path) -> pathlib.Path:
     """The wheel of this checkout."""
-    command = [sys.executable, "-m", "pip", "wheel", "-q", "--no-deps", "-w", str(folder), str(ROOT)]
-    subprocess.run(command, check=True)
+    subprocess.run([uv(), "build", "-q", "--wheel", "--out-dir", str(folder), str(ROOT)], check=True)
     return next(folder.glob("*.whl"))
 
 
-def probed(row: Row, wheel: pathlib.Path, folder: pathlib.Path) -> list[str]:
+def probed(row: Row, wheel: pathlib.Path, folder: pathlib.Path) -> Iterator[str]:
     """The lines of the table for one environment: Keras 3, then `tf_keras`."""
     place = folder / "environment"
-    subprocess.run([interpreter(row.python), "-m", "venv", "--clear", str(place)], check=True)
+    subprocess.run([uv(), "venv", "-q", "--python", interpreter(row.python), str(place)], check=True)
     python = str(place / "bin" / "python")
     try:
-        subprocess.run([python, "-m", "pip", "install", "-q", str(wheel), *row.requirements], check=True)
-        return [line_of(found(python, legacy, folder)) for legacy in ("0", "1")]
+        install = [uv(), "pip", "install", "-q", "--python", python, str(wheel), *row.requirements]
+        subprocess.run(install, check=True)
+        for legacy in ("0", "1"):
+            yield line_of(found(python, legacy, folder))
     finally:
         shutil.rmtree(place)
+
+
+def uv() -> str:
+    """The path of `uv`, which the developers' tools have."""
+    beside = pathlib.Path(sys.executable).with_name("uv")
+    known = str(beside) if beside.exists() else shutil.which("uv")
+    if not known:
+        raise FileNotFoundError("Environments are made by `uv`; run `pip install uv`. Received: no `uv`.")
+    return known
 
 
 def found(python: str, legacy: str, folder: pathlib.Path) -> dict:
