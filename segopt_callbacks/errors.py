@@ -7,6 +7,7 @@ import errno
 import os
 import re
 from collections.abc import Collection, Iterator, Mapping
+from typing import Any
 
 _LISTED = 5
 REMEDIES = {  # of what a disk answers
@@ -50,7 +51,7 @@ class ExportError(RuntimeError):
         'Export failed for 1 format: int8: ADD computes in float32'
     """
 
-    def __init__(self, causes: Mapping[str, str], report: dict) -> None:
+    def __init__(self, causes: Mapping[str, str], report: Any) -> None:
         self.causes = dict(causes)
         self.report = report
         formats = "1 format" if len(causes) == 1 else f"{len(causes)} formats"

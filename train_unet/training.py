@@ -23,6 +23,7 @@ from segopt_callbacks import (
     n_of_m,
 )
 from segopt_callbacks.compat import Callback, keras
+from segopt_callbacks.export import Format
 from train_unet.losses import SegmentationLoss, class_ious, mean_iou
 
 
@@ -171,7 +172,7 @@ def log_callbacks(log_dir: Path, examples: tf.data.Dataset, palette: np.ndarray,
 
 def export_callback(
     export_dir: Path,
-    formats: Sequence[str],
+    formats: Sequence[Format],
     train: tf.data.Dataset,
     test: tf.data.Dataset,
     classes: Sequence[str],

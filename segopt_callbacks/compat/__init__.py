@@ -33,6 +33,7 @@ from segopt_callbacks.compat.inference import (
     operation_kinds,
 )
 from segopt_callbacks.compat.kerases import (
+    Model,
     is_keras_2,
     keras,
     number_of_workers,
@@ -94,6 +95,7 @@ __all__ = [
     "LOOK_UPS",
     "Callback",
     "Constraint",
+    "Model",
     "Variable",
     "after_callbacks",
     "all_layers",

@@ -2,11 +2,19 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import tensorflow as tf
 
 from segopt_callbacks.compat.private import require
+
+if TYPE_CHECKING:
+    import keras as keras_3
+    import tf_keras
+
+    Model: TypeAlias = keras_3.Model | tf_keras.Model
+else:
+    Model = Any  # neither Keras is imported for a name
 
 keras = tf.keras
 

@@ -87,11 +87,11 @@ def write(line: str) -> None:
     PAGE.write_text(f"{before}{BEGIN}\n{heading([rows[one] for one in sorted(rows)])}\n{END}{behind}")
 
 
-def key(line: str) -> tuple[bool, list[int], list[int], list[int]]:
+def key(line: str) -> tuple:
     """What a row is of, in the order of the page: Keras 3 first, then by versions."""
     python, tensorflow, keras = (cell.strip() for cell in line.split("|")[1:4])
-    numbers = [[int(number) for number in one.split()[-1].split(".")] for one in (tensorflow, keras, python)]
-    return "tf_keras" in keras, numbers[0], numbers[1], numbers[2][:2]
+    numbers = [tuple(int(number) for number in one.split()[-1].split(".")) for one in (tensorflow, keras, python)]
+    return "tf_keras" in keras, *numbers
 
 
 def built(folder: pathlib.Path) -> pathlib.Path:
