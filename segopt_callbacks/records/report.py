@@ -41,7 +41,11 @@ class ModelEntry(Weights):
     metrics: dict[str, float]
 
 
-class OutputRow(TypedDict):
+class _SomeOutputs(TypedDict, total=False):
+    channels: list[dict[str, Any]]
+
+
+class OutputRow(_SomeOutputs):
     """One output of a file, compared with the model's."""
 
     name: str
