@@ -1,4 +1,4 @@
-# Every target sets up what it needs. PYTHON must be 3.11 or newer.
+# Every target sets up what it needs. PYTHON must be 3.10 to 3.13, and 3.11 or newer for all but `train`.
 PYTHON ?= python3.11
 VENV ?= .venv
 BIN := $(VENV)/bin
@@ -17,14 +17,22 @@ help:
 	@echo "make bench   run every benchmark"
 	@echo "make docs    make the pictures and figures of docs/ anew"
 
+INSTALL = $(BIN)/pip install --disable-pip-version-check --progress-bar off
+
 $(VENV)/.ready: pyproject.toml
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/pip install --disable-pip-version-check --progress-bar off -e ".[dev]"
+	$(INSTALL) -e .
 	@touch $@
 
-setup: $(VENV)/.ready
+# The developers' tools; in this environment, and no other, tests/, benchmarks/ and docs/ import from anywhere.
+$(VENV)/.developer: $(VENV)/.ready
+	$(INSTALL) -e ".[dev]"
+	echo "$(CURDIR)" > "$$($(BIN)/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')/checkout.pth"
+	@touch $@
 
-train: setup
+setup: $(VENV)/.developer
+
+train: $(VENV)/.ready
 	cd train_unet && ../$(BIN)/python train.py --prune --cluster
 
 test: setup
