@@ -15,7 +15,6 @@ from segopt_callbacks import (
     ClusterScheduleCallback,
     CompressionSummaries,
     ExportQuantizedCallback,
-    PolynomialDecay,
     PruningScheduleCallback,
     QuantizationAwareTrainingCallback,
     block,
@@ -112,6 +111,8 @@ def compression_callbacks(
     """
     chosen: list[Any] = []
     if prune:
+        from segopt_callbacks import PolynomialDecay  # brings tfmot, and SciPy
+
         schedule = PolynomialDecay(0.0, target_sparsity, *prune_steps(begin, end, steps), frequency=frequency)
         patterns = {
             "none": None,

@@ -74,7 +74,13 @@ from segopt_callbacks.compat.precision import float32_compute
 from segopt_callbacks.compat.recurrence import plain_recurrence
 from segopt_callbacks.compat.strategies import is_chief, number_of_replicas, strategy_scope
 from segopt_callbacks.compat.tensorboard import histogram_metadata
-from segopt_callbacks.compat.tfmot import importing_tfmot, tfmot_centroids, without_wrappers
+from segopt_callbacks.compat.tfmot import (
+    importing_tfmot,
+    is_tfmot_schedule,
+    tfmot_centroids,
+    tfmot_schedule,
+    without_wrappers,
+)
 from segopt_callbacks.compat.variables import (
     Constraint,
     Variable,
@@ -141,6 +147,7 @@ __all__ = [
     "is_fitting",
     "is_keras_2",
     "is_made_of_layers",
+    "is_tfmot_schedule",
     "iterations",
     "kept_state",
     "keras",
@@ -163,6 +170,7 @@ __all__ = [
     "strategy_scope",
     "take_after",
     "tfmot_centroids",
+    "tfmot_schedule",
     "unfuse",
     "variable_path",
     "watch_gradients",

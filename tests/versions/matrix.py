@@ -2,6 +2,7 @@
 
     python tests/versions/matrix.py                       # all rows, half an hour
     python tests/versions/matrix.py --row=2.16.2          # those of one TensorFlow, written over those of before
+    python tests/versions/matrix.py --row=2.20+3.13       # of one TensorFlow with one Keras
     python tests/versions/matrix.py --row=2.16.2 --check  # writes nothing; exit code 1 where the page says otherwise
 
 Pythons come from `pyenv`, or are on the path as `python3.10` and so on. Each environment holds the wheel of this
@@ -19,7 +20,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 ROOT = pathlib.Path(__file__).parents[2]
@@ -35,6 +36,11 @@ class Row:
     python: str
     tensorflow: str
     keras: str = ""
+
+    def is_called(self, name: str) -> bool:
+        """Whether it is what `--row` names."""
+        tensorflow, _, keras = name.partition("+")
+        return self.tensorflow.startswith(tensorflow) and self.keras.startswith(keras)
 
     @property
     def requirements(self) -> list[str]:
@@ -61,21 +67,28 @@ ROWS = (
 def main() -> int:
     """Runs the rows; returns the exit code."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--row", default="", help="only rows of this TensorFlow, or of this one and a Keras: 2.20+3.13")
+    parser.add_argument("--row", action="append", help="only of this TensorFlow, or of this one and a Keras: 2.20+3.13")
     parser.add_argument("--check", action="store_true", help="compare with the page, and write nothing")
+    parser.add_argument("--keras_3", action="store_true", help="leave tf_keras out")
     arguments = parser.parse_args()
-    tensorflow, _, keras = arguments.row.partition("+")
-    chosen = [row for row in ROWS if row.tensorflow.startswith(tensorflow) and row.keras.startswith(keras)]
+    chosen = [row for row in ROWS if any(row.is_called(name) for name in arguments.row or [""])]
+    kerases = ("0",) if arguments.keras_3 else ("0", "1")
     differs = False
     with tempfile.TemporaryDirectory() as folder:
         wheel = built(pathlib.Path(folder))
         for row in chosen:
-            for line in probed(row, wheel, pathlib.Path(folder)):
+            for line in probed(row, wheel, pathlib.Path(folder), kerases):
                 print(line, flush=True)
-                differs |= line not in PAGE.read_text().splitlines()
+                differs |= promise(line) not in map(promise, PAGE.read_text().splitlines())
                 if not arguments.check:
                     write(line)
     return int(arguments.check and differs)
+
+
+def promise(line: str) -> list[str]:
+    """What a line says that a later day and another machine must find as well: not the newest NumPy, nor a patch."""
+    python, tensorflow, keras, _, *features = [cell.strip() for cell in line.split("|")[1:-1]] or [""] * 4
+    return [".".join(python.split(".")[:2]), tensorflow, keras, *features] if features else []
 
 
 def write(line: str) -> None:
@@ -100,15 +113,15 @@ def built(folder: pathlib.Path) -> pathlib.Path:
     return next(folder.glob("*.whl"))
 
 
-def probed(row: Row, wheel: pathlib.Path, folder: pathlib.Path) -> Iterator[str]:
-    """The lines of the table for one environment: Keras 3, then `tf_keras`."""
+def probed(row: Row, wheel: pathlib.Path, folder: pathlib.Path, kerases: Sequence[str]) -> Iterator[str]:
+    """The lines of the table for one environment, one for each value of `TF_USE_LEGACY_KERAS`."""
     place = folder / "environment"
     subprocess.run([uv(), "venv", "-q", "--python", interpreter(row.python), str(place)], check=True)
     python = str(place / "bin" / "python")
     try:
         install = [uv(), "pip", "install", "-q", "--python", python, str(wheel), *row.requirements]
         subprocess.run(install, check=True)
-        for legacy in ("0", "1"):
+        for legacy in kerases:
             yield line_of(found(python, legacy, folder))
     finally:
         shutil.rmtree(place)
