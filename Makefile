@@ -1,4 +1,4 @@
-# Every target sets up what it needs. PYTHON must be 3.11 or newer.
+# Every target sets up what it needs. PYTHON must be 3.10 to 3.13, and 3.11 or newer for all but `train`.
 PYTHON ?= python3.11
 VENV ?= .venv
 BIN := $(VENV)/bin
@@ -8,23 +8,32 @@ unexport PYTHONDONTWRITEBYTECODE
 # Two cores, three workers: one of them often waits for a process that it has started.
 PYTEST = $(BIN)/python -m pytest -n 3 --dist worksteal
 
-.PHONY: help setup train test test-fast lint bench docs clean
+.PHONY: help setup train test test-fast versions lint bench docs clean
 help:
 	@echo "make train   set up, train the U-Net with --prune --cluster, export, verify, report (10 minutes)"
 	@echo "make test    set up and pass the tests"
 	@echo "make test-fast   a verdict while you work, in 3 minutes: every callback under both Kerases, and all that is quick"
+	@echo "make versions   the oldest TensorFlow and Keras, and the most common ones, in environments of their own"
 	@echo "make lint    ruff and mypy"
 	@echo "make bench   run every benchmark"
 	@echo "make docs    make the pictures and figures of docs/ anew"
 
+INSTALL = $(BIN)/pip install --disable-pip-version-check --progress-bar off
+
 $(VENV)/.ready: pyproject.toml
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/pip install --disable-pip-version-check --progress-bar off -e ".[dev]"
+	$(INSTALL) -e .
 	@touch $@
 
-setup: $(VENV)/.ready
+# The developers' tools; in this environment, and no other, tests/, benchmarks/ and docs/ import from anywhere.
+$(VENV)/.developer: $(VENV)/.ready
+	$(INSTALL) -e ".[dev]"
+	echo "$(CURDIR)" > "$$($(BIN)/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')/checkout.pth"
+	@touch $@
 
-train: setup
+setup: $(VENV)/.developer
+
+train: $(VENV)/.ready
 	cd train_unet && ../$(BIN)/python train.py --prune --cluster
 
 test: setup
@@ -34,6 +43,9 @@ test: setup
 test-fast: setup
 	$(PYTEST) --fast
 	TF_USE_LEGACY_KERAS=1 $(PYTEST) --fast tests
+
+versions: setup
+	nice $(BIN)/python tests/versions/matrix.py --row=2.16.2 --row=2.20+3.13 --keras_3 --check
 
 lint: setup
 	$(BIN)/ruff check .

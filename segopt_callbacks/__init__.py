@@ -25,6 +25,8 @@ if TYPE_CHECKING:
     from segopt_callbacks.sensitivity import SensitivityCallback, layer_sensitivity
     from segopt_callbacks.summaries import CompressionSummaries
 
+__version__ = "0.1.0"
+
 __all__ = [
     "AtTargetSparsity",
     "ClusterOnTrainEndCallback",

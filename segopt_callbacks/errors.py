@@ -7,6 +7,7 @@ import errno
 import os
 import re
 from collections.abc import Collection, Iterator, Mapping
+from typing import Any
 
 _LISTED = 5
 REMEDIES = {  # of what a disk answers
@@ -50,7 +51,7 @@ class ExportError(RuntimeError):
         'Export failed for 1 format: int8: ADD computes in float32'
     """
 
-    def __init__(self, causes: Mapping[str, str], report: dict) -> None:
+    def __init__(self, causes: Mapping[str, str], report: Any) -> None:
         self.causes = dict(causes)
         self.report = report
         formats = "1 format" if len(causes) == 1 else f"{len(causes)} formats"
@@ -146,8 +147,12 @@ def add_to(error: BaseException, text: str) -> None:
         error.strerror = f"{error.strerror}; {text}"
     elif len(error.args) == 1 and isinstance(error.args[0], str):
         error.args = (f"{error.args[0]}; {text}",)
-    else:
-        error.add_note(text)
+    elif add_note := getattr(error, "add_note", None):
+        add_note(text)
+    else:  # Python 3.10 has no notes; its tracebacks show causes
+        note = RuntimeError(text)
+        note.__cause__, note.__context__ = error.__cause__, error.__context__
+        error.__cause__ = note
 
 
 def _disk_error(error: BaseException) -> int | None:

@@ -1,12 +1,14 @@
 """An error names the layer and its innermost cause, whatever Keras and TensorFlow wrap around it."""
 
+import traceback
+
 import numpy as np
 import pytest
 import tensorflow as tf
 
 from segopt_callbacks import export_model
 from segopt_callbacks.compat import keras
-from segopt_callbacks.errors import first_line
+from segopt_callbacks.errors import add_to, first_line
 from segopt_callbacks.export.formats import TARGETS, validate_formats
 
 
@@ -139,3 +141,19 @@ def test_every_format_tells_the_layer_and_the_cause(tmp_path):
             assert "Failing" in entry["error"], (name, entry)
             assert "Dimensions must be equal, but are 4 and 7" in entry["error"], (name, entry)
             assert "\n" not in entry["error"]
+
+
+class OfPython310(Exception):
+    add_note = None  # came with Python 3.11
+
+
+@pytest.mark.either_keras
+@pytest.mark.parametrize("kind", [Exception, OfPython310])
+def test_what_an_error_says_in_addition_is_in_its_traceback(kind):
+    error = kind(1, 2)  # no text that something can be added to
+    error.__cause__ = ValueError("why")
+    add_to(error, "the weights are in rescue/")
+    told = "".join(traceback.format_exception(error))
+    assert "the weights are in rescue/" in told
+    assert "why" in told
+    assert error.args == (1, 2)

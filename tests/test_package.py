@@ -58,6 +58,25 @@ def test_a_tf_keras_model_in_a_process_of_keras_3():
     assert lines[-1] == "50 4 [0.5, 0.5]"
 
 
+def test_tfmot_and_scipy_are_imported_for_who_uses_them():
+    """Seconds, and 200 MB, that no other callback needs."""
+    lines = run(
+        "import sys, tempfile, numpy as np, tensorflow as tf\n"
+        "tf.keras.Model; before = 'scipy' in sys.modules\n"  # Keras imports it itself where it is installed
+        "import segopt_callbacks as s\n"
+        "model = tf.keras.Sequential([tf.keras.layers.Dense(4), tf.keras.layers.BatchNormalization()])\n"
+        "model.compile('sgd', 'mse')\n"
+        "x = np.ones((8, 4), 'float32')\n"
+        "model.fit(x, x, verbose=0, epochs=2, callbacks=[s.PruningScheduleCallback(s.ramp_by_fraction(0.5)),\n"
+        "    s.ClusterOnTrainEndCallback(4), s.QuantizationAwareTrainingCallback(), s.ReestimateBatchNormCallback(x),\n"
+        "    s.CompressionSummaries(tempfile.mkdtemp())])\n"
+        "print('tensorflow_model_optimization' in sys.modules, before == ('scipy' in sys.modules))\n"
+        "s.PruningScheduleCallback(s.PolynomialDecay(0.0, 0.5, 0, 4))\n"
+        "print('tensorflow_model_optimization' in sys.modules)"
+    )
+    assert lines[-2:] == ["False True", "True"]
+
+
 def test_another_backend_is_refused_in_words(monkeypatch):
     """No other backend is a dependency; Keras is asked for its name, and nothing else happens before that."""
     import keras

@@ -2,6 +2,7 @@
 
 import os
 import pathlib
+import re
 import subprocess
 import sys
 import venv
@@ -12,6 +13,7 @@ import pytest
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
+import segopt_callbacks
 from tests.test_docs import python_blocks
 
 ROOT = pathlib.Path(__file__).parent.parent
@@ -34,6 +36,32 @@ def test_it_contains_the_library_and_nothing_else(wheel):
     sources = {str(path.relative_to(ROOT)) for path in (ROOT / "segopt_callbacks").rglob("*.py")}
     assert sources <= set(names)
     assert "segopt_callbacks/py.typed" in names
+
+
+def test_its_metadata_say_what_an_index_page_needs(wheel):
+    told = metadata.PathDistribution(zipfile.Path(wheel) / wheel_folder(wheel)).metadata
+    assert told["Author"] == "segopt-callbacks contributors"
+    assert told["Version"] == segopt_callbacks.__version__
+    assert not told.get_all("Project-URL")
+    text = told.get_payload()
+    assert "# segopt-callbacks" in text
+    assert re.findall(r"\]\((?!https?:|#)[^)]*\)", text) == []  # neither pictures nor pages are there
+
+
+def test_its_classifiers_are_the_pythons_of_the_table_of_versions(wheel):
+    told = metadata.PathDistribution(zipfile.Path(wheel) / wheel_folder(wheel)).metadata
+    pythons = {one.rpartition(" ")[2] for one in told.get_all("Classifier") if re.search(r":: 3\.\d+$", one)}
+    page = (ROOT / "docs" / "versions.md").read_text()
+    assert pythons == set(re.findall(r"^\| (3\.\d+)\.\d+ \|", page, re.MULTILINE))
+
+
+def test_an_editable_install_puts_the_library_alone_on_the_path(tmp_path):
+    program = f"from hatchling.build import build_editable; build_editable({str(tmp_path)!r})"
+    subprocess.run([sys.executable, "-c", program], cwd=ROOT, check=True, capture_output=True, timeout=300)
+    with zipfile.ZipFile(next(tmp_path.glob("*.whl"))) as editable:
+        paths = {name: editable.read(name).decode() for name in editable.namelist() if ".dist-info/" not in name}
+    assert [text for name, text in paths.items() if name.endswith(".pth") and not text.startswith("import ")] == []
+    assert set(re.findall(r"map_module\('(\w+)'", "".join(paths.values()))) == {"segopt_callbacks"}
 
 
 def wheel_folder(wheel):

@@ -14,6 +14,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # of the checkout: what is installed is the library alone
+
 import flags
 from train_unet.process import ExitOnInterrupt, without_start_up_noise
 

@@ -15,7 +15,6 @@ from segopt_callbacks import (
     ClusterScheduleCallback,
     CompressionSummaries,
     ExportQuantizedCallback,
-    PolynomialDecay,
     PruningScheduleCallback,
     QuantizationAwareTrainingCallback,
     block,
@@ -23,6 +22,7 @@ from segopt_callbacks import (
     n_of_m,
 )
 from segopt_callbacks.compat import Callback, keras
+from segopt_callbacks.export import Format
 from train_unet.losses import SegmentationLoss, class_ious, mean_iou
 
 
@@ -111,6 +111,8 @@ def compression_callbacks(
     """
     chosen: list[Any] = []
     if prune:
+        from segopt_callbacks import PolynomialDecay  # brings tfmot, and SciPy
+
         schedule = PolynomialDecay(0.0, target_sparsity, *prune_steps(begin, end, steps), frequency=frequency)
         patterns = {
             "none": None,
@@ -171,7 +173,7 @@ def log_callbacks(log_dir: Path, examples: tf.data.Dataset, palette: np.ndarray,
 
 def export_callback(
     export_dir: Path,
-    formats: Sequence[str],
+    formats: Sequence[Format],
     train: tf.data.Dataset,
     test: tf.data.Dataset,
     classes: Sequence[str],

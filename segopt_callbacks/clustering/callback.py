@@ -13,7 +13,7 @@ from segopt_callbacks.model import Filters
 
 
 def cluster_model(
-    model: Any,
+    model: compat.Model,
     number_of_clusters: NumberOfClusters = 16,
     filters: Filters = None,
     *,

@@ -33,9 +33,11 @@ from segopt_callbacks.compat.inference import (
     operation_kinds,
 )
 from segopt_callbacks.compat.kerases import (
+    Model,
     is_keras_2,
     keras,
     number_of_workers,
+    require_known_keras,
     require_one_process,
     require_tensorflow_backend,
 )
@@ -72,7 +74,13 @@ from segopt_callbacks.compat.precision import float32_compute
 from segopt_callbacks.compat.recurrence import plain_recurrence
 from segopt_callbacks.compat.strategies import is_chief, number_of_replicas, strategy_scope
 from segopt_callbacks.compat.tensorboard import histogram_metadata
-from segopt_callbacks.compat.tfmot import importing_tfmot, tfmot_centroids, without_wrappers
+from segopt_callbacks.compat.tfmot import (
+    importing_tfmot,
+    is_tfmot_schedule,
+    tfmot_centroids,
+    tfmot_schedule,
+    without_wrappers,
+)
 from segopt_callbacks.compat.variables import (
     Constraint,
     Variable,
@@ -93,6 +101,7 @@ __all__ = [
     "LOOK_UPS",
     "Callback",
     "Constraint",
+    "Model",
     "Variable",
     "after_callbacks",
     "all_layers",
@@ -138,6 +147,7 @@ __all__ = [
     "is_fitting",
     "is_keras_2",
     "is_made_of_layers",
+    "is_tfmot_schedule",
     "iterations",
     "kept_state",
     "keras",
@@ -151,6 +161,7 @@ __all__ = [
     "read",
     "read_statistic",
     "remake_train_function",
+    "require_known_keras",
     "require_one_process",
     "require_tensorflow_backend",
     "running_callbacks",
@@ -159,6 +170,7 @@ __all__ = [
     "strategy_scope",
     "take_after",
     "tfmot_centroids",
+    "tfmot_schedule",
     "unfuse",
     "variable_path",
     "watch_gradients",

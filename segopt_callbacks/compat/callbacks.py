@@ -8,7 +8,6 @@ from typing import Any
 
 from segopt_callbacks.compat.kerases import keras
 
-# tf.keras is resolved at the first attribute; do that before anything imports tfmot, which sets TF_USE_LEGACY_KERAS.
 KerasCallback: Any = keras.callbacks.Callback
 
 

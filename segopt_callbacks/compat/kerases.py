@@ -2,12 +2,25 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import tensorflow as tf
-from tensorflow.python.eager import context
+
+from segopt_callbacks.compat.private import require
+
+if TYPE_CHECKING:
+    import keras as keras_3
+    import tf_keras
+
+    Model: TypeAlias = keras_3.Model | tf_keras.Model
+else:
+    Model = Any  # neither Keras is imported for a name
 
 keras = tf.keras
+
+require("tensorflow")
+# tf.keras is resolved at the first attribute; do that before anything imports tfmot, which sets TF_USE_LEGACY_KERAS.
+require(keras.Model.__module__.partition(".")[0])
 
 
 def is_keras_2(model: Any) -> bool:
@@ -15,12 +28,23 @@ def is_keras_2(model: Any) -> bool:
     return any(base.__module__.partition(".")[0] == "tf_keras" for base in type(model).__mro__)
 
 
-def require_tensorflow_backend(model: Any) -> None:
-    """Raises unless the model computes with TensorFlow.
+def require_known_keras(model: Any) -> None:
+    """Raises unless the model's Keras is known, which need not be `tf.keras`.
 
     Raises:
+        ImportError: if its version lacks what is used of it.
+    """
+    require("tf_keras" if is_keras_2(model) else "keras")
+
+
+def require_tensorflow_backend(model: Any) -> None:
+    """Raises unless the model computes with TensorFlow, and its Keras is known.
+
+    Raises:
+        ImportError: if its version of Keras lacks what is used of it.
         RuntimeError: if Keras 3 runs on another backend, where no constraint reaches the compiled step.
     """
+    require_known_keras(model)
     if is_keras_2(model):
         return
     import keras as keras_3
@@ -50,5 +74,7 @@ def require_one_process(model_or_callback: Any) -> None:
 
 def number_of_workers() -> int:
     """Processes that the strategies of this one train with, itself among them."""
+    from tensorflow.python.eager import context
+
     server = context.context()._collective_ops_server_def
     return 1 if server is None else sum(len(job.tasks) for job in server.cluster.job)

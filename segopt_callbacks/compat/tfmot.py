@@ -28,6 +28,22 @@ def importing_tfmot() -> Iterator[None]:
             os.environ["TF_USE_LEGACY_KERAS"] = before
 
 
+def tfmot_schedule(name: str) -> type:
+    """A schedule class of tfmot's by its name; tfmot is imported only for who asks, and SciPy with it."""
+    with importing_tfmot():
+        from tensorflow_model_optimization.sparsity import keras as tfmot
+
+    return getattr(tfmot, name)
+
+
+def is_tfmot_schedule(schedule: Any) -> bool:
+    """Whether a schedule consists of tensor operations, as tfmot's do."""
+    return any(
+        base.__name__ == "PruningSchedule" and base.__module__.startswith("tensorflow_model_optimization.")
+        for base in type(schedule).__mro__
+    )
+
+
 def without_wrappers(model: Any) -> Any:
     """The model without the layers that tfmot wraps around others to prune or cluster them, by tfmot's own functions.
 

@@ -11,14 +11,27 @@ if TYPE_CHECKING:
     from segopt_callbacks.export.callback import ExportQuantizedCallback
     from segopt_callbacks.export.delivery import read_metadata
     from segopt_callbacks.export.exporter import export_model
+    from segopt_callbacks.export.formats import Format
     from segopt_callbacks.export.report import add_baseline, table
+    from segopt_callbacks.records import Report
 
-__all__ = ["ExportError", "ExportQuantizedCallback", "add_baseline", "export_model", "read_metadata", "table"]
+__all__ = [
+    "ExportError",
+    "ExportQuantizedCallback",
+    "Format",
+    "Report",
+    "add_baseline",
+    "export_model",
+    "read_metadata",
+    "table",
+]
 
 # A process that runs one file of an export must not wait for TensorFlow: names are imported when they are first used.
 _HOMES = {
     "ExportError": "exporter",
     "ExportQuantizedCallback": "callback",
+    "Format": "formats",
+    "Report": "report",
     "add_baseline": "report",
     "export_model": "exporter",
     "read_metadata": "delivery",

@@ -16,10 +16,12 @@ from segopt_callbacks.data import TrainingSample, rehearse
 from segopt_callbacks.errors import ExportError
 from segopt_callbacks.export.delivery import require_replaceable, require_writable, rescue
 from segopt_callbacks.export.exporter import export
-from segopt_callbacks.export.formats import TARGETS, validate_formats
-from segopt_callbacks.export.settings import FORMATS, ExportSettings
+from segopt_callbacks.export.formats import TARGETS, Format, validate_formats
+from segopt_callbacks.export.settings import FORMATS, ExportSettings, OnFailure
 from segopt_callbacks.fit import CompressionCallback, Stage
 from segopt_callbacks.processes import TensorFlowProcess
+from segopt_callbacks.quantization import Calibration
+from segopt_callbacks.records import Report
 
 
 class _Setting:
@@ -107,15 +109,15 @@ class ExportQuantizedCallback(CompressionCallback):
     def __init__(
         self,
         export_dir: str | os.PathLike[str],
-        formats: Sequence[str] = FORMATS,
+        formats: Sequence[Format] | Format = FORMATS,
         *,
         representative_dataset: Any = None,
         evaluation_data: Any = None,
         metrics: Mapping[str, Any] | None = None,
         metadata: Mapping[str, Any] | None = None,
         input_signature: Any = None,
-        calibration: str = "min_max",
-        on_failure: str = "raise",
+        calibration: Calibration = "min_max",
+        on_failure: OnFailure = "raise",
         time_limit: float = 600.0,
         latency: bool = True,
         verbose: int = 1,
@@ -140,7 +142,7 @@ class ExportQuantizedCallback(CompressionCallback):
             allow_float=allow_float,
             is_before_fit=True,
         )
-        self.report: dict[str, Any] | None = None
+        self.report: Report | None = None
         self._sample: TrainingSample | None = None
 
     def on_train_begin(self, logs: Any = None) -> None:
@@ -186,7 +188,7 @@ class ExportQuantizedCallback(CompressionCallback):
             told = rescue.save_elsewhere(self.model)
             warnings.warn(f"No format could be exported; {told}.", stacklevel=2)
 
-    def _export(self, training: dict[str, Any]) -> dict[str, Any]:
+    def _export(self, training: dict[str, Any]) -> Report:
         try:
             settings = replace(
                 self.settings,

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from segopt_callbacks.errors import ExportError, FormatError, printable
-from segopt_callbacks.export.formats import TARGETS, validate_formats
+from segopt_callbacks.export.formats import TARGETS, Format, validate_formats
 from segopt_callbacks.export.intake import CommandError, check_model, import_own, load_model, read_data
 from segopt_callbacks.processes import quiet
 
@@ -142,7 +142,7 @@ def _export(arguments: argparse.Namespace) -> None:
     )
 
 
-def _formats(names: str | None, *, has_data: bool) -> tuple[str, ...]:
+def _formats(names: str | None, *, has_data: bool) -> tuple[Format, ...]:
     if names is None:
         return ("saved_model", "float32", "int8") if has_data else ("saved_model", "float32")
     return validate_formats(_names(names), has_data=has_data)

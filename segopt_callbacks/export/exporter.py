@@ -13,20 +13,21 @@ from segopt_callbacks import compat
 from segopt_callbacks.data import Feed
 from segopt_callbacks.errors import ExportError
 from segopt_callbacks.export.delivery import disk_errors_explained, require_replaceable, workspace
-from segopt_callbacks.export.formats import TARGETS
+from segopt_callbacks.export.formats import TARGETS, Format
 from segopt_callbacks.export.inference import Sources, ranged
 from segopt_callbacks.export.job import Job
 from segopt_callbacks.export.report import table
-from segopt_callbacks.export.settings import FORMATS, ExportSettings
+from segopt_callbacks.export.settings import FORMATS, ExportSettings, OnFailure
 from segopt_callbacks.model import signature
 from segopt_callbacks.processes import remembered_interrupts
-from segopt_callbacks.records import Sensitivity
+from segopt_callbacks.quantization import Calibration
+from segopt_callbacks.records import Report, Sensitivity
 
 
 def export_model(
-    model: Any,
+    model: compat.Model,
     export_dir: str | os.PathLike[str],
-    formats: Sequence[str] = FORMATS,
+    formats: Sequence[Format] | Format = FORMATS,
     *,
     representative_dataset: Any = None,
     evaluation_data: Any = None,
@@ -34,15 +35,15 @@ def export_model(
     metadata: Mapping[str, Any] | None = None,
     input_signature: Any = None,
     ranges: ranged.Ranges | None = None,
-    calibration: str = "min_max",
+    calibration: Calibration = "min_max",
     sensitivity: Sensitivity | None = None,
-    on_failure: str = "raise",
+    on_failure: OnFailure = "raise",
     time_limit: float = 600.0,
     latency: bool = True,
     verbose: int = 1,
     float_fallback: bool = False,
     allow_float: Sequence[str] = (),
-) -> dict[str, Any]:
+) -> Report:
     """Exports a built model; runs every file on the same data as the model and compares them.
 
     The model is not changed. Files are written and run in processes of their own, so that what crashes there fails
@@ -119,7 +120,7 @@ def export_model(
     return export(model, settings, stacklevel=3)
 
 
-def export(model: Any, settings: ExportSettings, *, stacklevel: int = 2) -> dict[str, Any]:
+def export(model: compat.Model, settings: ExportSettings, *, stacklevel: int = 2) -> Report:
     """Exports a built model as `settings` say; see `export_model`.
 
     Args:

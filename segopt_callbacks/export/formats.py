@@ -4,14 +4,29 @@ from __future__ import annotations
 
 import importlib.util
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Literal
 
 from segopt_callbacks.export import litert, onnx, openvino, saved_model, tensorrt, tvm
 from segopt_callbacks.export.litert import ai_edge
 from segopt_callbacks.export.onnx import int8 as onnx_int8
 from segopt_callbacks.export.target import Target
 
-TARGETS: dict[str, Target] = {
+Format = Literal[
+    "saved_model",
+    "float32",
+    "float16",
+    "dynamic_int8",
+    "int8",
+    "int16x8",
+    "weight_only_int8",
+    "int4",
+    "onnx",
+    "onnx_int8",
+    "tensorrt",
+    "openvino_int8",
+    "tvm",
+]
+_TARGETS: dict[Format, Target] = {
     "saved_model": saved_model.TARGET,
     "float32": litert.target("float32"),
     "float16": litert.target("float16"),
@@ -26,9 +41,10 @@ TARGETS: dict[str, Target] = {
     "openvino_int8": openvino.TARGET,
     "tvm": tvm.TARGET,
 }
+TARGETS: dict[str, Target] = dict(_TARGETS.items())  # looked up by any text; `validate_formats` checks it
 
 
-def validate_formats(formats: Sequence[str], *, has_data: bool, has_ranges: bool = False) -> tuple[str, ...]:
+def validate_formats(formats: Sequence[str], *, has_data: bool, has_ranges: bool = False) -> tuple[Format, ...]:
     """Checks the names of formats before any work is done.
 
     Args:

@@ -35,7 +35,7 @@ from segopt_callbacks.export.inference import Sources
 from segopt_callbacks.export.report import REPORTS, drawn, told_of_ranges, write_report
 from segopt_callbacks.export.target import Runner
 from segopt_callbacks.export.writing import Writer, Written
-from segopt_callbacks.records import Sensitivity
+from segopt_callbacks.records import Report, Sensitivity
 
 
 @dataclass
@@ -166,7 +166,7 @@ class Job:
             self.entries[name]["latency_ms"] = entry
         self._say(f"timed {len(self.latencies.figures)} files in {time.monotonic() - start:.1f} s")
 
-    def deliver(self, names: Sequence[str], verification: Verification, export_dir: Path) -> dict[str, Any]:
+    def deliver(self, names: Sequence[str], verification: Verification, export_dir: Path) -> Report:
         """Weighs the checked files and gives them, and the report, their final names; returns the report."""
         new = self.folder / "export"
         new.mkdir()
@@ -188,11 +188,11 @@ class Job:
         publish(new, export_dir, {*REPORTS, *ours})
         return report
 
-    def _report(self, names: Sequence[str], verification: Verification) -> dict[str, Any]:
+    def _report(self, names: Sequence[str], verification: Verification) -> Report:
         kernels = promises.counted(self._model_rows, self._model_rows, self.sources.kernels)[0]
         parameters = sum(int(np.prod(one.shape)) for one in self.sources.model.weights)
         model = {"name": self.sources.model.name, "parameters": parameters, **verification.results[MODEL]}
-        return {
+        told: Any = {
             "model": model | audit.totals(kernels) | {"weights": self._model_rows},
             "formats": {name: self.entries[name] for name in names},
             "baselines": {},
@@ -202,6 +202,7 @@ class Job:
             **({"sensitivity": self.sensitivity.entry()} if self.sensitivity else {}),
             **({"warnings": self._warnings()} if self._warnings() else {}),
         }
+        return told
 
     @functools.cached_property
     def _nature(self) -> Nature:

@@ -5,18 +5,20 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal, get_args
 
 from segopt_callbacks import data
 from segopt_callbacks.data import validate_metrics
 from segopt_callbacks.export.allowance import Allowance, validate_allow_float
 from segopt_callbacks.export.delivery import validate_metadata
-from segopt_callbacks.export.formats import validate_formats
+from segopt_callbacks.export.formats import Format, validate_formats
 from segopt_callbacks.export.inference import ranged
 from segopt_callbacks.model import validate_input_signature
+from segopt_callbacks.quantization import Calibration
 from segopt_callbacks.records import Sensitivity
 
-FORMATS = ("saved_model", "float32", "int8")
+OnFailure = Literal["raise", "warn"]
+FORMATS: tuple[Format, ...] = ("saved_model", "float32", "int8")
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -39,16 +41,16 @@ class ExportSettings:
     """
 
     export_dir: str | os.PathLike[str]
-    formats: Sequence[str] = FORMATS
+    formats: Sequence[Format] | Format = FORMATS
     representative_dataset: Any = None
     evaluation_data: Any = None
     metrics: Mapping[str, Any] | None = None
     metadata: Mapping[str, Any] | None = None
     input_signature: Any = None
     ranges: ranged.Ranges | None = None
-    calibration: str = "min_max"
+    calibration: Calibration = "min_max"
     sensitivity: Sensitivity | None = None
-    on_failure: str = "raise"
+    on_failure: OnFailure = "raise"
     time_limit: float = 600.0
     latency: bool = True
     verbose: int = 1
@@ -78,7 +80,7 @@ class ExportSettings:
             raise ValueError(
                 f"`sensitivity` must be what `layer_sensitivity` returns. Received: {type(sensitivity).__name__}."
             )
-        if on_failure not in ("raise", "warn"):
+        if on_failure not in get_args(OnFailure):
             raise ValueError(f"`on_failure` must be 'raise' or 'warn'. Received: on_failure={on_failure!r}.")
         if isinstance(time_limit, bool) or not isinstance(time_limit, int | float) or not time_limit > 0:
             raise ValueError(f"`time_limit` must be a number of seconds above 0. Received: time_limit={time_limit!r}.")

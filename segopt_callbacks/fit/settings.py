@@ -5,9 +5,12 @@ from __future__ import annotations
 import copy
 import inspect
 import reprlib
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import tensorflow as tf
+
+if TYPE_CHECKING:
+    from typing_extensions import Self  # in `typing` from Python 3.11 on
 
 _OF_A_FIT = ("_model", "params", "lifecycle", "updates_before_fit")
 
@@ -23,7 +26,7 @@ class WithSettings:
     _model: Any
     results: ClassVar[tuple[str, ...]] = ()  # arguments whose attributes a fit replaces
 
-    def __new__(cls, *arguments: Any, **options: Any) -> Any:
+    def __new__(cls, *arguments: Any, **options: Any) -> Self:
         """Remembers the arguments."""
         made = super().__new__(cls)
         bound = inspect.signature(cls.__init__).bind_partial(made, *arguments, **options)  # pickle passes none

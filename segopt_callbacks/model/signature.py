@@ -156,7 +156,9 @@ def require_built(model: Any) -> None:
 
     Raises:
         ValueError: if the model is not built.
+        ImportError: if its version of Keras is not known.
     """
+    compat.require_known_keras(model)
     if not compat.has_weights(model):
         raise ValueError(
             "A model must be built to be exported; fit it, or call it on data first. "

@@ -1,10 +1,17 @@
 """Pruning: which weights become zero, and when."""
 
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from segopt_callbacks.faces import lazy_names
 from segopt_callbacks.pruning.callback import PruningScheduleCallback
 from segopt_callbacks.pruning.masks import magnitude_mask
 from segopt_callbacks.pruning.patterns import block, channel, n_of_m
 from segopt_callbacks.pruning.ramps import ramp_by_epoch, ramp_by_fraction
-from segopt_callbacks.pruning.schedules import ConstantSparsity, PolynomialDecay
+
+if TYPE_CHECKING:
+    from segopt_callbacks.pruning.schedules import ConstantSparsity, PolynomialDecay
 
 __all__ = [
     "ConstantSparsity",
@@ -17,3 +24,6 @@ __all__ = [
     "ramp_by_epoch",
     "ramp_by_fraction",
 ]
+
+# tfmot's own, which is imported for who uses them.
+__getattr__ = lazy_names(__name__, {"ConstantSparsity": "schedules", "PolynomialDecay": "schedules"})

@@ -12,7 +12,7 @@ from segopt_callbacks.fit import CompressionCallback, GradientRecord, Stage, war
 from segopt_callbacks.model import Filters, by_first_match, named_alone, roles, select_weights, validate_filters
 from segopt_callbacks.pruning.followers import inner_kernels
 from segopt_callbacks.pruning.groups import Group, Groups, grouped, validate_schedules
-from segopt_callbacks.pruning.methods import Method
+from segopt_callbacks.pruning.methods import Criterion, Distribution, Method, Regrowth, Scope
 from segopt_callbacks.pruning.patterns import UNSTRUCTURED, Pattern
 from segopt_callbacks.pruning.pruned import PrunedWeights
 from segopt_callbacks.pruning.regrowth import end_of_regrowth, regrown_fraction
@@ -73,10 +73,10 @@ class PruningScheduleCallback(CompressionCallback):
         filters: Filters = None,
         *,
         pattern: Pattern | None = None,
-        scope: str = "layer",
-        distribution: str = "uniform",
-        criterion: str = "magnitude",
-        regrow: str | None = None,
+        scope: Scope = "layer",
+        distribution: Distribution = "uniform",
+        criterion: Criterion = "magnitude",
+        regrow: Regrowth | None = None,
         verbose: int = 0,
     ) -> None:
         super().__init__()

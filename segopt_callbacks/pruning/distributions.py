@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from typing import Literal, get_args
 
 import numpy as np
 
 from segopt_callbacks.pruning.masks import number_of_zeros
 
-DISTRIBUTIONS = ("uniform", "erk")
+Distribution = Literal["uniform", "erk"]
+DISTRIBUTIONS = get_args(Distribution)
 
 
 def distribute(shapes: Sequence[tuple[int, ...]], sparsity: float, distribution: str) -> list[float]:

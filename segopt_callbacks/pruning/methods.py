@@ -4,16 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from typing import Literal, get_args
 
 import numpy as np
 
-from segopt_callbacks.pruning.distributions import DISTRIBUTIONS, distribute
+from segopt_callbacks.pruning.distributions import DISTRIBUTIONS, Distribution, distribute
 from segopt_callbacks.pruning.masks import global_masks, layer_mask
 from segopt_callbacks.pruning.patterns import UNSTRUCTURED, Channel, Pattern
 from segopt_callbacks.pruning.regrowth import regrown_mask
 
-SCOPES = ("layer", "global")
-CRITERIA = ("magnitude", "saliency")
+Scope = Literal["layer", "global"]
+Criterion = Literal["magnitude", "saliency"]
+Regrowth = Literal["gradient"]
 
 
 @dataclass(frozen=True)
@@ -35,21 +37,21 @@ class Method:
     """
 
     pattern: Pattern = UNSTRUCTURED
-    scope: str = "layer"
-    distribution: str = "uniform"
-    criterion: str = "magnitude"
-    regrow: str | None = None
+    scope: Scope = "layer"
+    distribution: Distribution = "uniform"
+    criterion: Criterion = "magnitude"
+    regrow: Regrowth | None = None
 
     def __post_init__(self) -> None:
         if not isinstance(self.pattern, Pattern):
             raise ValueError(
                 f"`pattern` must be None, block(...), n_of_m(...) or channel(). Received: pattern={self.pattern!r}."
             )
-        _require_one_of("scope", self.scope, SCOPES)
+        _require_one_of("scope", self.scope, get_args(Scope))
         _require_one_of("distribution", self.distribution, DISTRIBUTIONS)
-        _require_one_of("criterion", self.criterion, CRITERIA)
+        _require_one_of("criterion", self.criterion, get_args(Criterion))
         if self.regrow is not None:
-            _require_one_of("regrow", self.regrow, ("gradient",))
+            _require_one_of("regrow", self.regrow, get_args(Regrowth))
         if self.scope == "global" and self.distribution != "uniform":
             raise ValueError(
                 'scope="global" spreads the zeros itself; leave `distribution` out, or use scope="layer". '

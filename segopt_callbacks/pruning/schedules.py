@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import tensorflow as tf
@@ -12,8 +12,8 @@ import tensorflow as tf
 from segopt_callbacks import compat
 from segopt_callbacks.pruning.ramps import Ramp, StepRamp
 
-with compat.importing_tfmot():
-    from tensorflow_model_optimization.sparsity.keras import ConstantSparsity, PolynomialDecay, PruningSchedule
+if TYPE_CHECKING:
+    from tensorflow_model_optimization.sparsity.keras import ConstantSparsity, PolynomialDecay
 
 __all__ = [
     "AnySchedule",
@@ -28,6 +28,13 @@ _BLOCK = 256  # steps that a schedule of tfmot's is asked about at once
 
 Schedule = Callable[[Any], tuple[Any, Any]]
 AnySchedule = float | Schedule | Ramp
+
+
+def __getattr__(name: str) -> Any:
+    """Tfmot's classes are looked up where they are used: it takes a second to import, and brings SciPy."""
+    if name not in ("ConstantSparsity", "PolynomialDecay"):
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return compat.tfmot_schedule(name)
 
 
 def as_schedule(schedule: float | Schedule) -> Schedule:
@@ -47,10 +54,8 @@ def as_schedule(schedule: float | Schedule) -> Schedule:
     >>> as_schedule(0.8)(0), as_schedule(0.8)(7)
     ((True, 0.8), (False, 0.8))
     """
-    if isinstance(schedule, PruningSchedule):
-        return _in_blocks(schedule)
     if callable(schedule):
-        return schedule
+        return _in_blocks(schedule) if compat.is_tfmot_schedule(schedule) else schedule
     if isinstance(schedule, bool) or not isinstance(schedule, int | float) or not 0.0 <= schedule < 1.0:
         raise ValueError(
             "`schedule` must be a fraction of zeros in [0, 1), or a callable step -> (should_prune, sparsity) such as "
@@ -59,7 +64,7 @@ def as_schedule(schedule: float | Schedule) -> Schedule:
     return lambda step: (step == 0, float(schedule))
 
 
-def _in_blocks(schedule: PruningSchedule) -> Schedule:
+def _in_blocks(schedule: Schedule) -> Schedule:
     def answers(first: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         def answer(step: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
             should_prune, sparsity = schedule(step)
@@ -87,6 +92,7 @@ def _in_blocks(schedule: PruningSchedule) -> Schedule:
 def final_sparsity(schedule: Any) -> float | None:
     """The sparsity that a fraction, a ramp, or a schedule of tfmot's ends at; `None` for other callables.
 
+    >>> from segopt_callbacks import PolynomialDecay
     >>> round(final_sparsity(PolynomialDecay(0.0, 0.8, begin_step=0, end_step=100)), 6)
     0.8
     """
@@ -94,6 +100,6 @@ def final_sparsity(schedule: Any) -> float | None:
         return float(schedule)
     if isinstance(schedule, Ramp | StepRamp):
         return schedule.final_sparsity
-    if not isinstance(schedule, PruningSchedule):
+    if not compat.is_tfmot_schedule(schedule):
         return None
     return float(schedule(max(getattr(schedule, "end_step", 0), getattr(schedule, "begin_step", 0)))[1])

@@ -1,6 +1,6 @@
 """Training against rounding, and ranges of activations."""
 
-from segopt_callbacks.quantization.calibration import validate_calibration
+from segopt_callbacks.quantization.calibration import Calibration, validate_calibration
 from segopt_callbacks.quantization.callback import QuantizationAwareTrainingCallback
 from segopt_callbacks.quantization.fake_quant import quantized_weight
 from segopt_callbacks.quantization.observing import observe
@@ -9,6 +9,7 @@ from segopt_callbacks.quantization.simulation import Simulation, as_ranges
 from segopt_callbacks.quantization.sites import Sites, find_sites
 
 __all__ = [
+    "Calibration",
     "QuantizationAwareTrainingCallback",
     "Simulation",
     "Sites",

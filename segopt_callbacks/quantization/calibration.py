@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 
@@ -89,7 +90,8 @@ def entropy(histogram: Histogram) -> Range:
     return _best(Histogram(counts, histogram.low, histogram.high), _divergence)
 
 
-METHODS: dict[str, Callable[[Histogram], Range]] = {
+Calibration = Literal["min_max", "percentile", "entropy", "mse"]
+METHODS: dict[Calibration, Callable[[Histogram], Range]] = {
     "min_max": min_max,
     "percentile": percentile,
     "entropy": entropy,

@@ -11,7 +11,7 @@ import tensorflow as tf
 from segopt_callbacks import compat
 from segopt_callbacks.errors import listed
 from segopt_callbacks.quantization.bounds import bounds_of
-from segopt_callbacks.quantization.calibration import METHODS, Histogram
+from segopt_callbacks.quantization.calibration import METHODS, Calibration, Histogram
 from segopt_callbacks.quantization.folding import folded_forward
 from segopt_callbacks.quantization.softmaxes import resolved_logits
 from segopt_callbacks.quantization.tracing import Names, given_tensors
@@ -52,7 +52,7 @@ def observe(
     inputs: Any,
     names: Sequence[str],
     examples: Callable[[], Iterable[list[np.ndarray]]],
-    method: str = "min_max",
+    method: Calibration = "min_max",
     *,
     logits: Collection[str] = (),
     with_folded: bool = True,

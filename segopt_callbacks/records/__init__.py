@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from segopt_callbacks.records.folds import Folded
     from segopt_callbacks.records.monitor import choose_monitor
     from segopt_callbacks.records.ports import Port
+    from segopt_callbacks.records.report import Report
     from segopt_callbacks.records.sensitivity import (
         Sensitivity,
         Treated,
@@ -25,6 +26,7 @@ __all__ = [
     "Density",
     "Folded",
     "Port",
+    "Report",
     "Sensitivity",
     "Treated",
     "about",
@@ -39,6 +41,7 @@ _HOMES = {
     "Density": "codebooks",
     "Folded": "folds",
     "Port": "ports",
+    "Report": "report",
     "Sensitivity": "sensitivity",
     "Treated": "sensitivity",
     "about": "sensitivity",

@@ -13,7 +13,7 @@ from segopt_callbacks.fit import CompressionCallback, Stage
 from segopt_callbacks.model import Filters, select_weights, validate_filters
 from segopt_callbacks.records import Sensitivity, choose_monitor
 from segopt_callbacks.sensitivity.measuring import layer_sensitivity
-from segopt_callbacks.sensitivity.treatments import TREATMENTS, validate_treatments
+from segopt_callbacks.sensitivity.treatments import TREATMENTS, Name, validate_treatments
 from segopt_callbacks.summaries import write_sensitivity
 
 
@@ -66,7 +66,7 @@ class SensitivityCallback(CompressionCallback):
         metrics: Mapping[str, Any] | None = None,
         monitor: str | None = None,
         higher_is_better: bool | None = None,
-        treatments: Sequence[str] = TREATMENTS,
+        treatments: Sequence[Name] | Name = TREATMENTS,
         sparsity: float = 0.8,
         number_of_clusters: int = 8,
         filters: Filters = None,

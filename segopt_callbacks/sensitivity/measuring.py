@@ -14,17 +14,24 @@ from segopt_callbacks.errors import printable
 from segopt_callbacks.model import Filters, require_built, roles, select_weights
 from segopt_callbacks.processes import remembered_interrupts
 from segopt_callbacks.records import Sensitivity, Treated, change_text, choose_monitor, decimals
-from segopt_callbacks.sensitivity.treatments import BITS, TREATMENTS, Treatment, treatment_of, validate_treatments
+from segopt_callbacks.sensitivity.treatments import (
+    BITS,
+    TREATMENTS,
+    Name,
+    Treatment,
+    treatment_of,
+    validate_treatments,
+)
 
 
 def layer_sensitivity(
-    model: Any,
+    model: compat.Model,
     evaluation_data: Any,
     *,
     metrics: Mapping[str, Any] | None = None,
     monitor: str | None = None,
     higher_is_better: bool | None = None,
-    treatments: Sequence[str] = TREATMENTS,
+    treatments: Sequence[Name] | Name = TREATMENTS,
     sparsity: float = 0.8,
     number_of_clusters: int = 8,
     filters: Filters = None,

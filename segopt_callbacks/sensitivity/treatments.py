@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from typing import Any, Literal, get_args
 
 import numpy as np
 
@@ -10,13 +11,14 @@ from segopt_callbacks.clustering import cluster
 from segopt_callbacks.pruning import magnitude_mask
 from segopt_callbacks.quantization import quantized_weight
 
-TREATMENTS = ("int8", "int4", "prune", "cluster")
+Name = Literal["int8", "int4", "prune", "cluster"]
+TREATMENTS: tuple[Name, ...] = get_args(Name)
 BITS = {"int8": 8, "int4": 4}
 
 Treatment = Callable[[np.ndarray, tuple[int, ...]], np.ndarray]
 
 
-def validate_treatments(treatments: Sequence[str], sparsity: float, number_of_clusters: int) -> tuple[str, ...]:
+def validate_treatments(treatments: Sequence[str], sparsity: float, number_of_clusters: int) -> tuple[Name, ...]:
     """Checks what shall be done to weights.
 
     Returns:
@@ -28,7 +30,7 @@ def validate_treatments(treatments: Sequence[str], sparsity: float, number_of_cl
     >>> validate_treatments(["int8"], 0.8, 8)
     ('int8',)
     """
-    names = (treatments,) if isinstance(treatments, str) else tuple(treatments)
+    names: tuple[Any, ...] = (treatments,) if isinstance(treatments, str) else tuple(treatments)
     if not names or len(set(names)) < len(names) or not set(names) <= set(TREATMENTS):
         raise ValueError(
             f"`treatments` must be different names out of {', '.join(TREATMENTS)}. Received: {treatments!r}."

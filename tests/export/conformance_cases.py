@@ -6,6 +6,7 @@ import functools
 import importlib.util
 import re
 import tempfile
+import typing
 import warnings
 from collections.abc import Callable
 from pathlib import Path
@@ -16,6 +17,7 @@ import tensorflow as tf
 
 from segopt_callbacks import compat
 from segopt_callbacks.compat import keras
+from segopt_callbacks.export import Report
 from tests.export_models import Segmenter
 
 IMAGES = np.random.default_rng(0).integers(0, 256, size=(4, 8, 8, 3), dtype=np.uint8)
@@ -190,7 +192,19 @@ def exported(model: Any, x: Any) -> dict[str, dict[str, Any]]:
         report = export_model(
             model, folder, formats(), evaluation_data=data, on_failure="warn", latency=False, verbose=0
         )
+    assert untyped(report, Report) == []
     return report["formats"]
+
+
+def untyped(value: Any, kind: Any, where: str = "report") -> list[str]:
+    """Keys of a report that its type does not know."""
+    if typing.is_typeddict(kind):
+        kinds = typing.get_type_hints(kind)
+        unknown = [f"{where}[{key!r}]" for key in value.keys() - kinds.keys()]
+        return unknown + [one for key in value.keys() & kinds.keys() for one in untyped(value[key], kinds[key], key)]
+    inner = [one for one in typing.get_args(kind) if typing.is_typeddict(one)]
+    members = value.values() if isinstance(value, dict) else value
+    return [one for member in members for one in untyped(member, inner[0], where)] if inner else []
 
 
 def outcomes(what: str, entries: dict[str, dict[str, Any]]) -> Outcomes:

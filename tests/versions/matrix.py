@@ -2,10 +2,12 @@
 
     python tests/versions/matrix.py                       # all rows, half an hour
     python tests/versions/matrix.py --row=2.16.2          # those of one TensorFlow, written over those of before
+    python tests/versions/matrix.py --row=2.20+3.13       # of one TensorFlow with one Keras
     python tests/versions/matrix.py --row=2.16.2 --check  # writes nothing; exit code 1 where the page says otherwise
 
 Pythons come from `pyenv`, or are on the path as `python3.10` and so on. Each environment holds the wheel of this
-checkout and what `pip` installs with it, nothing else.
+checkout and what `uv` installs with it, nothing else. `uv` keeps what it has unpacked, so that the next environment
+costs seconds.
 """
 
 from __future__ import annotations
@@ -18,6 +20,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 ROOT = pathlib.Path(__file__).parents[2]
@@ -33,6 +36,11 @@ class Row:
     python: str
     tensorflow: str
     keras: str = ""
+
+    def is_called(self, name: str) -> bool:
+        """Whether it is what `--row` names."""
+        tensorflow, _, keras = name.partition("+")
+        return self.tensorflow.startswith(tensorflow) and self.keras.startswith(keras)
 
     @property
     def requirements(self) -> list[str]:
@@ -59,48 +67,73 @@ ROWS = (
 def main() -> int:
     """Runs the rows; returns the exit code."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--row", default="", help="only rows of this TensorFlow")
+    parser.add_argument("--row", action="append", help="only of this TensorFlow, or of this one and a Keras: 2.20+3.13")
     parser.add_argument("--check", action="store_true", help="compare with the page, and write nothing")
+    parser.add_argument("--keras_3", action="store_true", help="leave tf_keras out")
     arguments = parser.parse_args()
+    chosen = [row for row in ROWS if any(row.is_called(name) for name in arguments.row or [""])]
+    kerases = ("0",) if arguments.keras_3 else ("0", "1")
+    differs = False
     with tempfile.TemporaryDirectory() as folder:
         wheel = built(pathlib.Path(folder))
-        chosen = [row for row in ROWS if row.tensorflow.startswith(arguments.row)]
-        lines = [line for row in chosen for line in probed(row, wheel, pathlib.Path(folder))]
-    print("\n".join(lines))
+        for row in chosen:
+            for line in probed(row, wheel, pathlib.Path(folder), kerases):
+                print(line, flush=True)
+                differs |= promise(line) not in map(promise, PAGE.read_text().splitlines())
+                if not arguments.check:
+                    write(line)
+    return int(arguments.check and differs)
+
+
+def promise(line: str) -> list[str]:
+    """What a line says that a later day and another machine must find as well: not the newest NumPy, nor a patch."""
+    python, tensorflow, keras, _, *features = [cell.strip() for cell in line.split("|")[1:-1]] or [""] * 4
+    return [".".join(python.split(".")[:2]), tensorflow, keras, *features] if features else []
+
+
+def write(line: str) -> None:
+    """Puts one line into the page, over that of the same versions."""
     page = PAGE.read_text()
     before, behind = page.split(BEGIN)[0], page.split(END)[1]
     table = page.split(BEGIN)[1].split(END)[0].strip().splitlines()[2:]
-    if arguments.check:
-        return bool([line for line in lines if line not in table])
-    rows = {key(line): line for line in [*table, *lines]}
+    rows = {key(one): one for one in [*table, line]}
     PAGE.write_text(f"{before}{BEGIN}\n{heading([rows[one] for one in sorted(rows)])}\n{END}{behind}")
-    return 0
 
 
-def key(line: str) -> tuple[bool, list[int], list[int], list[int]]:
+def key(line: str) -> tuple:
     """What a row is of, in the order of the page: Keras 3 first, then by versions."""
     python, tensorflow, keras = (cell.strip() for cell in line.split("|")[1:4])
-    numbers = [[int(number) for number in one.split()[-1].split(".")] for one in (tensorflow, keras, python)]
-    return "tf_keras" in keras, numbers[0], numbers[1], numbers[2][:2]
+    numbers = [tuple(int(number) for number in one.split()[-1].split(".")) for one in (tensorflow, keras, python)]
+    return "tf_keras" in keras, *numbers
 
 
 def built(folder: pathlib.Path) -> pathlib.Path:
     """The wheel of this checkout."""
-    command = [sys.executable, "-m", "pip", "wheel", "-q", "--no-deps", "-w", str(folder), str(ROOT)]
-    subprocess.run(command, check=True)
+    subprocess.run([uv(), "build", "-q", "--wheel", "--out-dir", str(folder), str(ROOT)], check=True)
     return next(folder.glob("*.whl"))
 
 
-def probed(row: Row, wheel: pathlib.Path, folder: pathlib.Path) -> list[str]:
-    """The lines of the table for one environment: Keras 3, then `tf_keras`."""
+def probed(row: Row, wheel: pathlib.Path, folder: pathlib.Path, kerases: Sequence[str]) -> Iterator[str]:
+    """The lines of the table for one environment, one for each value of `TF_USE_LEGACY_KERAS`."""
     place = folder / "environment"
-    subprocess.run([interpreter(row.python), "-m", "venv", "--clear", str(place)], check=True)
+    subprocess.run([uv(), "venv", "-q", "--python", interpreter(row.python), str(place)], check=True)
     python = str(place / "bin" / "python")
     try:
-        subprocess.run([python, "-m", "pip", "install", "-q", str(wheel), *row.requirements], check=True)
-        return [line_of(found(python, legacy, folder)) for legacy in ("0", "1")]
+        install = [uv(), "pip", "install", "-q", "--python", python, str(wheel), *row.requirements]
+        subprocess.run(install, check=True)
+        for legacy in kerases:
+            yield line_of(found(python, legacy, folder))
     finally:
         shutil.rmtree(place)
+
+
+def uv() -> str:
+    """The path of `uv`, which the developers' tools have."""
+    beside = pathlib.Path(sys.executable).with_name("uv")
+    known = str(beside) if beside.exists() else shutil.which("uv")
+    if not known:
+        raise FileNotFoundError("Environments are made by `uv`; run `pip install uv`. Received: no `uv`.")
+    return known
 
 
 def found(python: str, legacy: str, folder: pathlib.Path) -> dict:

@@ -14,6 +14,7 @@ from segopt_callbacks.errors import FormatError, listed
 from segopt_callbacks.export.source import ONE, Source
 from segopt_callbacks.model import signature
 from segopt_callbacks.quantization import (
+    Calibration,
     Simulation,
     Sites,
     as_ranges,
@@ -37,7 +38,7 @@ class Wanted:
     """
 
     ranges: Ranges
-    calibration: str
+    calibration: Calibration
 
     @property
     def is_plain(self) -> bool:

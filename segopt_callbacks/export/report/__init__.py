@@ -2,5 +2,6 @@
 
 from segopt_callbacks.export.report.pictures import drawn
 from segopt_callbacks.export.report.report import REPORTS, add_baseline, table, told_of_ranges, weighed, write_report
+from segopt_callbacks.records import Report
 
-__all__ = ["REPORTS", "add_baseline", "drawn", "table", "told_of_ranges", "weighed", "write_report"]
+__all__ = ["REPORTS", "Report", "add_baseline", "drawn", "table", "told_of_ranges", "weighed", "write_report"]

@@ -13,7 +13,7 @@ from typing import Any
 from segopt_callbacks.errors import printable
 from segopt_callbacks.export.checks import latency_figures
 from segopt_callbacks.pages import EXPLANATION, FIGURES, LATENCIES, RATIO, cell, kept_pictures, page, write_whole
-from segopt_callbacks.records import changes_markdown
+from segopt_callbacks.records import Report, changes_markdown
 from segopt_callbacks.sizes import CorruptFileError, file_bytes, gzip_bytes, read_ledger
 from segopt_callbacks.sizes import markdown as md
 
@@ -36,7 +36,7 @@ def write_report(
     write_whole(folder / HTML_NAME, page(report, pictures))
 
 
-def add_baseline(export_dir: str | os.PathLike[str], name: str, metrics: Mapping[str, float]) -> dict[str, Any]:
+def add_baseline(export_dir: str | os.PathLike[str], name: str, metrics: Mapping[str, float]) -> Report:
     """Adds a row for comparison, such as a dense model that was trained equally long, to a written report.
 
     Args:
