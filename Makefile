@@ -8,13 +8,14 @@ unexport PYTHONDONTWRITEBYTECODE
 # Two cores, three workers: one of them often waits for a process that it has started.
 PYTEST = $(BIN)/python -m pytest -n 3 --dist worksteal
 
-.PHONY: help setup train test test-fast lint bench docs clean
+.PHONY: help setup train test test-fast lint bench zoo docs clean
 help:
 	@echo "make train   set up, train the U-Net with --prune --cluster, export, verify, report (10 minutes)"
 	@echo "make test    set up and pass the tests"
 	@echo "make test-fast   a verdict while you work, in 3 minutes: every callback under both Kerases, and all that is quick"
 	@echo "make lint    ruff and mypy"
 	@echo "make bench   run every benchmark"
+	@echo "make zoo     compress and export thirty public architectures, and write docs/zoo.md (an hour)"
 	@echo "make docs    make the pictures and figures of docs/ anew"
 
 $(VENV)/.ready: pyproject.toml
@@ -42,6 +43,10 @@ lint: setup
 
 bench: setup
 	for script in benchmarks/*.py; do $(BIN)/python $$script || exit 1; done
+
+zoo: setup
+	$(BIN)/pip install --disable-pip-version-check --progress-bar off -e ".[zoo]"
+	$(BIN)/python -m tests.zoo.run
 
 docs: setup
 	$(BIN)/python docs/images/make_tensorboard.py

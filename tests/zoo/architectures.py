@@ -209,7 +209,7 @@ ARCHITECTURES = (
             stackwise_strides=[1, 2, 2],
             stackwise_num_filters=[32, 64, 128],
             block_type="dark_block",
-            stage_type="csp",
+            stage_type="dark",
         ),
     ),
     Architecture(
@@ -235,9 +235,18 @@ ARCHITECTURES = (
     Architecture("unet_2d", UNETS, 3, 64, (PRUNE, CLUSTER), collected("unet_2d", FILTERS, batch_norm=True)),
     Architecture("att_unet_2d", UNETS, 2, 64, (PRUNE, CLUSTER), collected("att_unet_2d", FILTERS, batch_norm=True)),
     Architecture("unet_3plus_2d", UNETS, 2, 64, (PRUNE, CLUSTER), collected("unet_3plus_2d", filter_num_down=FILTERS)),
-    Architecture("u2net_2d", UNETS, 2, 64, (PRUNE,), collected("u2net_2d", filter_num_down=FILTERS, filter_4f_num=[32, 64])),
+    Architecture(
+        "u2net_2d", UNETS, 2, 64, (PRUNE,), collected("u2net_2d", filter_num_down=FILTERS, filter_4f_num=[32, 64])
+    ),
     Architecture("unet_plus_2d", UNETS, 2, 64, (PRUNE, ROUND), collected("unet_plus_2d", FILTERS, batch_norm=True)),
-    Architecture("resunet_a_2d", UNETS, 2, 64, (PRUNE, CLUSTER), collected("resunet_a_2d", filter_num=FILTERS, dilation_num=[1, 3])),
+    Architecture(
+        "resunet_a_2d",
+        UNETS,
+        2,
+        64,
+        (PRUNE, CLUSTER),
+        collected("resunet_a_2d", filter_num=FILTERS, dilation_num=[1, 3]),
+    ),
     Architecture("MobileNetV3Small", APPLICATIONS, 3, 64, (PRUNE, CLUSTER), application("MobileNetV3Small")),
     Architecture("MobileNet", APPLICATIONS, 3, 64, (PRUNE, ROUND), application("MobileNet")),
     Architecture("MobileNetV2", APPLICATIONS, 2, 64, (PRUNE, CLUSTER), application("MobileNetV2")),

@@ -51,7 +51,8 @@ def compressed(one: Architecture, folder: Path) -> dict[str, Any]:
     for layer in compat.batch_norms(model):
         layer.momentum = 0.5  # statistics are to arrive within a few steps
     inputs, targets = data(model)
-    model.compile(keras.optimizers.Adam(), keras.losses.SparseCategoricalCrossentropy(from_logits=True))
+    # KerasHub would add a metric of its own.
+    model.compile(keras.optimizers.Adam(), keras.losses.SparseCategoricalCrossentropy(from_logits=True), metrics=[])
     export = ExportQuantizedCallback(
         folder,
         FORMATS,
@@ -98,7 +99,7 @@ def callbacks(one: Architecture) -> list[Any]:
 
 
 def data(model: Any) -> tuple[Any, np.ndarray]:
-    """Examples of random numbers, and classes by what is in them: the brightness of a pixel or image, the first word."""
+    """Random examples, and classes by what is in them: the brightness of a pixel or an image, the first word."""
     random = np.random.default_rng(1)
     if isinstance(model.input, dict):
         words = random.integers(0, VOCABULARY, (EXAMPLES, model.input["words"].shape[1])).astype("int32")
