@@ -60,5 +60,6 @@ history = model.fit(
     ],
 )
 
+assert export.report is not None  # it is there when the fit has ended
 print("zeros after each epoch:", history.history["sparsity"])
 print("int8:", export.report["formats"]["int8"]["bytes"], "bytes")

@@ -64,5 +64,6 @@ model.fit(
     ],
 )
 
+assert export.report is not None  # it is there when the fit has ended
 for row in export.report["formats"]["int8"]["weights"]:
     print(row["weight"], row["zeros"], "zeros of", row["elements"])

@@ -65,5 +65,6 @@ model.fit(
     ],
 )
 
+assert export.report is not None  # it is there when the fit has ended
 print("range of the input:", quantization.ranges["input_0"])
 print("ranges of int8:", export.report["formats"]["int8"]["ranges"])

@@ -72,4 +72,5 @@ model.fit(
     ],
 )
 
+assert export.report is not None  # it is there when the fit has ended
 print("zeros in int8:", export.report["formats"]["int8"]["zeros"])

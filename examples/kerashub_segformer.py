@@ -67,4 +67,5 @@ model.fit(
     ],
 )
 
+assert export.report is not None  # it is there when the fit has ended
 print("in float:", export.report["formats"]["int8"].get("float_operations", []))

@@ -40,8 +40,6 @@ model.compile(
     {"mask": keras.losses.SparseCategoricalCrossentropy(from_logits=True), "share": "mse"},
 )
 
-# Large kernels lose more than small ones; the first that matches counts, and what none matches stays dense.
-schedule = {"body": ramp_by_fraction(0.8, begin=0.0, end=0.6), "stem|share": 0.5}
 export = ExportQuantizedCallback("exported/several", ("float32", "int8"), evaluation_data=(x, y))
 model.fit(
     x,
@@ -50,11 +48,13 @@ model.fit(
     epochs=EPOCHS,
     verbose=0,
     callbacks=[
-        PruningScheduleCallback(schedule),
+        # The first that matches counts, and what none matches stays dense.
+        PruningScheduleCallback({"body": ramp_by_fraction(0.8, begin=0.0, end=0.6), "stem|share": 0.5}),
         ClusterOnTrainEndCallback(16),
         export,
     ],
 )
 
+assert export.report is not None  # it is there when the fit has ended
 for one in export.report["formats"]["int8"]["outputs"]:
     print(f"{one['name']}: off by {one['relative_difference']:.3f} of its largest answer at most")

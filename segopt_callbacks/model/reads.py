@@ -8,8 +8,9 @@ from segopt_callbacks import compat
 
 
 def unread(model: Any, inputs: Any, weights: dict[str, Any]) -> set[str] | None:
-    """The weights that inference never reads: a teacher's, a discriminator's, those of a head for training alone, or
-    of an output that nobody asks a nested model for.
+    """The weights that inference never reads: a teacher's, a discriminator's, those of a head for training alone.
+
+    Those of an output that nobody asks a nested model for are among them.
 
     Args:
         model: a built Keras model.

@@ -51,8 +51,6 @@ def compressed(one: Architecture, folder: Path) -> dict[str, Any]:
     for layer in compat.batch_norms(model):
         layer.momentum = 0.5  # statistics are to arrive within a few steps
     inputs, targets = data(model)
-    # KerasHub would add a metric of its own.
-    model.compile(keras.optimizers.Adam(), keras.losses.SparseCategoricalCrossentropy(from_logits=True), metrics=[])
     export = ExportQuantizedCallback(
         folder,
         FORMATS,
@@ -62,7 +60,14 @@ def compressed(one: Architecture, folder: Path) -> dict[str, Any]:
         verbose=0,
         float_fallback=True,
     )
-    model.fit(inputs, targets, batch_size=BATCH, epochs=EPOCHS, verbose=0, callbacks=[*callbacks(one), export])
+    rates = (1e-3, 1e-4) if ROUND in one.treatments else (1e-3,)
+    for rate in rates:
+        is_last = rate == rates[-1]
+        # KerasHub would add a metric of its own.
+        loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+        model.compile(keras.optimizers.Adam(rate), loss, metrics=[])
+        ours = callbacks(one, is_tuned=rate != rates[0]) + ([export] if is_last else [])
+        model.fit(inputs, targets, batch_size=BATCH, epochs=EPOCHS, verbose=0, callbacks=ours)
     answers = np.asarray(model.predict(inputs, batch_size=BATCH, verbose=0))
     named = inputs if isinstance(inputs, dict) else {"": inputs}
     return {
@@ -81,8 +86,8 @@ def figures(entry: dict[str, Any], folder: Path, inputs: dict[str, np.ndarray], 
     return {**found, "warnings": entry.get("warnings", [])}
 
 
-def callbacks(one: Architecture) -> list[Any]:
-    """What the fit does to the model."""
+def callbacks(one: Architecture, *, is_tuned: bool) -> list[Any]:
+    """What a fit does to the model: zeros come in the first; a second, of a tuned model, trains against rounding."""
     from segopt_callbacks import (
         ClusterOnTrainEndCallback,
         PruningScheduleCallback,
@@ -90,12 +95,14 @@ def callbacks(one: Architecture) -> list[Any]:
         ramp_by_fraction,
     )
 
-    made = {
-        PRUNE: lambda: PruningScheduleCallback(ramp_by_fraction(SPARSITY, begin=0.0, end=0.5)),
-        CLUSTER: lambda: ClusterOnTrainEndCallback(VALUES),
-        ROUND: lambda: QuantizationAwareTrainingCallback(),
-    }
-    return [made[treatment]() for treatment in one.treatments]
+    made: list[Any] = []
+    if PRUNE in one.treatments:
+        made.append(PruningScheduleCallback(SPARSITY if is_tuned else ramp_by_fraction(SPARSITY, begin=0.0, end=0.5)))
+    if CLUSTER in one.treatments:
+        made.append(ClusterOnTrainEndCallback(VALUES))
+    if ROUND in one.treatments and is_tuned:
+        made.append(QuantizationAwareTrainingCallback())
+    return made
 
 
 def data(model: Any) -> tuple[Any, np.ndarray]:
