@@ -2,6 +2,7 @@
 
     python -m tests.zoo.run                    # all rows: an hour or two
     python -m tests.zoo.run --row=MobileNet    # one row, written over that of before
+    python -m tests.zoo.run --missing          # those that were never run
     python -m tests.zoo.run --table            # only the page, from what was found before
 
 Packages are those of the extra `[zoo]`. What was found is in tests/zoo/results.json.
@@ -30,11 +31,13 @@ def main() -> int:
     """Runs the rows; returns the exit code: 1 if one of them failed."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--row", action="append", choices=[one.name for one in ARCHITECTURES], help="only this one")
+    parser.add_argument("--missing", action="store_true", help="only those that were never run")
     parser.add_argument("--table", action="store_true", help="write the page, and run nothing")
     arguments = parser.parse_args()
-    chosen = [one for one in ARCHITECTURES if not arguments.table and one.name in (arguments.row or [one.name])]
+    known = results() if arguments.missing else {}
+    chosen = [one for one in ARCHITECTURES if one.name in (arguments.row or [one.name]) and one.name not in known]
     failed = False
-    for one in chosen:
+    for one in chosen if not arguments.table else ():
         found = run(one)
         failed |= "error" in found
         print(f"{one.name}: {found.get('error') or found['files']}", flush=True)
