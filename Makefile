@@ -8,7 +8,7 @@ unexport PYTHONDONTWRITEBYTECODE
 # Two cores, three workers: one of them often waits for a process that it has started.
 PYTEST = $(BIN)/python -m pytest -n 3 --dist worksteal
 
-.PHONY: help setup train test test-fast versions lint bench docs clean
+.PHONY: help setup train test test-fast versions lint bench zoo docs clean
 help:
 	@echo "make train   set up, train the U-Net with --prune --cluster, export, verify, report (10 minutes)"
 	@echo "make test    set up and pass the tests"
@@ -16,6 +16,7 @@ help:
 	@echo "make versions   the oldest TensorFlow and Keras, and the most common ones, in environments of their own"
 	@echo "make lint    ruff and mypy"
 	@echo "make bench   run every benchmark"
+	@echo "make zoo     compress and export thirty public architectures, and write docs/zoo.md (an hour)"
 	@echo "make docs    make the pictures and figures of docs/ anew"
 
 INSTALL = $(BIN)/pip install --disable-pip-version-check --progress-bar off
@@ -54,6 +55,10 @@ lint: setup
 
 bench: setup
 	for script in benchmarks/*.py; do $(BIN)/python $$script || exit 1; done
+
+zoo: setup
+	$(INSTALL) -e ".[zoo]"
+	$(BIN)/python -m tests.zoo.run
 
 docs: setup
 	$(BIN)/python docs/images/make_tensorboard.py

@@ -57,6 +57,7 @@ NOT_FAST = (
     "clustering/test_centroids.py",
     "clustering/test_fine_tuning.py",
     "data/test_reservoir.py",
+    "examples",
     "export/checks/test_latency.py",
     "export/delivery/test_faults.py",
     "export/delivery/test_metadata.py",

@@ -30,6 +30,7 @@ from segopt_callbacks.compat.inference import (
     inference_graph,
     inner_inputs,
     kept_state,
+    needed_operations,
     operation_kinds,
 )
 from segopt_callbacks.compat.kerases import (
@@ -152,6 +153,7 @@ __all__ = [
     "kept_state",
     "keras",
     "model_input_specs",
+    "needed_operations",
     "nested_paths",
     "number_of_replicas",
     "number_of_workers",

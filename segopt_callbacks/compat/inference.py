@@ -55,6 +55,23 @@ def inference_graph(model: Any, inputs: Any) -> tuple[tf.Graph, list[tf.Tensor],
     return concrete.graph, list(concrete.inputs[: len(flat)]), concrete.graph.captures
 
 
+def needed_operations(graph: Any) -> set[str]:
+    """Names of the operations that the outputs of a function's graph depend on.
+
+    A graph also has what `call` computes and nobody asks for: the second output of a nested model, a head for training.
+    """
+    needed: set[str] = set()
+    pending = [one.op for one in graph.outputs]
+    while pending:
+        operation = pending.pop()
+        if operation.name not in needed:
+            needed.add(operation.name)
+            pending += [one.op for one in operation.inputs]
+            # Answers wait for every reading of a variable, whoever asks for it.
+            pending += [one for one in operation.control_inputs if one.type != "ReadVariableOp"]
+    return needed
+
+
 def captured_resources(concrete: Any) -> list[Any]:
     """Objects whose resources a concrete function uses and that are no variables: lookup tables and the like."""
     known = {id(one.handle) for one in concrete.graph.variables}

@@ -60,9 +60,13 @@ def is_built_inside(model: Any) -> bool:
 def is_made_of_layers(model: Any) -> bool:
     """Whether the model, and every layer in it, is of Keras' own classes, so that each of them is on the way through.
 
-    Sequential and functional models; one with a class of the user's in it may hold layers that inference never calls.
+    Sequential and functional models; one with a class of the user's in it may hold layers that inference never calls,
+    and of a model inside with several outputs some may lead nowhere.
     """
-    return all(_is_keras_own(type(layer)) for layer in all_layers(model))
+    inner = [layer for layer in all_layers(model) if layer is not model]
+    return _is_keras_own(type(model)) and all(
+        _is_keras_own(type(layer)) and len(getattr(layer, "outputs", None) or ()) <= 1 for layer in inner
+    )
 
 
 def has_own_train_step(model: Any) -> bool:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from typing import Any
 
 import tensorflow as tf
@@ -44,28 +44,37 @@ def kernel_paths(frozen: Any) -> list[str]:
         >>> len(kernel_paths(freeze(model, tf.TensorSpec((None, 4), tf.int32)))), len(model.weights)
         (1, 3)
     """
+    needed = compat.needed_operations(frozen.serve.graph)
     handles = {id(outside): inside for outside, inside in frozen.serve.graph.captures}
     found = []
     for path, variable in frozen.weights.items():
         inside = handles.get(id(variable.handle)) if len(variable.shape) >= 2 else None
-        if inside is not None and _is_multiplied(inside, set()):
+        if inside is not None and _is_multiplied(inside, needed, set()):
             found.append(path)
     return found
 
 
-def _is_multiplied(tensor: tf.Tensor, seen: set[int]) -> bool:
-    """Whether what is computed from `tensor`, and from no input, is a factor of a product."""
+def _is_multiplied(tensor: tf.Tensor, needed: Collection[str] | None, seen: set[int]) -> bool:
+    """Whether what is computed from `tensor`, and from no input, is a factor of a product.
+
+    Args:
+        tensor: of a weight.
+        needed: names of the operations that count; `None`: all of them.
+        seen: what was looked at before.
+    """
     if id(tensor) in seen:
         return False
     seen.add(id(tensor))
     for operation, index in ((op, number) for op in tensor.consumers() for number in _places(op, tensor)):
+        if needed is not None and operation.name not in needed:
+            continue
         if operation.type in _PRODUCTS:
             return True
         inner = list(compat.inner_inputs(operation, index))
-        if any(_is_multiplied(one, seen) for one in inner):
+        if any(_is_multiplied(one, None, seen) for one in inner):
             return True
         is_derived = not inner and operation.type not in compat.LOOK_UPS and _is_of_weights(operation, tensor)
-        if is_derived and any(_is_multiplied(one, seen) for one in operation.outputs):
+        if is_derived and any(_is_multiplied(one, needed, seen) for one in operation.outputs):
             return True
     return False
 

@@ -10,6 +10,8 @@ from segopt_callbacks import compat
 def unread(model: Any, inputs: Any, weights: dict[str, Any]) -> set[str] | None:
     """The weights that inference never reads: a teacher's, a discriminator's, those of a head for training alone.
 
+    Those of an output that nobody asks a nested model for are among them.
+
     Args:
         model: a built Keras model.
         inputs: structure of `tf.TensorSpec` that the model takes; `None` where that is not known.
@@ -28,9 +30,10 @@ def unread(model: Any, inputs: Any, weights: dict[str, Any]) -> set[str] | None:
     if inputs is None:
         return None
     try:
-        _, _, captures = compat.inference_graph(model, inputs)
+        graph, _, captures = compat.inference_graph(model, inputs)
     except (ValueError, LookupError):  # the fit's data are not what `call` takes, or it is no graph
         return None
-    read = {id(handle) for handle, _ in captures}
+    needed = compat.needed_operations(graph)
+    read = {id(handle) for handle, inside in captures if any(one.name in needed for one in inside.consumers())}
     never = {path for path, weight in weights.items() if id(compat.handle_of(weight)) not in read}
     return None if len(never) == len(weights) and not read else never

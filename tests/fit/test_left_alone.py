@@ -4,7 +4,13 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from segopt_callbacks import ClusterOnTrainEndCallback, ConstantSparsity, PruningScheduleCallback, compat
+from segopt_callbacks import (
+    ClusterOnTrainEndCallback,
+    ConstantSparsity,
+    ExportQuantizedCallback,
+    PruningScheduleCallback,
+    compat,
+)
 from segopt_callbacks.compat import keras
 
 X = np.random.default_rng(0).normal(size=(64, 8)).astype("float32")
@@ -232,3 +238,36 @@ def test_what_can_neither_be_built_nor_called_says_what_to_do():
     model.compile("adam")
     with pytest.raises(ValueError, match="call the model once"):
         model.fit(X, Y, verbose=0, callbacks=[PruningScheduleCallback(0.5)])
+
+
+def of_the_users(inner):
+    class Own(keras.Model):
+        def __init__(self):
+            super().__init__()
+            self.inner, self.head = inner, keras.layers.Dense(4)
+
+        def call(self, x):
+            return self.head(self.inner(x)[0])
+
+    return Own()
+
+
+def functional(inner):
+    inputs = keras.Input((8,))
+    return keras.Model(inputs, keras.layers.Dense(4)(inner(inputs)[0]))
+
+
+@pytest.mark.parametrize("around", [of_the_users, functional])
+@pytest.mark.filterwarnings("ignore:Gradients do not exist for variables")
+def test_what_only_an_unused_output_of_a_nested_model_reads_is_left_alone_and_missed_in_no_file(around, tmp_path):
+    inputs = keras.Input((8,))
+    hidden = keras.layers.Dense(16, name="asked")(inputs)
+    model = around(keras.Model(inputs, [hidden, keras.layers.Dense(4, name="pooled")(hidden)]))
+    model(X[:1])
+    model.compile("adam", "mse")
+    export = ExportQuantizedCallback(tmp_path, ("float32",), evaluation_data=(X, Y), latency=False, verbose=0)
+    with pytest.warns(UserWarning, match="left alone since inference never reads them: .*pooled/kernel"):
+        history = model.fit(X, Y, batch_size=16, verbose=0, callbacks=[PruningScheduleCallback(0.75), export])
+    assert history.history["sparsity"] == [0.75]
+    entry = export.report["formats"]["float32"]
+    assert (entry["zeros"], entry["elements"], entry.get("warnings")) == (0.75, 8 * 16 + 16 * 4, None)

@@ -1,0 +1,1 @@
+"""Public architectures with random weights, compressed and exported: see run.py."""
