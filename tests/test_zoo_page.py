@@ -46,4 +46,5 @@ def test_a_row_tells_each_promise_that_was_not_kept(float32, int8, outcome):
 
 def test_a_row_that_did_not_run_says_why():
     assert page.line(ROW, {"error": "ValueError: a | b"})[-1] == "failed: ValueError: a / b"
-    assert len(page.line(ROW, {"error": "none"})) == len(page.HEAD)
+    assert page.line(ROW, None)[-1] == "not run yet"
+    assert len(page.line(ROW, None)) == len(page.line(ROW, {"error": "none"})) == len(page.HEAD)

@@ -31,17 +31,17 @@ def write_page() -> None:
 
 
 def table(found: dict[str, Any]) -> str:
-    """One line for each architecture that was run."""
-    lines = [line(one, found[one.name]) for one in ARCHITECTURES if one.name in found]
+    """One line for each architecture."""
+    lines = [line(one, found.get(one.name)) for one in ARCHITECTURES]
     return "\n".join(f"| {' | '.join(cells)} |" for cells in (HEAD, ["---"] * len(HEAD), *lines)) + "\n"
 
 
-def line(one: Architecture, found: dict[str, Any]) -> list[str]:
-    """The cells of one row."""
+def line(one: Architecture, found: dict[str, Any] | None) -> list[str]:
+    """The cells of one row; `None` of one that was never run."""
     size = f"{one.size} words" if one.of_words else f"{one.size} px"
     about = [f"`{one.name}`", f"`{one.package}`", str(one.keras), size]
-    outcome = told(one, found).replace("|", "/")
-    if "error" in found:
+    outcome = "not run yet" if found is None else told(one, found).replace("|", "/")
+    if found is None or "error" in found:
         return [*about, "-", " + ".join(one.treatments), *["-"] * 8, outcome]
     float32, int8 = (found["files"][name] for name in ("float32", "int8"))
     cells = [
