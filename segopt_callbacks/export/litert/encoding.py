@@ -93,10 +93,10 @@ def sparse_file(content: bytes) -> bytes | None:
     users = Counter(tensor.buffer for graph in model.subgraphs for tensor in graph.tensors)
     is_changed = False
     for graph in model.subgraphs:
-        hybrid = _hybrid_weights(model, graph)
+        constant = _constant_weights(model, graph)
         for index in flatbuffer.kernels(model, graph):
             tensor = graph.tensors[index]
-            is_free = index not in hybrid and users[tensor.buffer] == 1
+            is_free = index not in constant and users[tensor.buffer] == 1
             values = _worth_encoding(model, tensor) if is_free else None
             if values is not None:
                 _make_sparse(model, graph, index, values)
@@ -143,13 +143,13 @@ def _is_symmetric(tensor: Any) -> bool:
     return zero_points is None or not np.any(zero_points)
 
 
-def _hybrid_weights(model: Any, graph: Any) -> set[int]:
-    """Integer weights that an operator reads itself though it computes in float: these kernels want a constant."""
+def _constant_weights(model: Any, graph: Any) -> set[int]:
+    """Integer weights that kernels want as constants: XNNPACK's of dense layers, and of all that compute in float."""
     return {
         index
         for operator in graph.operators
-        if schema.operator_name(model, operator) in flatbuffer.WEIGHT_OPERATORS
-        and schema.type_name(graph.tensors[operator.outputs[0]]) == "FLOAT32"
+        if (kind := schema.operator_name(model, operator)) in flatbuffer.WEIGHT_OPERATORS
+        and (kind == "FULLY_CONNECTED" or schema.type_name(graph.tensors[operator.outputs[0]]) == "FLOAT32")
         for index in operator.inputs
         if index >= 0 and not schema.type_name(graph.tensors[index]).startswith("FLOAT")
     }

@@ -245,9 +245,22 @@ def test_weights_that_integer_kernels_read_beside_float_activations_stay_dense(d
     model = schema.unpack(encoding.sparse_file(content))
     are_sparse = {schema.tensor_name(one): one.sparsity is not None for one, _ in flatbuffer.weight_tensors(model)}
     assert all(dtype == "float32" for name, dtype in stored.items() if are_sparse[name])
-    monkeypatch.setattr(encoding, "_hybrid_weights", lambda model, graph: set())
+    monkeypatch.setattr(encoding, "_constant_weights", lambda model, graph: set())
     with pytest.raises(RuntimeError, match="failed to prepare"):
         run(encoding.sparse_file(content), {"input": X})
+
+
+def test_integer_dense_layers_stay_dense_and_keep_no_convolution_from_being_sparse(tmp_path):
+    layers = [keras.Input((8, 8, 3)), keras.layers.Conv2D(64, 3, name="conv"), keras.layers.GlobalAveragePooling2D()]
+    model = pruned(keras.Sequential([*layers, keras.layers.Dense(64, name="wide"), keras.layers.Dense(4)]), 0.9)
+    entry = export_model(model, tmp_path, ["int8"], evaluation_data=(X, LABELS[:8]), verbose=0)["formats"]["int8"]
+    assert entry["notes"]["encoding"] == "sparse"
+    content = (tmp_path / "int8.tflite").read_bytes()
+    are_sparse = {
+        schema.tensor_name(one): one.sparsity is not None
+        for one, _ in flatbuffer.weight_tensors(schema.unpack(content))
+    }
+    assert sorted(are_sparse.values()) == [False, False, True]
 
 
 def test_a_buffer_of_two_tensors_stays_dense(dense_content):
