@@ -7,7 +7,6 @@ compared here is the file that Vela has compiled; the report says so.
 
 from __future__ import annotations
 
-import json
 import tempfile
 from collections.abc import Mapping
 from pathlib import Path
@@ -25,8 +24,8 @@ from segopt_callbacks.processes import captured
 
 NPU = "ethos-u"  # the custom operation that an NPU runs
 VERIFIED = (
-    "the int8 file that Vela has compiled was run in LiteRT and compared; what Vela has made of it was not run, as that "
-    "takes an Ethos-U"
+    "the int8 file that Vela has compiled was run in LiteRT and compared; what Vela has made of it was not run, "
+    "as that takes an Ethos-U"
 )
 
 

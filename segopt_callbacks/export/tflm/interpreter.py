@@ -12,8 +12,8 @@ from typing import Any
 import numpy as np
 
 from segopt_callbacks.errors import FormatError
+from segopt_callbacks.export.litert import interpreter as litert
 from segopt_callbacks.export.litert import schema
-from segopt_callbacks.export.litert.interpreter import dequantized, quantized
 from segopt_callbacks.export.source import Source
 from segopt_callbacks.export.target import Runner
 from segopt_callbacks.processes import captured
@@ -51,11 +51,14 @@ def load(path: Path, source: Source, threads: int | None) -> Runner:
         answers = []
         for index in range(len(batch[0])):
             for (place, detail), value in zip(feeds, batch, strict=True):
-                fed = quantized(value[index : index + 1], detail["dtype"], *_parameters(detail))
+                fed = litert.quantized(value[index : index + 1], detail["dtype"], *_parameters(detail))
                 interpreter.set_input(fed, place)
             interpreter.invoke()
             answers.append(
-                [dequantized(np.array(interpreter.get_output(place)), *_parameters(detail)) for place, detail in reads]
+                [
+                    litert.dequantized(np.array(interpreter.get_output(place)), *_parameters(detail))
+                    for place, detail in reads
+                ]
             )
         return [np.concatenate(parts) for parts in zip(*answers, strict=True)]
 

@@ -51,7 +51,8 @@ def take_int8(content: bytes) -> tuple[bytes, dict[str, str]]:
         content: a full-integer `.tflite` file.
 
     Returns:
-        the file, the very same bytes where no input is uint8; and name of each such input -> what became of its scaling.
+        the file, the very same bytes where no input is uint8; and the name of each such input -> what became of its
+        scaling.
 
     Raises:
         FormatError: if an operation reads raw bytes that has no int8 form.
@@ -126,12 +127,13 @@ def _fold(model: Any, graph: Any, index: int, quantize: Any) -> str:
         given.scale, given.zeroPoint = [affine.factor], [zero_point]
         quantize.outputs = [last]
     graph.operators = [one for one in graph.operators if not any(one is other for other in removed)]
-    return f"byte - 128, which stands for {affine.factor:.6g} * byte {affine.offset:+.6g}{_rest(model, graph, last, index)}"
+    rest = _rest(model, graph, {last, index})
+    return f"byte - 128, which stands for {affine.factor:.6g} * byte {affine.offset:+.6g}{rest}"
 
 
-def _rest(model: Any, graph: Any, last: int, index: int) -> str:
+def _rest(model: Any, graph: Any, tensors: set[int]) -> str:
     """What scales further by a factor for each channel, for the report."""
-    readers = [*_readers(graph, last), *_readers(graph, index)]
+    readers = [one for tensor in tensors for one in _readers(graph, tensor)]
     names = {schema.operator_name(model, one) for one in readers} & {"MUL", "ADD", "SUB", "DIV"}
     return (
         f"; what is no factor and offset for all channels stays in the file: {listed(sorted(names))}" if names else ""
@@ -167,7 +169,7 @@ def _scalar(model: Any, tensor: Any) -> float | None:
     if values is None or quantization is None or quantization.scale is None or np.unique(values).size != 1:
         return None
     number = (float(values.ravel()[0]) - float(quantization.zeroPoint[0])) * float(quantization.scale[0])
-    return number or None
+    return number or None  # by 0 nothing is divided, and nothing comes back
 
 
 def _readers(graph: Any, tensor: int) -> list[Any]:

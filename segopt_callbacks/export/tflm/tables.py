@@ -1,9 +1,8 @@
 """Weights of few values for tflite-micro: a table of values for each output channel, and an index for each weight.
 
 That is the compression of tflite-micro's own package, whose DECODE makes the weights of one operation whenever it runs.
-A table for a whole kernel would be smaller by a few bytes for each channel; the interpreter of the package reads another
-one for each channel all the same where the scales are (seen in 0.dev20261023: garbage for `PerTensor`, the very same
-answers for `PerChannel`).
+A table for a whole kernel would save a few bytes for each channel. But the interpreter of the package decodes garbage
+from one (`PerTensor`, seen in 0.dev20261023182759), and the very same weights from one for each channel (`PerChannel`).
 """
 
 from __future__ import annotations
