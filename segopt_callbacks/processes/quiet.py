@@ -67,7 +67,9 @@ def captured() -> Iterator[list[str]]:
         try:
             for number in originals:
                 os.dup2(held.fileno(), number)
-            yield lines
+            python = open(os.dup(held.fileno()), "w", encoding="utf-8", buffering=1)  # noqa: SIM115  # it is below
+            with python, contextlib.redirect_stdout(python), contextlib.redirect_stderr(python):
+                yield lines
         finally:
             _flush()
             for number, original in originals.items():

@@ -33,8 +33,8 @@ ENOUGH = 20.0  # seconds after which no further example is run
 PATIENCE = 120.0  # seconds for opening both files and running one example
 ROUNDING = 1e-5  # of the largest answer: what another order of additions costs
 REFUSED_BY = (
-    "tflite-micro, which has no DENSIFY, and NPUs: Vela leaves its convolutions to the CPU; pass `sparse=False` for a "
-    "dense file"
+    "tflite-micro, which has no DENSIFY, and Vela, for which no convolution of sparse weights can run on an NPU; pass "
+    "`sparse=False` for a dense file"
 )
 
 Load = Callable[[Path, Source, int | None], Runner]
