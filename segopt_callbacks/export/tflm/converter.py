@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from segopt_callbacks.export.litert import converter, encoding, flatbuffer
+from segopt_callbacks.export.litert import converter, encoding, flatbuffer, schema
 from segopt_callbacks.export.source import Source
 from segopt_callbacks.export.target import EIGHT_BIT_TOLERANCE, Target
 from segopt_callbacks.export.tflm import interpreter
@@ -34,8 +34,20 @@ def micro_content(source: Source) -> tuple[bytes, dict[str, str]]:
         FormatError: as `write` does.
     """
     content, notes = converter.integer_content(source)
-    content, inputs = take_int8(content)
+    content, inputs = take_int8(_in_order(content, source))
     return content, {**notes, "encoding": "dense", **{f"input {name}": told for name, told in inputs.items()}}
+
+
+def _in_order(content: bytes, source: Source) -> bytes:
+    """The file with its inputs and outputs in the model's order: tflite-micro knows them by number alone."""
+    model = schema.unpack(content)
+    graph, signature = model.subgraphs[0], model.signatureDefs[0]
+    inputs, outputs = (
+        {schema.text(one.name): one.tensorIndex for one in named} for named in (signature.inputs, signature.outputs)
+    )
+    graph.inputs = [inputs[name] for name in source.input_names]
+    graph.outputs = [outputs[name] for name in source.output_names]
+    return schema.pack(model)
 
 
 def read_notes(path: Path) -> dict[str, Any]:

@@ -68,6 +68,8 @@ def test_inputs_and_outputs_are_int8_and_no_weight_is_sparse(exported):
     assert {schema.type_name(graph.tensors[one]) for one in [*graph.inputs, *graph.outputs]} == {"INT8"}
     assert "DENSIFY" not in {schema.operator_name(model, one) for one in graph.operators}
     told = {one["name"]: one for one in read_metadata(exported[0] / "tflm_int8.tflite")["inputs"]}
+    names = {one.tensorIndex: schema.text(one.name) for one in model.signatureDefs[0].inputs}
+    assert list(told) == [*WAYS, "floats"] == [names[index] for index in graph.inputs]
     assert all(told[name]["offset"] == -128 for name in WAYS)
     assert "offset" not in told["floats"]
 
