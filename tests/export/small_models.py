@@ -27,7 +27,7 @@ class Scale(keras.layers.Layer):
             "fraction": lambda: x / 255.0,
             "centred": lambda: x / 127.5 - 1.0,
             "falling": lambda: 1.0 - x / 255.0,
-            "channels": lambda: (x / 255.0 - tf.constant(EACH)) * tf.constant(1 / EACH[::-1]),
+            "channels": lambda: (x / 255.0 - tf.constant(EACH)) / tf.constant(EACH[::-1].copy()),
         }
         return ways[self.name.removesuffix("_scale")]()
 
