@@ -18,6 +18,7 @@ from segopt_callbacks.records import Port
 
 BYTES = np.random.default_rng(0).integers(0, 256, (4, 32, 32, 3)).astype("uint8")
 ACCELERATOR = "ethos-u55-64"
+PORTS = [(Port(name, (), "int8"),) for name in ("image", "logits")]
 
 
 def convolutional(spread):
@@ -62,7 +63,7 @@ def test_everything_runs_on_the_npu_and_the_report_says_so(exported):
 
 def test_figures_are_those_that_vela_tells_of_the_very_file(exported, tmp_path):
     """Vela, called as a user calls it, on the dense int8 file with int8 inputs."""
-    source = Source(tmp_path, (), (), accelerator=ACCELERATOR)
+    source = Source(tmp_path, *PORTS, accelerator=ACCELERATOR)
     (tmp_path / "int8.tflite").write_bytes((exported[0] / "tflm_int8.tflite").read_bytes())
     (tmp_path / "int8.json").write_text("{}")
     compiler.write(source, tmp_path / "again.tflite")
@@ -100,9 +101,8 @@ def test_the_file_tells_its_inputs_and_outputs_by_name(exported):
 
 def test_nothing_but_an_npu_runs_it(exported, tmp_path):
     """Why the report tells of the file before Vela: tflite-micro, on a PC, knows the operation by name alone."""
-    ports = [(Port(name, (), "int8"),) for name in ("image", "logits")]
     with pytest.raises(FormatError, match="tflite-micro refuses the file"):
-        interpreter.load(exported[0] / "ethos_u.tflite", Source(tmp_path, *ports), None)
+        interpreter.load(exported[0] / "ethos_u.tflite", Source(tmp_path, *PORTS), None)
 
 
 def test_sparse_weights_cannot_run_on_the_npu(exported, tmp_path):
