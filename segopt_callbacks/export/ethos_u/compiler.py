@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Mapping
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -43,16 +44,17 @@ def write(source: Source, path: Path) -> None:
     before = compiled_from(path)
     before.write_bytes(content)
     with tempfile.TemporaryDirectory() as folder:
-        told = _compile(before, source.accelerator, Path(folder))
+        lines = _compile(before, source.accelerator, Path(folder))
         (compiled,) = Path(folder).glob("*_vela.tflite")
-        figures = read_figures(Path(folder), told)
         model = schema.unpack(compiled.read_bytes())
-    off = off_the_npu(model)
-    if not any(_is_npu(model, one) for graph in model.subgraphs for one in graph.operators):
-        raise FormatError(f"Vela leaves everything to the CPU: {listed(off)}; export 'tflm_int8' instead")
+        off = off_the_npu(model)
+        if len(off) == sum(len(graph.operators) for graph in model.subgraphs):
+            raise FormatError(f"Vela leaves everything to the CPU: {listed(off)}; export 'tflm_int8' instead")
+        figures = read_figures(Path(folder), lines)
     path.write_bytes(_with_names(model, schema.unpack(content)))
-    notes = {**notes, "encoding": "compressed by Vela", "accelerator": source.accelerator, **figures}
-    encoding.write_notes(path, {**notes, "off the NPU": ", ".join(off) or "nothing", "verified": VERIFIED})
+    told = {"encoding": "compressed by Vela", "vela": version("ethos-u-vela"), "accelerator": source.accelerator}
+    about_npu = {"off the NPU": ", ".join(off) or "nothing", "verified": VERIFIED}
+    encoding.write_notes(path, {**notes, **told, **figures, **about_npu})
 
 
 def off_the_npu(model: Any) -> list[str]:

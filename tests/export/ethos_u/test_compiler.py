@@ -9,7 +9,7 @@ import pytest
 
 from segopt_callbacks import export_model, read_metadata
 from segopt_callbacks.compat import keras
-from segopt_callbacks.errors import FormatError
+from segopt_callbacks.errors import ExportError, FormatError
 from segopt_callbacks.export.ethos_u import ACCELERATORS, compiler
 from segopt_callbacks.export.litert import encoding, schema
 from segopt_callbacks.export.source import Source
@@ -127,3 +127,11 @@ def test_an_unknown_accelerator_is_refused_before_any_work(tmp_path):
 def test_a_wrong_sparse_is_refused_before_any_work(tmp_path, sparse):
     with pytest.raises(ValueError, match="`sparse` must be 'auto' or False"):
         export_model(None, tmp_path, ["float32"], sparse=sparse, verbose=0)
+
+
+def test_a_model_that_no_npu_computes_is_refused(tmp_path):
+    words = keras.Input((8,), name="words", dtype="int32")
+    model = keras.Model(words, keras.layers.Embedding(16, 4, name="rows")(words))
+    numbers = np.arange(16, dtype="int32").reshape(2, 8)
+    with pytest.raises(ExportError, match="Vela leaves everything to the CPU: .*GATHER .*export 'tflm_int8' instead"):
+        export_model(model, tmp_path, ["ethos_u"], evaluation_data=(numbers, numbers), latency=False, verbose=0)
