@@ -137,7 +137,7 @@ def measure(folder: DataFolder, one: tuple[str, int]) -> None:
             learning_rate=setting.learning_rate,
             hold=setting.hold,
         )
-        training.run(*_callbacks(training, WAYS[way], setting))
+        training.run(*callbacks_of(training, WAYS[way], setting))
         STUDY.add((name, way, seed), training.weigh(_formats(way)))
 
 
@@ -148,7 +148,7 @@ def _formats(way: str) -> tuple[str, ...]:
     return (FLOAT, *FORMATS) if way == DENSE else FORMATS
 
 
-def _callbacks(training: Training, way: Way, setting: Setting) -> list[Any]:
+def callbacks_of(training: Training, way: Way, setting: Setting) -> list[Any]:
     callbacks: list[Any] = []
     begin, end = prune_steps(*setting.pruned, training.steps)
     if way.sparsity:

@@ -10,7 +10,13 @@ DEFAULT = ("saved_model", "float32", "float16", "dynamic_int8", "int8")
 # A test compares them with those of the library, which is not imported here: `--help` answers at once.
 FORMATS = (
     *DEFAULT,
-    *("int16x8", "weight_only_int8", "int4", "onnx", "onnx_int8", "tensorrt", "openvino_int8", "tvm"),
+    *("int16x8", "weight_only_int8", "int4", "tflm_int8", "tflm_lut", "ethos_u"),
+    *("onnx", "onnx_int8", "tensorrt", "openvino_int8", "tvm"),
+)
+ACCELERATORS = (
+    *(f"ethos-u55-{size}" for size in (32, 64, 128, 256)),
+    *(f"ethos-u65-{size}" for size in (256, 512)),
+    *(f"ethos-u85-{size}" for size in (128, 256, 512, 1024, 2048)),
 )
 
 
@@ -40,6 +46,20 @@ def define(values: absl_flags.FlagValues) -> None:
         "allow_float",
         [],
         "Operations (ELU) or layers that alone may compute in float in integer files: names separated by commas.",
+        flag_values=values,
+    )
+    absl_flags.DEFINE_boolean(
+        "sparse",
+        True,
+        "Leave the zeros of weights out of .tflite files where that makes them smaller. No for runtimes that take "
+        "dense weights only: tflite-micro, NPUs. Yes or no.",
+        flag_values=values,
+    )
+    absl_flags.DEFINE_enum(
+        "accelerator",
+        ACCELERATORS[2],
+        ACCELERATORS,
+        "The NPU that the format ethos_u is compiled for, by Vela's name.",
         flag_values=values,
     )
     require(

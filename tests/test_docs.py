@@ -55,7 +55,9 @@ def test_each_decision_is_tested_where_the_page_says():
     assert [path for path in named if not (ROOT / path).exists()] == []
 
 
-@pytest.mark.parametrize("script", ["pruning_patterns", "clustering_accuracy", "compression", "quantization"])
+@pytest.mark.parametrize(
+    "script", ["pruning_patterns", "clustering_accuracy", "compression", "quantization", "small_devices"]
+)
 def test_the_table_on_a_page_is_that_of_the_results(script):
     study = importlib.import_module(f"benchmarks.{script}").STUDY
     assert study.table(study.results()) in study.page.read_text(), "run the script with --table"

@@ -128,6 +128,8 @@ def make_export(values: Any, folder: Any, test: Any, export_dir: Path) -> Any:
             latency=values.latency,
             float_fallback=values.float_fallback,
             allow_float=values.allow_float,
+            sparse="auto" if values.sparse else False,
+            accelerator=values.accelerator,
         )
     except ValueError as error:
         raise FlagError(f"--export_formats: {error}") from error

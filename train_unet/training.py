@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import tensorflow as tf
@@ -182,6 +182,8 @@ def export_callback(
     latency: bool = True,
     float_fallback: bool = False,
     allow_float: Sequence[str] = (),
+    sparse: Literal["auto", False] = "auto",
+    accelerator: str = "ethos-u55-128",
 ) -> Any:
     """What exports, verifies and reports after the fit.
 
@@ -195,6 +197,8 @@ def export_callback(
         latency: whether to time every file.
         float_fallback: whether integer files may compute in float what has no integer form.
         allow_float: names of operations or layers that alone may.
+        sparse: `"auto"`, or `False` for files whose weights are dense.
+        accelerator: the NPU that `ethos_u` is compiled for.
     """
     unlabelled = len(classes)
     ious = {metric.name: metric for metric in class_ious(classes, ignore_class=unlabelled)}
@@ -212,6 +216,8 @@ def export_callback(
         latency=latency,
         float_fallback=float_fallback,
         allow_float=allow_float,
+        sparse=sparse,
+        accelerator=accelerator,
     )
 
 

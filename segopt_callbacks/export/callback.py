@@ -7,13 +7,14 @@ import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
 from segopt_callbacks import compat
 from segopt_callbacks.data import TrainingSample, rehearse
 from segopt_callbacks.errors import ExportError
+from segopt_callbacks.export import ethos_u
 from segopt_callbacks.export.delivery import require_replaceable, require_writable, rescue
 from segopt_callbacks.export.exporter import export
 from segopt_callbacks.export.formats import TARGETS, Format, validate_formats
@@ -68,6 +69,9 @@ class ExportQuantizedCallback(CompressionCallback):
         float_fallback: whether an integer file may compute in float what has no integer form, and name it in the
             report. Otherwise such a format fails, and names it.
         allow_float: names of operations (`"ELU"`) or of layers that alone may compute in float in an integer file.
+        sparse: `"auto"` leaves the zeros of weights out of a `.tflite` file where that makes it smaller; `False` writes
+            them, for runtimes that take dense weights only, such as tflite-micro and NPUs.
+        accelerator: the NPU that `ethos_u` is compiled for, by Vela's name; one of `ethos_u.ACCELERATORS`.
 
     Raises:
         ValueError: for an unknown format, one that is not available, or another argument outside its range; before the
@@ -105,6 +109,8 @@ class ExportQuantizedCallback(CompressionCallback):
     verbose = _Setting()
     float_fallback = _Setting()
     allow_float = _Setting()
+    sparse = _Setting()
+    accelerator = _Setting()
 
     def __init__(
         self,
@@ -123,6 +129,8 @@ class ExportQuantizedCallback(CompressionCallback):
         verbose: int = 1,
         float_fallback: bool = False,
         allow_float: Sequence[str] = (),
+        sparse: Literal["auto", False] = "auto",
+        accelerator: str = ethos_u.DEFAULT,
     ) -> None:
         super().__init__()
         self.settings = ExportSettings(
@@ -140,6 +148,8 @@ class ExportQuantizedCallback(CompressionCallback):
             verbose=verbose,
             float_fallback=float_fallback,
             allow_float=allow_float,
+            sparse=sparse,
+            accelerator=accelerator,
             is_before_fit=True,
         )
         self.report: Report | None = None

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from segopt_callbacks.errors import ExportError, FormatError, printable
+from segopt_callbacks.export import ethos_u
 from segopt_callbacks.export.formats import TARGETS, Format, validate_formats
 from segopt_callbacks.export.intake import CommandError, check_model, import_own, load_model, read_data
 from segopt_callbacks.processes import quiet
@@ -27,6 +28,7 @@ _FLAGS = {  # what arguments of `export_model` are called here
     "`time_limit`": "`--time_limit`",
     "`float_fallback=True`": "`--float_fallback`",
     "`allow_float`": "`--allow_float`",
+    "`accelerator`": "`--accelerator`",
 }
 
 
@@ -104,6 +106,17 @@ def _parser() -> argparse.ArgumentParser:
         help="operations (ELU) or layers that alone may compute in float in integer files, with commas between them",
     )
     parser.add_argument(
+        "--nosparse",
+        action="store_true",
+        help="write the zeros of weights into .tflite files, for runtimes that take dense weights only: tflite-micro, "
+        "NPUs",
+    )
+    parser.add_argument(
+        "--accelerator",
+        default=ethos_u.DEFAULT,
+        help=f"the NPU that ethos_u is compiled for: {', '.join(ethos_u.ACCELERATORS)}. Default: {ethos_u.DEFAULT}",
+    )
+    parser.add_argument(
         "--unsafe",
         action="store_true",
         help="load a file that brings code of its own (Lambda layers), and run that; only for files that you have made",
@@ -116,6 +129,7 @@ def _export(arguments: argparse.Namespace) -> None:
     path = _existing(arguments.model)
     data = None if arguments.data is None else _existing(arguments.data)
     formats = _formats(arguments.formats, has_data=data is not None)
+    ethos_u.validate_accelerator(arguments.accelerator)
     metadata = None if arguments.metadata is None else _read_json(_existing(arguments.metadata))
     output_dir = Path(arguments.output_dir or path.with_name(f"{path.stem}_export"))
     check_model(path, unsafe=arguments.unsafe)
@@ -139,6 +153,8 @@ def _export(arguments: argparse.Namespace) -> None:
         latency=not arguments.no_latency,
         float_fallback=arguments.float_fallback,
         allow_float=_names(arguments.allow_float),
+        sparse=False if arguments.nosparse else "auto",
+        accelerator=arguments.accelerator,
     )
 
 

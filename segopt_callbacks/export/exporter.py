@@ -7,11 +7,12 @@ import os
 import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from segopt_callbacks import compat
 from segopt_callbacks.data import Feed
 from segopt_callbacks.errors import ExportError
+from segopt_callbacks.export import ethos_u
 from segopt_callbacks.export.delivery import disk_errors_explained, require_replaceable, workspace
 from segopt_callbacks.export.formats import TARGETS, Format
 from segopt_callbacks.export.inference import Sources, ranged
@@ -43,6 +44,8 @@ def export_model(
     verbose: int = 1,
     float_fallback: bool = False,
     allow_float: Sequence[str] = (),
+    sparse: Literal["auto", False] = "auto",
+    accelerator: str = ethos_u.DEFAULT,
 ) -> Report:
     """Exports a built model; runs every file on the same data as the model and compares them.
 
@@ -81,6 +84,9 @@ def export_model(
         float_fallback: whether an integer file may compute in float what has no integer form, and name it in the
             report. Otherwise such a format fails, and names it.
         allow_float: names of operations (`"ELU"`) or of layers that alone may compute in float in an integer file.
+        sparse: `"auto"` leaves the zeros of weights out of a `.tflite` file where that makes it smaller; `False` writes
+            them, for runtimes that take dense weights only, such as tflite-micro and NPUs.
+        accelerator: the NPU that `ethos_u` is compiled for, by Vela's name; one of `ethos_u.ACCELERATORS`.
 
     Returns:
         the report: `model`, `formats`, `baselines`, `verification` and `metadata`, as in `report.json`; `sensitivity`
@@ -116,6 +122,8 @@ def export_model(
         verbose=verbose,
         float_fallback=float_fallback,
         allow_float=allow_float,
+        sparse=sparse,
+        accelerator=accelerator,
     )
     return export(model, settings, stacklevel=3)
 
@@ -144,6 +152,8 @@ def export(model: compat.Model, settings: ExportSettings, *, stacklevel: int = 2
             settings.sensitivity,
             latency=settings.latency,
             allowance=settings.allowance,
+            leaves_zeros_out=settings.sparse == "auto",
+            accelerator=settings.accelerator,
         )
         job.write(settings.formats, check)
         job.warn()

@@ -6,7 +6,7 @@ import importlib.util
 from collections.abc import Sequence
 from typing import Any, Literal
 
-from segopt_callbacks.export import litert, onnx, openvino, saved_model, tensorrt, tvm
+from segopt_callbacks.export import ethos_u, litert, onnx, openvino, saved_model, tensorrt, tflm, tvm
 from segopt_callbacks.export.litert import ai_edge
 from segopt_callbacks.export.onnx import int8 as onnx_int8
 from segopt_callbacks.export.target import Target
@@ -20,6 +20,9 @@ Format = Literal[
     "int16x8",
     "weight_only_int8",
     "int4",
+    "tflm_int8",
+    "tflm_lut",
+    "ethos_u",
     "onnx",
     "onnx_int8",
     "tensorrt",
@@ -35,6 +38,9 @@ _TARGETS: dict[Format, Target] = {
     "int16x8": litert.target("int16x8"),
     "weight_only_int8": ai_edge.target("weight_only_int8"),
     "int4": ai_edge.target("int4"),
+    "tflm_int8": tflm.TARGET,
+    "tflm_lut": tflm.tables.TARGET,
+    "ethos_u": ethos_u.TARGET,
     "onnx": onnx.TARGET,
     "onnx_int8": onnx_int8.TARGET,
     "tensorrt": tensorrt.TARGET,

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from segopt_callbacks.errors import FormatError, listed, printable
-from segopt_callbacks.export import audit, promises
+from segopt_callbacks.export import audit, ethos_u, promises
 from segopt_callbacks.export.allowance import NOTHING, Allowance
 from segopt_callbacks.export.checks import (
     MODEL,
@@ -51,6 +51,8 @@ class Job:
         sensitivity: of the model, where it was measured.
         latency: whether files will be timed.
         allowance: what may compute in float in integer files.
+        leaves_zeros_out: whether files may hold weights without their zeros.
+        accelerator: the NPU that files are compiled for.
         told: format -> what its file tells about itself.
         runners: format -> what runs its file, of those that have not failed.
         opened: format -> its file, in its process.
@@ -67,6 +69,8 @@ class Job:
     sensitivity: Sensitivity | None = None
     latency: bool = True
     allowance: Allowance = NOTHING
+    leaves_zeros_out: bool = True
+    accelerator: str = ethos_u.DEFAULT
     told: dict[str, dict[str, Any]] = field(default_factory=dict)
     runners: dict[str, Runner] = field(default_factory=dict)
     opened: dict[str, Opened] = field(default_factory=dict)
@@ -86,7 +90,10 @@ class Job:
                 self._fail(name, refusal)
             return
         plain_first = sorted(names, key=lambda name: TARGETS[name].takes_ranges)
-        writer = Writer(self.sources, self.folder, self.time_limit, self.open_processes, self.latency, self.allowance)
+        device = {"leaves_zeros_out": self.leaves_zeros_out, "accelerator": self.accelerator}
+        writer = Writer(
+            self.sources, self.folder, self.time_limit, self.open_processes, self.latency, self.allowance, device
+        )
         for name in sorted(plain_first, key=lambda name: TARGETS[name].uses_tensorflow):
             self._say(f"{name}: writing {TARGETS[name].file_name}")
             writer.begin(name)

@@ -9,6 +9,7 @@ from typing import Any, Literal, get_args
 
 from segopt_callbacks import data
 from segopt_callbacks.data import validate_metrics
+from segopt_callbacks.export import ethos_u
 from segopt_callbacks.export.allowance import Allowance, validate_allow_float
 from segopt_callbacks.export.delivery import validate_metadata
 from segopt_callbacks.export.formats import Format, validate_formats
@@ -56,6 +57,8 @@ class ExportSettings:
     verbose: int = 1
     float_fallback: bool = False
     allow_float: Sequence[str] = ()
+    sparse: Literal["auto", False] = "auto"
+    accelerator: str = ethos_u.DEFAULT
     is_before_fit: bool = False
     wanted: ranged.Wanted = field(init=False)
     plain_metadata: dict[str, Any] = field(init=False)
@@ -84,5 +87,8 @@ class ExportSettings:
             raise ValueError(f"`on_failure` must be 'raise' or 'warn'. Received: on_failure={on_failure!r}.")
         if isinstance(time_limit, bool) or not isinstance(time_limit, int | float) or not time_limit > 0:
             raise ValueError(f"`time_limit` must be a number of seconds above 0. Received: time_limit={time_limit!r}.")
+        if self.sparse != "auto" and self.sparse is not False:
+            raise ValueError(f"`sparse` must be 'auto' or False. Received: sparse={self.sparse!r}.")
+        ethos_u.validate_accelerator(self.accelerator)
         if not isinstance(self.latency, bool):
             raise ValueError(f"`latency` must be True or False. Received: latency={self.latency!r}.")

@@ -28,6 +28,8 @@ class Source:
         outputs: likewise.
         metadata: what files should tell about the model, ready for JSON.
         allows_float: whether an integer file may compute in float what has no integer form.
+        leaves_zeros_out: whether a file may hold weights without their zeros, where that is smaller.
+        accelerator: the NPU that a file is compiled for, where a format is.
         has_ranges: whether the function itself holds the ranges of what it computes, so that no examples are needed.
         plain: the same function without ranges, where a converter may find them by itself if it refuses these.
         why_plain: why there are none though they were looked for, for the report.
@@ -39,6 +41,8 @@ class Source:
     metadata: Mapping[str, Any] = field(default_factory=dict)
     has_ranges: bool = False
     allows_float: bool = False
+    leaves_zeros_out: bool = True
+    accelerator: str = ""
     plain: Source | None = None
     why_plain: str = ""
 

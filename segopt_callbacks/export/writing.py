@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -81,6 +82,7 @@ class Writer:
         open_processes: ends the processes.
         latency: whether files will be timed.
         allowance: what may compute in float in integer files.
+        device: what the files are for, by the names of `Source`'s attributes.
     """
 
     sources: Sources
@@ -89,6 +91,7 @@ class Writer:
     open_processes: contextlib.ExitStack
     latency: bool
     allowance: Allowance
+    device: Mapping[str, Any]
     _made: dict[str, _Made | FormatError] = field(default_factory=dict)
     _begun: dict[str, _Begun | FormatError] = field(default_factory=dict)
     _converted: dict[str, float] = field(default_factory=dict)
@@ -107,7 +110,7 @@ class Writer:
             self._begin_all()
 
     def _source(self, name: str) -> Source:
-        return replace(self.sources.of(TARGETS[name]), allows_float=bool(self.allowance))
+        return replace(self.sources.of(TARGETS[name]), allows_float=bool(self.allowance), **self.device)
 
     def finish(self, name: str) -> Written:
         """Waits for a file, opens it in a process of its own, and audits it.

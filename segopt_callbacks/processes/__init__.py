@@ -3,7 +3,16 @@
 from segopt_callbacks.processes import cpus, worker
 from segopt_callbacks.processes.interrupts import remembered_interrupts
 from segopt_callbacks.processes.process import VISIBLE_GPUS, Process
-from segopt_callbacks.processes.quiet import quiet
+from segopt_callbacks.processes.quiet import captured, quiet
 from segopt_callbacks.processes.tensorflow import TensorFlowProcess
 
-__all__ = ["VISIBLE_GPUS", "Process", "TensorFlowProcess", "cpus", "quiet", "remembered_interrupts", "worker"]
+__all__ = [
+    "VISIBLE_GPUS",
+    "Process",
+    "TensorFlowProcess",
+    "captured",
+    "cpus",
+    "quiet",
+    "remembered_interrupts",
+    "worker",
+]

@@ -45,3 +45,41 @@ def quiet() -> Iterator[None]:
             for line in held:
                 if failed or ERROR_LINE.match(line):
                     os.write(2, line)
+
+
+@contextlib.contextmanager
+def captured() -> Iterator[list[str]]:
+    """Takes down what C++ code and Python print on standard output and standard error.
+
+    Yields:
+        the lines, not empty, once the body has ended, by an exception too.
+
+    Example:
+        >>> with captured() as lines:
+        ...     _ = os.write(2, b"Failed to get registration from op code DENSIFY")
+        >>> lines
+        ['Failed to get registration from op code DENSIFY']
+    """
+    lines: list[str] = []
+    _flush()
+    originals = {number: os.dup(number) for number in (1, 2)}
+    with tempfile.TemporaryFile() as held:
+        try:
+            for number in originals:
+                os.dup2(held.fileno(), number)
+            python = open(os.dup(held.fileno()), "w", encoding="utf-8", buffering=1)  # noqa: SIM115  # it is below
+            with python, contextlib.redirect_stdout(python), contextlib.redirect_stderr(python):
+                yield lines
+        finally:
+            _flush()
+            for number, original in originals.items():
+                os.dup2(original, number)
+                os.close(original)
+            held.seek(0)
+            text = held.read().decode(errors="replace")
+            lines.extend(line.strip() for line in text.splitlines() if line.strip())
+
+
+def _flush() -> None:
+    sys.stdout.flush()
+    sys.stderr.flush()

@@ -80,7 +80,8 @@ def limits(kind: str, inputs: Sequence[Any]) -> tuple[Any, Any]:
 
     Args:
         kind: of the operation.
-        inputs: for each of its inputs `(2,)` lowest and highest value, or a number: the largest magnitude.
+        inputs: for each of its inputs `(2,)` lowest and highest value, or a number: of a constant the
+            largest magnitude, and the least where the operation is singular.
 
     Returns:
         two scalars, infinite where there is no limit.

@@ -153,9 +153,16 @@ def _behind(singular: Iterable[Made], trace: Trace, ranged: set[str]) -> dict[st
 
 
 def _given(made: Made, behind: Mapping[str, str]) -> Iterator[str | float | None]:
-    for name, tensor in zip(made.inputs, made.output.op.inputs, strict=True):
+    for place, (name, tensor) in enumerate(zip(made.inputs, made.output.op.inputs, strict=True)):
         value = tf.get_static_value(tensor) if name is None else None
-        yield behind.get(name) if name is not None else None if value is None else float(np.abs(value).max())
+        is_singular = place == SINGULAR[made.kind][1]
+        yield behind.get(name) if name is not None else None if value is None else _magnitude(value, least=is_singular)
+
+
+def _magnitude(value: np.ndarray, *, least: bool) -> float:
+    """The largest of a constant, or the least but zero: a constant divides by what it is, not by a step."""
+    magnitudes = np.abs(value)
+    return float(magnitudes[magnitudes > 0].min(initial=np.inf) if least else magnitudes.max())
 
 
 def _is_read_by_softmax(made: Made | None) -> bool:

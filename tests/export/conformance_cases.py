@@ -176,10 +176,11 @@ TFMOT_STEP = 0.1  # files of models that tfmot quantizes may be one step of its 
 
 
 def formats() -> list[str]:
-    """Every format whose packages are installed."""
+    """Every format whose packages are installed; `tflm_lut` is `tflm_int8` with tables, which none of them can have."""
     from segopt_callbacks.export.formats import TARGETS
 
-    return [name for name, target in TARGETS.items() if all(map(importlib.util.find_spec, target.requires))]
+    wanted = {name: target for name, target in TARGETS.items() if name != "tflm_lut"}
+    return [name for name, target in wanted.items() if all(map(importlib.util.find_spec, target.requires))]
 
 
 def exported(model: Any, x: Any) -> dict[str, dict[str, Any]]:

@@ -327,7 +327,7 @@ def test_a_wrong_argument_is_refused_before_training(tmp_path, arguments, messag
 
 def test_every_format_of_the_contract_is_known():
     contract = "saved_model float32 float16 dynamic_int8 int8 int16x8 weight_only_int8 int4 onnx onnx_int8"
-    assert set(TARGETS) == {*contract.split(), "openvino_int8", "tensorrt", "tvm"}
+    assert set(TARGETS) == {*contract.split(), "openvino_int8", "tensorrt", "tvm", "tflm_int8", "tflm_lut", "ethos_u"}
 
 
 def test_an_unbuilt_model_says_what_to_do(tmp_path):

@@ -22,6 +22,8 @@ GIVEN = {
     "on_failure": "warn",
     "time_limit": 7.0,
     "latency": False,
+    "sparse": False,
+    "accelerator": "ethos-u85-256",
     "verbose": 0,
     "float_fallback": False,
     "allow_float": ["ELU"],

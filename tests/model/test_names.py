@@ -131,7 +131,7 @@ def exported(tmp_path_factory):
 
 
 # Each is made from the same conversion as another one: float32, int8 or onnx_int8.
-UNNAMED = ("float16", "dynamic_int8", "weight_only_int8", "int16x8", "tensorrt")
+UNNAMED = ("float16", "dynamic_int8", "weight_only_int8", "int16x8", "tensorrt", "tflm_lut", "ethos_u")
 
 
 @pytest.mark.parametrize("name", [name for name in TARGETS if name not in UNNAMED])

@@ -117,8 +117,8 @@ def read_metadata(path: str | os.PathLike[str]) -> dict[str, Any]:
 
     Returns:
         `format`; `inputs` and `outputs`, each with `name`, `shape` (`None` for an open size), `dtype` and, where
-        integers stand for floats, `quantization` (`scale`, `zero_point`); `versions` of packages; and everything that
-        was given as `metadata`. A `NAME.json` also has `report`.
+        integers stand for floats, `quantization` (`scale`, `zero_point`), or `offset`, what is added to raw bytes;
+        `versions` of packages; and everything that was given as `metadata`. A `NAME.json` also has `report`.
 
     Raises:
         ValueError: if the file holds no such metadata, or is damaged.
@@ -180,9 +180,14 @@ def _embed_in_tflite(path: Path, document: dict[str, Any]) -> None:
     tensors = model.subgraphs[signature.subgraphIndex].tensors
     for key, found in (("inputs", signature.inputs), ("outputs", signature.outputs)):
         index = {schema.text(one.name): one.tensorIndex for one in found}
-        document[key] = [port | _quantized(schema, tensors[index[port["name"]]]) for port in document[key]]
+        document[key] = [_in_file(port, schema, tensors[index[port["name"]]]) for port in document[key]]
     schema.set_metadata(model, KEY, dumps(document).encode())
     path.write_bytes(schema.pack(model))
+
+
+def _in_file(port: dict[str, Any], schema: Any, tensor: Any) -> dict[str, Any]:
+    told = port | _quantized(schema, tensor)
+    return told | {"offset": -128} if (port["dtype"], told["dtype"]) == ("uint8", "int8") else told
 
 
 def _quantized(schema: Any, tensor: Any) -> dict[str, Any]:

@@ -1,6 +1,6 @@
 """LiteRT: `.tflite` files."""
 
-from segopt_callbacks.export.litert import ai_edge, schema
+from segopt_callbacks.export.litert import ai_edge, converter, encoding, flatbuffer, interpreter, raw_inputs, schema
 from segopt_callbacks.export.litert.converter import target
 
-__all__ = ["ai_edge", "schema", "target"]
+__all__ = ["ai_edge", "converter", "encoding", "flatbuffer", "interpreter", "raw_inputs", "schema", "target"]

@@ -7,6 +7,7 @@ kernels for it on CPUs, on which a U-Net is 25 times slower than in float32: it 
 from __future__ import annotations
 
 import functools
+import json
 import re
 import warnings
 from dataclasses import dataclass
@@ -113,12 +114,11 @@ def write(settings: Settings, source: Source, path: Path) -> None:
     Raises:
         FormatError: if the converter refuses.
     """
-    why_plain = ""
+    notes: dict[str, str] = {}
     if settings.takes_ranges:
-        content, why_plain = _with_ranges(settings, source)
+        content, notes = integer_content(source)
     else:
         content = convert(settings, source) if settings.optimize else float_content(source)
-    notes = {"ranges": f"found by the converter: {why_plain}"} if why_plain else {}
     encoding.write_smallest(content, source, path, load, notes)
 
 
@@ -134,6 +134,23 @@ def _with_ranges(settings: Settings, source: Source) -> tuple[bytes, str]:
     if operations:
         return convert(settings, source.plain), f"with ranges these compute in float32: {', '.join(operations)}"
     return content, ""
+
+
+def integer_content(source: Source) -> tuple[bytes, dict[str, str]]:
+    """The content of the int8 file, dense, and what the report should tell of its ranges; converted once, likewise.
+
+    Raises:
+        FormatError: if the converter refuses.
+    """
+    path = source.folder / "int8.json"
+    if not path.exists():
+        content, why_plain = _with_ranges(SETTINGS["int8"], source)
+        path.with_suffix(".tflite").write_bytes(content)
+        notes = {"ranges": f"found by the converter: {why_plain}"} if why_plain else {}
+        unfinished = path.with_name(f".{path.name}.unfinished")
+        unfinished.write_text(json.dumps(notes), encoding="utf-8")
+        unfinished.replace(path)
+    return path.with_suffix(".tflite").read_bytes(), json.loads(path.read_text(encoding="utf-8"))
 
 
 def float_content(source: Source) -> bytes:

@@ -32,6 +32,10 @@ EXAMPLES = 4  # the weights are the same bits in both files; this is for the ker
 ENOUGH = 20.0  # seconds after which no further example is run
 PATIENCE = 120.0  # seconds for opening both files and running one example
 ROUNDING = 1e-5  # of the largest answer: what another order of additions costs
+REFUSED_BY = (
+    "tflite-micro, which has no DENSIFY, and Vela, for which no convolution of sparse weights can run on an NPU; pass "
+    "`sparse=False` for a dense file"
+)
 
 Load = Callable[[Path, Source, int | None], Runner]
 
@@ -53,7 +57,7 @@ def write_smallest(
     """
     path.write_bytes(content)
     notes = {**(notes or {}), "encoding": "dense"}
-    candidate = sparse_file(content)
+    candidate = sparse_file(content) if source.leaves_zeros_out else None
     if candidate is not None:
         other = path.with_name(f"{path.name}.sparse")
         other.write_bytes(candidate)
@@ -66,17 +70,23 @@ def write_smallest(
             notes["sparse_refused"] = str(error).partition("; raise `time_limit`")[0]
             other.unlink()
         else:
-            notes["encoding"] = "sparse"
+            notes |= {"encoding": "sparse", "refused by": REFUSED_BY}
             other.replace(path)
+    write_notes(path, notes)
+
+
+def write_notes(path: Path, notes: Mapping[str, Any]) -> None:
+    """Keeps what `read_notes` shall tell of a file."""
     _notes_path(path).write_text(json.dumps(notes), encoding="utf-8")
 
 
 def read_notes(path: Path) -> dict[str, Any]:
-    """What `write_smallest` decided on a file, for the report.
+    """What is kept of a file, for the report.
 
     Returns:
         `encoding`, `"dense"` or `"sparse"`; where there are zeros to leave out, the bytes of both files, plain and
-        after gzip, and `sparse_refused`: why the sparse one is not delivered.
+        after gzip, and `sparse_refused`: why the sparse one is not delivered, or `refused by`: which runtimes do not
+        take it.
     """
     notes = json.loads(_notes_path(path).read_text(encoding="utf-8"))
     if "sparse_bytes" in notes:

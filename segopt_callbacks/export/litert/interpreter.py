@@ -44,26 +44,42 @@ def load(path: Path, source: Source, threads: int | None) -> Runner:
         answers = []
         for index in range(len(batch[0])):
             one = {
-                name: _quantize(value[index : index + 1], inputs[name])
+                name: quantized(value[index : index + 1], inputs[name]["dtype"], *inputs[name]["quantization"])
                 for name, value in zip(source.input_names, batch, strict=True)
             }
             answer = runner(**one)  # as a user calls it: a file that keeps state between calls must not pass
-            answers.append([_dequantize(answer[name], outputs[name]) for name in source.output_names])
+            answers.append([dequantized(answer[name], *outputs[name]["quantization"]) for name in source.output_names])
         return [np.concatenate(parts) for parts in zip(*answers, strict=True)]
 
     return run
 
 
-def _quantize(value: np.ndarray, detail: dict[str, Any]) -> np.ndarray:
-    dtype, (scale, zero_point) = detail["dtype"], detail["quantization"]
+def quantized(value: np.ndarray, dtype: Any, scale: float, zero_point: int) -> np.ndarray:
+    """What a file is fed for a value of the model's input.
+
+    Args:
+        value: floats, or raw integers.
+        dtype: of the file's input.
+        scale: of the file's input; 0 for none.
+        zero_point: likewise.
+
+    Returns:
+        floats as integers of that scale; raw integers as they are, but bytes less 128 where the file takes int8.
+
+    Example:
+        >>> quantized(np.array([0.5]), np.int8, 0.25, -1), quantized(np.array([255], np.uint8), np.int8, 0.1, 3)
+        (array([1], dtype=int8), array([127], dtype=int8))
+    """
+    if value.dtype == np.uint8 and dtype == np.int8:
+        return (value.astype(np.int16) - 128).astype(np.int8)
     if not np.issubdtype(dtype, np.integer) or np.issubdtype(value.dtype, np.integer) or not scale:
         return value.astype(dtype)
     limits = np.iinfo(dtype)
     return np.clip(np.round(value / scale) + zero_point, limits.min, limits.max).astype(dtype)
 
 
-def _dequantize(value: np.ndarray, detail: dict[str, Any]) -> np.ndarray:
-    scale, zero_point = detail["quantization"]
+def dequantized(value: np.ndarray, scale: float, zero_point: int) -> np.ndarray:
+    """What an output of a file means: integers that have a scale (not 0) as floats, others as they are."""
     if not np.issubdtype(value.dtype, np.integer) or not scale:
         return value
     return (value.astype(np.float32) - zero_point) * np.float32(scale)

@@ -34,7 +34,7 @@ def take_raw_integers(content: bytes) -> bytes:
             _bypass(graph, cast)
             removed.append(cast)
     graph.operators = [operator for operator in graph.operators if not any(operator is cast for cast in removed)]
-    _drop_tensors(model, graph, {cast.outputs[0] for cast in removed})
+    drop_tensors(model, graph, {cast.outputs[0] for cast in removed})
     return schema.pack(model)
 
 
@@ -75,7 +75,8 @@ def _bypass(graph: Any, cast: Any) -> None:
         operator.inputs = [raw if index == as_float else index for index in operator.inputs]
 
 
-def _drop_tensors(model: Any, graph: Any, dropped: set[int]) -> None:
+def drop_tensors(model: Any, graph: Any, dropped: set[int]) -> None:
+    """Takes tensors out of the first graph of a model, which nothing reads or writes any more."""
     kept = [index for index in range(len(graph.tensors)) if index not in dropped]
     moved = {-1: -1} | {old: new for new, old in enumerate(kept)}
     graph.tensors = [graph.tensors[index] for index in kept]

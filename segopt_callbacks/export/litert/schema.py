@@ -197,6 +197,27 @@ def computed_like(tensor: Any, name: str) -> Any:
     )
 
 
+def add_constant(model: Any, graph: Any, values: np.ndarray, kind: str, name: str) -> int:
+    """A new constant tensor of a type, such as `INT32`; returns its index."""
+    tensor = schema.TensorT(shape=list(values.shape), type=type_number(kind), name=name, hasRank=True)
+    set_constant(model, tensor, values)
+    graph.tensors.append(tensor)
+    return len(graph.tensors) - 1
+
+
+def set_constant(model: Any, tensor: Any, values: np.ndarray) -> None:
+    """Gives a tensor its data, in a buffer of its own."""
+    model.buffers.append(schema.BufferT(data=np.ascontiguousarray(values).view(np.uint8).ravel()))
+    tensor.buffer = len(model.buffers) - 1
+
+
+def addition(model: Any, inputs: list[int], outputs: list[int]) -> Any:
+    """A new ADD, which must have its options."""
+    made = operator(model, "ADD", inputs, outputs)
+    made.builtinOptionsType, made.builtinOptions = schema.BuiltinOptions.AddOptions, schema.AddOptionsT()
+    return made
+
+
 def _pack_aligned(buffer: Any, builder: Any) -> int:
     data = None
     if buffer.data is not None:

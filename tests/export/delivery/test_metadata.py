@@ -31,6 +31,9 @@ USER = {
     "palette": [[90, 90, 90], [30, 140, 60], [120, 180, 255]],
     "input_scaling": "none: RGB, 0 to 255",
 }
+SMALL = ("tflm_int8", "ethos_u")  # bytes go in less 128
+NAMES = tuple(name for name in TARGETS if name != "tflm_lut")  # the page's model has too many values for tables
+DRAWN = tuple(name for name in NAMES if name != "ethos_u")  # which takes an Ethos-U
 
 
 def run_block(block, folder):
@@ -62,7 +65,7 @@ def exported(page):
 
 
 @pytest.mark.either_keras
-@pytest.mark.parametrize("name", TARGETS)
+@pytest.mark.parametrize("name", NAMES)
 def test_every_file_tells_what_it_is_and_what_the_user_has_added(name, exported):
     folder, report = exported
     told = read_metadata(folder / TARGETS[name].file_name)
@@ -70,7 +73,7 @@ def test_every_file_tells_what_it_is_and_what_the_user_has_added(name, exported)
     assert told["format"] == name
     assert [port["name"] for port in (*told["inputs"], *told["outputs"])] == ["image", "logits"]
     assert told["inputs"][0]["shape"] == [None if name == "saved_model" else 1, 32, 32, 3]
-    assert told["inputs"][0]["dtype"] == "uint8"
+    assert told["inputs"][0]["dtype"] == ("int8" if name in SMALL else "uint8")
     assert {"segopt-callbacks", "tensorflow"} < set(told["versions"])
     beside = json.loads((folder / f"{name}.json").read_text())
     assert beside == read_metadata(folder / f"{name}.json")
@@ -82,7 +85,7 @@ def test_every_file_tells_what_it_is_and_what_the_user_has_added(name, exported)
 
 
 @pytest.mark.either_keras
-@pytest.mark.parametrize("name", [name for name in TARGETS if TARGETS[name].file_name.endswith(".tflite")])
+@pytest.mark.parametrize("name", [name for name in DRAWN if TARGETS[name].file_name.endswith(".tflite")])
 def test_a_litert_file_tells_the_dtypes_and_quantization_that_its_interpreter_has(name, exported):
     path = exported[0] / f"{name}.tflite"
     interpreter = Interpreter(str(path))
@@ -217,7 +220,7 @@ def test_each_program_of_the_page_is_complete_and_draws_the_map_of_the_model(pag
         is_program = ".save(" in block and "import tensorflow" not in block
         watch = "import sys; assert not {'tensorflow', 'segopt_callbacks'} & set(sys.modules)" if is_program else ""
         run_block(f"{block}\n{watch}", page)
-    maps = {name: np.asarray(Image.open(page / f"{name}.png")) for name in TARGETS}
+    maps = {name: np.asarray(Image.open(page / f"{name}.png")) for name in DRAWN}
     assert len(np.unique(maps["saved_model"].reshape(-1, 3), axis=0)) > 1
     for name, drawn in maps.items():
         equal = (drawn == maps["saved_model"]).all(-1).mean()
