@@ -133,7 +133,10 @@ def _row(name: str, kind: str, entry: Mapping[str, Any], with_weights: bool) -> 
 def _note(value: Any) -> str:
     if isinstance(value, int) and not isinstance(value, bool):
         return f"{values.number(value, 'a note'):,}"
-    return values.text(value if isinstance(value, str) else json.dumps(value))
+    try:
+        return values.text(value if isinstance(value, str) else json.dumps(value, allow_nan=False))
+    except ValueError as error:
+        raise CorruptFileError("a note is a number beyond all bounds") from error
 
 
 def _metrics(value: Any) -> dict[str, float]:
