@@ -20,7 +20,6 @@ from segopt_callbacks.export.checks import (
     Latencies,
     Nature,
     Opened,
-    Reference,
     Remote,
     Verification,
     draw,
@@ -82,8 +81,7 @@ class Job:
         """Writes, opens and audits all formats.
 
         Ranges are found while files without ranges are converted, and these are opened while those with ranges are.
-        What needs no conversion is begun last. Then this process has nothing to do for a while, and the model answers
-        what files will be asked.
+        What needs no conversion is begun last.
         """
         if refusal := self._nature.refusal():
             for name in names:
@@ -98,8 +96,6 @@ class Job:
             self._say(f"{name}: writing {TARGETS[name].file_name}")
             writer.begin(name)
             check()
-        if not self._nature.is_random:
-            self._reference.look_ahead()
         for name in plain_first:
             try:
                 written = writer.finish(name)
@@ -140,15 +136,7 @@ class Job:
         try:
             model, feed = self.sources.model, self.sources.feed
             names = self.sources.metadata.get("classes", ())
-            outcome = verify(
-                model,
-                feed,
-                self.runners,
-                metrics=metrics,
-                nature=self._nature,
-                class_names=len(names),
-                reference=self._reference,
-            )
+            outcome = verify(model, feed, self.runners, metrics=metrics, nature=self._nature, class_names=len(names))
             if self._nature.is_random:
                 draw(
                     model, feed, outcome, self.runners, {name: TARGETS[name].tolerance or 0.0 for name in self.runners}
@@ -215,11 +203,6 @@ class Job:
     def _nature(self) -> Nature:
         """What the model is, found when the first format is written."""
         return nature(self.sources.model, self.sources.feed)
-
-    @functools.cached_property
-    def _reference(self) -> Reference:
-        """The answers of the model."""
-        return Reference(self.sources.model, self.sources.feed)
 
     @functools.cached_property
     def _model_rows(self) -> list[dict[str, Any]]:

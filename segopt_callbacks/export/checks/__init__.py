@@ -5,7 +5,6 @@ from segopt_callbacks.export.checks.disagreement import Disagreement
 from segopt_callbacks.export.checks.judgement import judge
 from segopt_callbacks.export.checks.latency import Latencies, Opened, begin_on_one_thread, is_timed, measure
 from segopt_callbacks.export.checks.nature import Nature, nature
-from segopt_callbacks.export.checks.reference import Reference
 from segopt_callbacks.export.checks.verify import MODEL, Remote, Verification, draw, verify
 
 __all__ = [
@@ -14,7 +13,6 @@ __all__ = [
     "Latencies",
     "Nature",
     "Opened",
-    "Reference",
     "Remote",
     "Verification",
     "begin_on_one_thread",

@@ -12,13 +12,12 @@ import numpy as np
 import tensorflow as tf
 
 from segopt_callbacks import compat
-from segopt_callbacks.data import Feed, MetricStates
-from segopt_callbacks.errors import FormatError
+from segopt_callbacks.data import Feed, MetricStates, cast_inputs
+from segopt_callbacks.errors import FormatError, first_line
 from segopt_callbacks.export.checks.agreement import Agreement, OutputAgreement
 from segopt_callbacks.export.checks.classes import criteria_of, outputs_of_classes
 from segopt_callbacks.export.checks.disagreement import Disagreement, worse
 from segopt_callbacks.export.checks.nature import SAME, Nature, apart, draw_faults
-from segopt_callbacks.export.checks.reference import Reference, answers_of, as_array
 from segopt_callbacks.export.checks.repeated import once
 from segopt_callbacks.export.target import Runner
 from segopt_callbacks.model import input_names, output_names
@@ -80,7 +79,6 @@ def verify(
     metrics: Mapping[str, Any] | None = None,
     nature: Nature | None = None,
     class_names: int = 0,
-    reference: Reference | None = None,
 ) -> Verification:
     """Runs the model and every file on the same batches, each read once; the files as a user calls them.
 
@@ -93,7 +91,6 @@ def verify(
         metrics: name -> Keras metric; its state is put back afterwards.
         nature: what the model is beside a function of one example.
         class_names: how many classes the metadata name; 0 for none.
-        reference: the batches of `feed`, some of them answered already.
 
     Returns:
         the figures of each file, and why some have none.
@@ -103,11 +100,11 @@ def verify(
     """
     outcome, running, is_random = Verification(), dict(runners), nature is not None and nature.is_random
     with MetricStates(metrics or {}) as states, compat.kept_state(model):
-        for batch in reference or Reference(model, feed):
-            inputs, y, sample_weight = batch.inputs, batch.y, batch.sample_weight
+        for x, y, sample_weight in feed.batches():
+            inputs = cast_inputs(x, feed.specs)
             waiting = _Waiting(running, inputs)
-            answers = batch.answers
-            expected = [as_array(one) for one in tf.nest.flatten(answers)]
+            answers = _answers(model, x)
+            expected = [_as_array(one) for one in tf.nest.flatten(answers)]
             if any(np.isnan(one).any() for one in expected):
                 raise FormatError("the model in memory answers NaN itself; train it to finite weights first")
             states.update(MODEL, y, answers, sample_weight)
@@ -158,7 +155,7 @@ def draw(
     packed = tf.nest.pack_sequence_as(feed.specs, outcome.example)
 
     def ours() -> list[np.ndarray]:
-        return [as_array(one) for one in tf.nest.flatten(answers_of(model, packed))]
+        return [_as_array(one) for one in tf.nest.flatten(_answers(model, packed))]
 
     with compat.kept_state(model):
         for name, agreement in outcome.agreements.items():
@@ -235,3 +232,15 @@ def _begun(runner: Runner, inputs: list[np.ndarray]) -> Callable[[], list[np.nda
 
 def _raise(error: FormatError) -> list[np.ndarray]:
     raise error
+
+
+def _answers(model: Any, x: Any) -> Any:
+    try:
+        return compat.infer(model, tf.nest.map_structure(tf.convert_to_tensor, x))
+    except (ValueError, tf.errors.OpError) as error:  # of shapes that a layer or an operation does not take
+        raise FormatError(f"the model in memory does not take the data: {first_line(error)}") from error
+
+
+def _as_array(output: Any) -> np.ndarray:
+    array = np.asarray(tf.convert_to_tensor(output))
+    return array if np.issubdtype(array.dtype, np.integer) else array.astype(np.float32)
