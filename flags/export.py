@@ -36,6 +36,17 @@ def define(values: absl_flags.FlagValues) -> None:
         "models. Yes or no.",
         flag_values=values,
     )
+    _define_what_files_may_hold(values)
+    require(
+        values,
+        "export_formats",
+        lambda names: set(names) <= set(FORMATS) and len(set(names)) == len(names),
+        f"different names of {', '.join(FORMATS)}",
+        "separate them by commas",
+    )
+
+
+def _define_what_files_may_hold(values: absl_flags.FlagValues) -> None:
     absl_flags.DEFINE_boolean(
         "float_fallback",
         False,
@@ -61,11 +72,4 @@ def define(values: absl_flags.FlagValues) -> None:
         ACCELERATORS,
         "The NPU that the format ethos_u is compiled for, by Vela's name.",
         flag_values=values,
-    )
-    require(
-        values,
-        "export_formats",
-        lambda names: set(names) <= set(FORMATS) and len(set(names)) == len(names),
-        f"different names of {', '.join(FORMATS)}",
-        "separate them by commas",
     )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import tensorflow as tf
@@ -179,11 +179,7 @@ def export_callback(
     classes: Sequence[str],
     *,
     palette: np.ndarray,
-    latency: bool = True,
-    float_fallback: bool = False,
-    allow_float: Sequence[str] = (),
-    sparse: Literal["auto", False] = "auto",
-    accelerator: str = "ethos-u55-128",
+    **options: Any,
 ) -> Any:
     """What exports, verifies and reports after the fit.
 
@@ -194,11 +190,7 @@ def export_callback(
         test: batches on which every file's answers are measured.
         classes: names by id; `len(classes)` itself is the id of unlabelled pixels.
         palette: `(len(classes) + 1, 3)` uint8, the last colour that of unlabelled pixels.
-        latency: whether to time every file.
-        float_fallback: whether integer files may compute in float what has no integer form.
-        allow_float: names of operations or layers that alone may.
-        sparse: `"auto"`, or `False` for files whose weights are dense.
-        accelerator: the NPU that `ethos_u` is compiled for.
+        options: other arguments of `ExportQuantizedCallback`.
     """
     unlabelled = len(classes)
     ious = {metric.name: metric for metric in class_ious(classes, ignore_class=unlabelled)}
@@ -213,11 +205,7 @@ def export_callback(
             "palette": palette[:unlabelled],
             "input_scaling": "none: RGB, 0 to 255; the model scales",
         },
-        latency=latency,
-        float_fallback=float_fallback,
-        allow_float=allow_float,
-        sparse=sparse,
-        accelerator=accelerator,
+        **options,
     )
 
 

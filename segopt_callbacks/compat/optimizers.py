@@ -22,8 +22,8 @@ def iterations(model: Any) -> int:
 def build_optimizer(model: Any) -> None:
     """Makes the variables of the optimizer, which Keras 3 would make while it traces the step.
 
-    That takes a third of the time of tracing: each is made in a branch of its own, to be lifted out. A `train_step` of
-    the user's may hand the optimizer other weights than all, so Keras is left to see.
+    There each is made in a branch of its own, to be lifted out, which takes much of the time of tracing. A `train_step`
+    of the user's may hand the optimizer other weights than all, so Keras is left to see.
 
     Args:
         model: with all of its weights, before its first step.

@@ -68,14 +68,10 @@ class Allowance:
         refused = [one for one in operations if not self.covers(one, layers)]
         if refused:
             raise FormatError(
-                f"operations compute in float32 in an integer file: {listed(refused)}; pass `float_fallback=True` for "
-                "a file that computes these alone in float, or `allow_float` with the names of those operations or "
-                "layers that may, replace them with ones that this format quantizes, or leave it out; formats that "
-                f"compute in float are {', '.join(others)}"
+                f"operations compute in float32 in an integer file: {listed(refused)}; let them with "
+                "`float_fallback=True`, or by name with `allow_float`; or replace them; or export a format that "
+                f"computes in float: {', '.join(others)}"
             )
-
-
-NOTHING = Allowance()
 
 
 def validate_allow_float(allow_float: Any, float_fallback: Any) -> Allowance:

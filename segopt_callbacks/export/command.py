@@ -94,6 +94,16 @@ def _parser() -> argparse.ArgumentParser:
         action="store_true",
         help="do not time the files, which takes about half a second for each, more for large models",
     )
+    _add_what_files_may_hold(parser)
+    parser.add_argument(
+        "--unsafe",
+        action="store_true",
+        help="load a file that brings code of its own (Lambda layers), and run that; only for files that you have made",
+    )
+    return parser
+
+
+def _add_what_files_may_hold(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--float_fallback",
         action="store_true",
@@ -116,12 +126,6 @@ def _parser() -> argparse.ArgumentParser:
         default=ethos_u.DEFAULT,
         help=f"the NPU that ethos_u is compiled for: {', '.join(ethos_u.ACCELERATORS)}. Default: {ethos_u.DEFAULT}",
     )
-    parser.add_argument(
-        "--unsafe",
-        action="store_true",
-        help="load a file that brings code of its own (Lambda layers), and run that; only for files that you have made",
-    )
-    return parser
 
 
 def _export(arguments: argparse.Namespace) -> None:

@@ -142,19 +142,7 @@ def export(model: compat.Model, settings: ExportSettings, *, stacklevel: int = 2
     feed = Feed(model, settings.evaluation_data, settings.representative_dataset, settings.input_signature)
     with remembered_interrupts() as check, workspace(export_dir) as folder, contextlib.ExitStack() as open_processes:
         sources = Sources(compat.without_wrappers(model), feed, settings.wanted, folder, settings.plain_metadata)
-        verbose = bool(settings.verbose)
-        job = Job(
-            sources,
-            folder,
-            settings.time_limit,
-            verbose,
-            open_processes,
-            settings.sensitivity,
-            latency=settings.latency,
-            allowance=settings.allowance,
-            leaves_zeros_out=settings.sparse == "auto",
-            accelerator=settings.accelerator,
-        )
+        job = Job(sources, folder, settings, open_processes)
         job.write(settings.formats, check)
         job.warn()
         verification = job.verify(settings.metrics)
@@ -164,7 +152,7 @@ def export(model: compat.Model, settings: ExportSettings, *, stacklevel: int = 2
             check()
         with disk_errors_explained():
             report = job.deliver(settings.formats, verification, export_dir)
-    if verbose:
+    if settings.verbose:
         print(f"\n{table(report)}\n", flush=True)
     if job.causes:
         error = ExportError(job.causes, report)

@@ -8,13 +8,12 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 
 from segopt_callbacks.errors import FormatError, listed, printable
-from segopt_callbacks.export import audit, ethos_u, promises
-from segopt_callbacks.export.allowance import NOTHING, Allowance
+from segopt_callbacks.export import audit, promises
 from segopt_callbacks.export.checks import (
     MODEL,
     Latencies,
@@ -32,9 +31,10 @@ from segopt_callbacks.export.delivery import publish, sidecar_name, write_sideca
 from segopt_callbacks.export.formats import TARGETS
 from segopt_callbacks.export.inference import Sources
 from segopt_callbacks.export.report import REPORTS, drawn, told_of_ranges, write_report
+from segopt_callbacks.export.settings import ExportSettings
 from segopt_callbacks.export.target import Runner
 from segopt_callbacks.export.writing import Writer, Written
-from segopt_callbacks.records import Report, Sensitivity
+from segopt_callbacks.records import Report
 
 
 @dataclass
@@ -44,14 +44,8 @@ class Job:
     Attributes:
         sources: what formats are made from.
         folder: for files until they are delivered.
-        time_limit: seconds for each step of a format.
-        verbose: whether to print a line for each step.
+        settings: what is asked of the export.
         open_processes: ends the processes of the export.
-        sensitivity: of the model, where it was measured.
-        latency: whether files will be timed.
-        allowance: what may compute in float in integer files.
-        leaves_zeros_out: whether files may hold weights without their zeros.
-        accelerator: the NPU that files are compiled for.
         told: format -> what its file tells about itself.
         runners: format -> what runs its file, of those that have not failed.
         opened: format -> its file, in its process.
@@ -62,14 +56,8 @@ class Job:
 
     sources: Sources
     folder: Path
-    time_limit: float
-    verbose: bool
+    settings: ExportSettings
     open_processes: contextlib.ExitStack
-    sensitivity: Sensitivity | None = None
-    latency: bool = True
-    allowance: Allowance = NOTHING
-    leaves_zeros_out: bool = True
-    accelerator: str = ethos_u.DEFAULT
     told: dict[str, dict[str, Any]] = field(default_factory=dict)
     runners: dict[str, Runner] = field(default_factory=dict)
     opened: dict[str, Opened] = field(default_factory=dict)
@@ -88,10 +76,7 @@ class Job:
                 self._fail(name, refusal)
             return
         plain_first = sorted(names, key=lambda name: TARGETS[name].takes_ranges)
-        device = {"leaves_zeros_out": self.leaves_zeros_out, "accelerator": self.accelerator}
-        writer = Writer(
-            self.sources, self.folder, self.time_limit, self.open_processes, self.latency, self.allowance, device
-        )
+        writer = Writer(self.sources, self.folder, self.settings, self.open_processes)
         for name in sorted(plain_first, key=lambda name: TARGETS[name].uses_tensorflow):
             self._say(f"{name}: writing {TARGETS[name].file_name}")
             writer.begin(name)
@@ -108,7 +93,7 @@ class Job:
     def _note(self, name: str, written: Written) -> None:
         target, source, notes, ranges = TARGETS[name], written.opened.source, written.notes, self.sources.ranges
         self.told[name], self.opened[name] = written.told, written.opened
-        self.runners[name] = Remote(written.opened.process, self.time_limit)
+        self.runners[name] = Remote(written.opened.process, self.settings.time_limit)
         counted, doubts = promises.counted(written.rows, self._model_rows, self.sources.kernels)
         doubts += promises.broken(written.rows, self._model_rows)
         entry = {"seconds": round(written.seconds, 3), **audit.totals(counted), "weights": written.rows}
@@ -156,7 +141,7 @@ class Job:
         """Times one inference of all files that have passed."""
         start = time.monotonic()
         files = {name: self.opened[name] for name in self.runners}
-        self.latencies = measure(files, example, time_limit=self.time_limit, check=check)
+        self.latencies = measure(files, example, time_limit=self.settings.time_limit, check=check)
         for name, entry in self.latencies.figures.items():
             self.entries[name]["latency_ms"] = entry
         self._say(f"timed {len(self.latencies.figures)} files in {time.monotonic() - start:.1f} s")
@@ -187,17 +172,17 @@ class Job:
         kernels = promises.counted(self._model_rows, self._model_rows, self.sources.kernels)[0]
         parameters = sum(int(np.prod(one.shape)) for one in self.sources.model.weights)
         model = {"name": self.sources.model.name, "parameters": parameters, **verification.results[MODEL]}
-        told: Any = {
+        told = {
             "model": model | audit.totals(kernels) | {"weights": self._model_rows},
             "formats": {name: self.entries[name] for name in names},
             "baselines": {},
             "verification": {"examples": verification.examples, "data": self.sources.feed.name},
             "latency": self.latencies.settings,
             "metadata": self.sources.metadata,
-            **({"sensitivity": self.sensitivity.entry()} if self.sensitivity else {}),
+            **({"sensitivity": self.settings.sensitivity.entry()} if self.settings.sensitivity else {}),
             **({"warnings": self._warnings()} if self._warnings() else {}),
         }
-        return told
+        return cast(Report, told)
 
     @functools.cached_property
     def _nature(self) -> Nature:
@@ -219,5 +204,5 @@ class Job:
         self._say(f"{name}: FAILED: {cause}")
 
     def _say(self, line: str) -> None:
-        if self.verbose:
+        if self.settings.verbose:
             print(printable(f"export: {line}"), flush=True)

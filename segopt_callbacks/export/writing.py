@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -15,12 +14,12 @@ from typing import Any
 from segopt_callbacks import compat
 from segopt_callbacks.errors import FormatError, damage_is_named
 from segopt_callbacks.export import audit
-from segopt_callbacks.export.allowance import Allowance
 from segopt_callbacks.export.checks import Opened, begin_on_one_thread, is_timed
 from segopt_callbacks.export.delivery import embed
 from segopt_callbacks.export.formats import TARGETS
 from segopt_callbacks.export.inference import Sources
 from segopt_callbacks.export.report import weighed
+from segopt_callbacks.export.settings import ExportSettings
 from segopt_callbacks.export.source import Source
 from segopt_callbacks.export.target import Target
 from segopt_callbacks.processes import Process, TensorFlowProcess, worker
@@ -78,20 +77,14 @@ class Writer:
     Attributes:
         sources: what formats are made from.
         folder: for the files.
-        time_limit: seconds for each step of a format.
+        settings: what is asked of the export.
         open_processes: ends the processes.
-        latency: whether files will be timed.
-        allowance: what may compute in float in integer files.
-        device: what the files are for, by the names of `Source`'s attributes.
     """
 
     sources: Sources
     folder: Path
-    time_limit: float
+    settings: ExportSettings
     open_processes: contextlib.ExitStack
-    latency: bool
-    allowance: Allowance
-    device: Mapping[str, Any]
     _made: dict[str, _Made | FormatError] = field(default_factory=dict)
     _begun: dict[str, _Begun | FormatError] = field(default_factory=dict)
     _converted: dict[str, float] = field(default_factory=dict)
@@ -110,7 +103,12 @@ class Writer:
             self._begin_all()
 
     def _source(self, name: str) -> Source:
-        return replace(self.sources.of(TARGETS[name]), allows_float=bool(self.allowance), **self.device)
+        return replace(
+            self.sources.of(TARGETS[name]),
+            allows_float=bool(self.settings.allowance),
+            leaves_zeros_out=self.settings.sparse == "auto",
+            accelerator=self.settings.accelerator,
+        )
 
     def finish(self, name: str) -> Written:
         """Waits for a file, opens it in a process of its own, and audits it.
@@ -174,7 +172,7 @@ class Writer:
         }
         first = next(iter(waiting))  # answers come in the order in which formats were begun
         try:
-            self._converted[first] = process.finish(doing=_WRITING, time_limit=self.time_limit)
+            self._converted[first] = process.finish(doing=_WRITING, time_limit=self.settings.time_limit)
         except FormatError as error:
             self._begun[first] = error
             if not process.is_alive:
@@ -184,13 +182,13 @@ class Writer:
 
     def _open(self, name: str, path: Path, begun: _Begun) -> tuple[Opened, dict[str, Any]]:
         target, source, process = TARGETS[name], begun.made.source, begun.opening
-        process.finish(doing=_IMPORTING, time_limit=self.time_limit)
+        process.finish(doing=_IMPORTING, time_limit=self.settings.time_limit)
         describe = embed, path, name, source, self._packages(target)
-        told = process.call(*describe, doing="describing it", time_limit=self.time_limit)
+        told = process.call(*describe, doing="describing it", time_limit=self.settings.time_limit)
         arguments = target.load, path, source, None
-        process.call(worker.open_file, *arguments, doing="opening it", time_limit=self.time_limit)
+        process.call(worker.open_file, *arguments, doing="opening it", time_limit=self.settings.time_limit)
         pinned = None
-        if self.latency and is_timed(target):
+        if self.settings.latency and is_timed(target):
             with contextlib.suppress(FormatError):  # `measure` meets it again, and tells
                 pinned = self.open_processes.enter_context(begin_on_one_thread(target, path, source))
         return Opened(target, path, source, process, pinned), told
@@ -202,5 +200,5 @@ class Writer:
     def _float_operations(self, target: Target, path: Path) -> list[str]:
         operations = target.float_operations(path) if target.float_operations else []
         layers = {layer.name for layer in compat.all_layers(self.sources.model)} if operations else set()
-        self.allowance.require(operations, layers, _FLOAT_FORMATS)
+        self.settings.allowance.require(operations, layers, _FLOAT_FORMATS)
         return operations

@@ -8,6 +8,7 @@ import re
 import sys
 import tempfile
 from collections.abc import Iterator
+from typing import IO
 
 from segopt_callbacks.errors import FormatError
 
@@ -26,21 +27,16 @@ def quiet() -> Iterator[None]:
         >>> with quiet():
         ...     _ = os.write(2, b"I0000 00:00:1.0 1 loader.cc:1] Restoring SavedModel bundle.")
     """
-    sys.stderr.flush()
-    original = os.dup(2)
     failed = True
     with tempfile.TemporaryFile() as held:
         try:
-            os.dup2(held.fileno(), 2)
-            yield
+            with _written_to(held, 2):
+                yield
             failed = False
         except FormatError:
             failed = False  # it carries its cause; the converter's own dump is 100 KB long
             raise
         finally:
-            sys.stderr.flush()
-            os.dup2(original, 2)
-            os.close(original)
             held.seek(0)
             for line in held:
                 if failed or ERROR_LINE.match(line):
@@ -61,23 +57,32 @@ def captured() -> Iterator[list[str]]:
         ['Failed to get registration from op code DENSIFY']
     """
     lines: list[str] = []
-    _flush()
-    originals = {number: os.dup(number) for number in (1, 2)}
     with tempfile.TemporaryFile() as held:
         try:
-            for number in originals:
-                os.dup2(held.fileno(), number)
-            python = open(os.dup(held.fileno()), "w", encoding="utf-8", buffering=1)  # noqa: SIM115  # it is below
-            with python, contextlib.redirect_stdout(python), contextlib.redirect_stderr(python):
-                yield lines
+            with _written_to(held, 1, 2):
+                python = open(os.dup(held.fileno()), "w", encoding="utf-8", buffering=1)  # noqa: SIM115  # it is below
+                with python, contextlib.redirect_stdout(python), contextlib.redirect_stderr(python):
+                    yield lines
         finally:
-            _flush()
-            for number, original in originals.items():
-                os.dup2(original, number)
-                os.close(original)
             held.seek(0)
             text = held.read().decode(errors="replace")
             lines.extend(line.strip() for line in text.splitlines() if line.strip())
+
+
+@contextlib.contextmanager
+def _written_to(file: IO[bytes], *descriptors: int) -> Iterator[None]:
+    """Sends what is written to descriptors of this process to a file."""
+    _flush()
+    originals = {number: os.dup(number) for number in descriptors}
+    try:
+        for number in originals:
+            os.dup2(file.fileno(), number)
+        yield
+    finally:
+        _flush()
+        for number, original in originals.items():
+            os.dup2(original, number)
+            os.close(original)
 
 
 def _flush() -> None:

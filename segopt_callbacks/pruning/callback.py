@@ -32,9 +32,9 @@ class PruningScheduleCallback(CompressionCallback):
 
     Args:
         schedule: fraction of zeros in [0, 1), pruned at once and held; `ramp_by_epoch(...)` or `ramp_by_fraction(...)`;
-            a callable `step -> (should_prune, sparsity)`, such as tfmot's `PolynomialDecay`; or a mapping from a regex
-            on the weight's path to any of these, of which the first that matches counts, and a weight that none
-            matches is left alone. A schedule's `end_step` is always pruned at, although no multiple of its `frequency`
+            or a callable `step -> (should_prune, sparsity)`, such as tfmot's `PolynomialDecay`. Or a mapping from a
+            regex on the weight's path to any of these: the first that matches counts, and a weight that none matches
+            is left alone. A schedule's `end_step` is always pruned at, although no multiple of its `frequency`
             may meet it.
         filters: which weights, see `weights.select_weights`. Default: every kernel, that is every trainable
             floating-point weight of rank 2 or more that is no embedding, bias or scale.

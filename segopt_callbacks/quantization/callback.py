@@ -25,10 +25,10 @@ _OBSERVED = 10  # steps, at least, before a range is learned
 class QuantizationAwareTrainingCallback(CompressionCallback):
     """Trains a model against the rounding of its integer file; the model itself stays float, and as it is.
 
-    While the fit runs, kernels are rounded to integers with a scale for each output channel, and each tensor that the
-    file will hold to 256 steps between its lowest and highest value (`fake_quant`): of layers, of custom layers, and
-    of raw operations in `call` alike, as the model's inference graph shows. Evaluations during the fit are rounded as
-    well. Ranges are averages over training steps. Near the end they are held, and BatchNormalization computes with its
+    While the fit runs, kernels are rounded to integers with a scale for each output channel. Each tensor that the file
+    will hold is rounded to 256 steps between its lowest and highest value (`fake_quant`). The model's inference graph
+    shows which: layers, custom layers and raw operations in `call` alike. Evaluations during the fit are rounded as
+    well. Ranges are averages over training steps (`ranges.Range`). Near the end they are held, and BatchNormalization computes with its
     moving statistics, as in inference (Jacob et al. 2018, https://arxiv.org/abs/1712.05877, section 3.1; Krishnamoorthi
     2018, https://arxiv.org/abs/1806.08342, section 4.3).
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 import flags
-from flags.export import DEFAULT, FORMATS
+from flags.export import ACCELERATORS, DEFAULT, FORMATS
 
 ROOT = Path(__file__).resolve().parents[2]
 REQUIRED = [
@@ -156,10 +156,13 @@ def test_values_reach_the_caller():
     assert flags.parse(["train.py", "--sensitivity", "--target_sparsity=0.9"]).target_sparsity == 0.9
 
 
-def test_every_format_of_the_library_has_its_name():
+def test_every_format_and_accelerator_of_the_library_has_its_name():
+    from segopt_callbacks.export import ethos_u
     from segopt_callbacks.export.formats import TARGETS
 
     assert set(FORMATS) == set(TARGETS)
+    assert ACCELERATORS == ethos_u.ACCELERATORS
+    assert flags.parse(["train.py"]).accelerator == ethos_u.DEFAULT
 
 
 def test_two_parses_do_not_know_of_each_other():

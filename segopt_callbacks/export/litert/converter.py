@@ -10,6 +10,7 @@ import functools
 import json
 import re
 import warnings
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -137,32 +138,37 @@ def _with_ranges(settings: Settings, source: Source) -> tuple[bytes, str]:
 
 
 def integer_content(source: Source) -> tuple[bytes, dict[str, str]]:
-    """The content of the int8 file, dense, and what the report should tell of its ranges; converted once, likewise.
+    """The content of the int8 file, dense, and what the report should tell of its ranges.
 
     Raises:
         FormatError: if the converter refuses.
     """
-    path = source.folder / "int8.json"
-    if not path.exists():
+    told = source.folder / "int8.json"
+
+    def make() -> bytes:
         content, why_plain = _with_ranges(SETTINGS["int8"], source)
-        path.with_suffix(".tflite").write_bytes(content)
         notes = {"ranges": f"found by the converter: {why_plain}"} if why_plain else {}
-        unfinished = path.with_name(f".{path.name}.unfinished")
-        unfinished.write_text(json.dumps(notes), encoding="utf-8")
-        unfinished.replace(path)
-    return path.with_suffix(".tflite").read_bytes(), json.loads(path.read_text(encoding="utf-8"))
+        told.write_text(json.dumps(notes), encoding="utf-8")
+        return content
+
+    content = _made_once(source.folder / "int8.tflite", make)
+    return content, json.loads(told.read_text(encoding="utf-8"))
 
 
 def float_content(source: Source) -> bytes:
-    """The content of the float32 file, dense; converted once for all formats of an export that begin with it.
+    """The content of the float32 file, dense.
 
     Raises:
         FormatError: if the converter refuses.
     """
-    path = source.folder / "float32.tflite"
+    return _made_once(source.folder / "float32.tflite", lambda: convert(SETTINGS["float32"], source))
+
+
+def _made_once(path: Path, make: Callable[[], bytes]) -> bytes:
+    """What `make` returns, kept for all formats of an export that begin with it."""
     if not path.exists():
         unfinished = path.with_name(f".{path.name}.unfinished")  # this process may be killed while it writes
-        unfinished.write_bytes(convert(SETTINGS["float32"], source))
+        unfinished.write_bytes(make())
         unfinished.replace(path)
     return path.read_bytes()
 

@@ -7,6 +7,7 @@ from one (`PerTensor`, seen in 0.dev20261023182759), and the very same weights f
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,9 +17,7 @@ from segopt_callbacks.errors import FormatError, damage_is_named, first_line
 from segopt_callbacks.export import audit
 from segopt_callbacks.export.litert import encoding, flatbuffer, schema
 from segopt_callbacks.export.source import Source
-from segopt_callbacks.export.target import EIGHT_BIT_TOLERANCE, Target
-from segopt_callbacks.export.tflm import interpreter
-from segopt_callbacks.export.tflm.converter import micro_content, read_notes
+from segopt_callbacks.export.tflm import converter, interpreter
 
 MOST_BITS = 7  # of an index
 OPERATOR_BYTES = 400  # of the file, about: a DECODE and its tensors
@@ -35,7 +34,7 @@ def write(source: Source, path: Path) -> None:
     Raises:
         FormatError: if no weight is smaller with a table, or as of `converter.write`.
     """
-    content, notes = micro_content(source)
+    content, notes = converter.micro_content(source)
     plain = path.with_name(f"{path.name}.plain")
     plain.write_bytes(content)
     path.write_bytes(with_tables(content))
@@ -134,19 +133,6 @@ def _is_decode(model: Any, operator: Any) -> bool:
     return code is not None and schema.text(code) == DECODE
 
 
-TARGET = Target(
-    "tflm_lut.tflite",
-    write,
-    interpreter.load,
-    read_weights,
-    flatbuffer.read_activations,
-    flatbuffer.float_operations,
-    tolerance=EIGHT_BIT_TOLERANCE,
-    bytes_per_weight=1 / 8,
-    is_integer=True,
-    is_timed=False,  # plain kernels on a PC; a microcontroller has kernels of its own
-    takes_ranges=True,
-    notes=read_notes,
-    requires=interpreter.REQUIRES,
-    extra="tflm",
+TARGET = replace(
+    converter.TARGET, file_name="tflm_lut.tflite", write=write, read_weights=read_weights, bytes_per_weight=1 / 8
 )
