@@ -28,9 +28,9 @@ class QuantizationAwareTrainingCallback(CompressionCallback):
     While the fit runs, kernels are rounded to integers with a scale for each output channel. Each tensor that the file
     will hold is rounded to 256 steps between its lowest and highest value (`fake_quant`). The model's inference graph
     shows which: layers, custom layers and raw operations in `call` alike. Evaluations during the fit are rounded as
-    well. Ranges are averages over training steps (`ranges.Range`). Near the end they are held, and BatchNormalization computes with its
-    moving statistics, as in inference (Jacob et al. 2018, https://arxiv.org/abs/1712.05877, section 3.1; Krishnamoorthi
-    2018, https://arxiv.org/abs/1806.08342, section 4.3).
+    well. Ranges are averages over training steps (`ranges.Range`). Near the end they are held, and BatchNormalization
+    computes with its moving statistics, as in inference (Jacob et al. 2018, https://arxiv.org/abs/1712.05877, section
+    3.1; Krishnamoorthi 2018, https://arxiv.org/abs/1806.08342, section 4.3).
 
     With `learn_ranges`, averages are where ranges begin. They are then trained by gradients, with the weights, inside
     the model's own train_step (Esser et al. 2020, https://arxiv.org/abs/1902.08153, and Bhalgat et al. 2020,

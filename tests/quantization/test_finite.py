@@ -87,12 +87,20 @@ LAYERS = {
 } | {name: (lambda operation=operation: Operation(operation)) for name, operation in SINGULAR.items()}
 
 
-# Several to a model, each between convolutions of its own: a fit is mostly tracing. Operations of TensorFlow's are the
-# same under both Kerases.
+# Several to a model, as a fit is mostly tracing: each has weights and a loss of its own, and trains as if alone.
+# Operations of TensorFlow's are the same under both Kerases.
 TOGETHER = [pytest.param(tuple(name for name in LAYERS if name not in SINGULAR), id="layers")] + [
     pytest.param(names, id=names[0], marks=pytest.mark.either_keras)
     for names in (tuple(SINGULAR)[at : at + 6] for at in range(0, len(SINGULAR), 6))
 ]
+
+
+def branch(inputs, layer, ending):
+    """`ending` keeps the names of weights apart."""
+    first, second, third = (keras.initializers.GlorotUniform(seed) for seed in (10, 11, 12))
+    hidden = L.Conv2D(8, 3, activation="relu", kernel_initializer=first, name=f"first{ending}")(inputs)
+    hidden = L.Conv2D(4, 3, activation="relu", kernel_initializer=second, name=f"second{ending}")(layer(hidden))
+    return L.Dense(2, kernel_initializer=third, name=f"third{ending}")(L.GlobalAveragePooling2D()(hidden))
 
 
 def trained(layer, *callbacks, epochs=4, **options):
@@ -102,21 +110,13 @@ def trained(layer, *callbacks, epochs=4, **options):
 def trained_together(layers, *callbacks, epochs=4, **options):
     keras.utils.set_random_seed(0)
     inputs = keras.Input((8, 8, 3))
-    branches = [
-        L.GlobalAveragePooling2D()(
-            L.Conv2D(4, 3, activation="relu", name=f"second{place or ''}")(
-                layer(L.Conv2D(8, 3, activation="relu", name=f"first{place or ''}")(inputs))
-            )
-        )
-        for place, layer in enumerate(layers)
-    ]
-    hidden = L.Concatenate()(branches) if len(branches) > 1 else branches[0]
-    model = keras.Model(inputs, L.Dense(2, name="third")(hidden))
-    loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
-    model.compile("adam", loss, **{"jit_compile": False} | options)
+    model = keras.Model(inputs, [branch(inputs, layer, place or "") for place, layer in enumerate(layers)])
+    losses = [keras.losses.SparseCategoricalCrossentropy(from_logits=True) for _ in layers]
+    model.compile("adam", losses, **{"jit_compile": False} | options)
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "These operations have no 8-bit form")
-        model.fit(IMAGES, LABELS, epochs=epochs, batch_size=16, verbose=0, callbacks=list(callbacks))
+        labels = [LABELS for _ in layers]
+        model.fit(IMAGES, labels, epochs=epochs, batch_size=16, verbose=0, callbacks=list(callbacks))
     return model
 
 
