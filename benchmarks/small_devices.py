@@ -3,9 +3,10 @@
     python benchmarks/small_devices.py [--seed SEED] [--models DIR] [--table]
 
 The U-Net of four levels (0.49M weights) of benchmarks/compression.py, on the embedded land cover, trained as there:
-dense, with 80% zeros and 16 values, with 95% zeros and 8 values. Each is exported as `tflm_int8` (tflite-micro),
-`tflm_lut` (its tables) and `ethos_u` (Vela, Ethos-U55 with 128 products a cycle). mIoU is that of the files, run on the
-test split: in tflite-micro, and for `ethos_u` that of the int8 file before Vela, run in LiteRT.
+dense, with 80% zeros and 16 values, with 95% zeros and 8 values, with 95% zeros and kernels trained against 4 bits. Each
+is exported as `tflm_int8` (tflite-micro), `tflm_lut` (its tables) and `ethos_u` (Vela, Ethos-U55 with 128 products a
+cycle). mIoU is that of the files, run on the test split: in tflite-micro, and for `ethos_u` that of the int8 file before
+Vela, run in LiteRT.
 Results are appended to benchmarks/results/small_devices.jsonl, and what stands there is not measured again. A training
 takes some two minutes on two idle cores; `--models` keeps trained models in a folder, and takes them from there.
 The table goes into docs/small_devices.md.
@@ -34,7 +35,12 @@ from train_unet.losses import mean_iou
 from train_unet.unet import UNet
 
 DENSE = "dense"
-WAYS = {DENSE: Way(), "80% zeros, 16 values": Way(0.8, 16), "95% zeros, 8 values": Way(0.95, 8)}
+WAYS = {
+    DENSE: Way(),
+    "80% zeros, 16 values": Way(0.8, 16),
+    "95% zeros, 8 values": Way(0.95, 8),
+    "95% zeros, 4 bits": Way(0.95, bits=4, held=0.8),
+}
 PLAIN, TABLES, NPU = FORMATS = ("tflm_int8", "tflm_lut", "ethos_u")
 TOLERANCE = 0.005  # of mIoU, below the dense file
 KIB = 1024

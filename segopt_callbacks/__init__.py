@@ -9,7 +9,7 @@ from segopt_callbacks.faces import lazy_names
 if TYPE_CHECKING:
     from segopt_callbacks.clustering import ClusterOnTrainEndCallback, ClusterScheduleCallback, cluster_model
     from segopt_callbacks.export import ExportQuantizedCallback, export_model, read_metadata
-    from segopt_callbacks.fit import AtTargetSparsity
+    from segopt_callbacks.fit import AtTargetSparsity, step_by_fraction
     from segopt_callbacks.normalization import ReestimateBatchNormCallback, reestimate_batch_norm
     from segopt_callbacks.pruning import (
         ConstantSparsity,
@@ -49,6 +49,7 @@ __all__ = [
     "ramp_by_fraction",
     "read_metadata",
     "reestimate_batch_norm",
+    "step_by_fraction",
 ]
 
 # TensorFlow takes seconds to import, and `segopt-sizes` does without it: a name is imported when it is first used.
@@ -74,6 +75,7 @@ _HOMES = {
     "ramp_by_fraction": "pruning",
     "read_metadata": "export",
     "reestimate_batch_norm": "normalization",
+    "step_by_fraction": "fit",
 }
 
 __getattr__ = lazy_names(__name__, _HOMES)

@@ -13,7 +13,7 @@ from segopt_callbacks.clustering.callback import ClusteringCallback
 from segopt_callbacks.clustering.clustered import NumberOfClusters, Sharing
 from segopt_callbacks.clustering.folding import HeldScale
 from segopt_callbacks.clustering.shared import Clustered
-from segopt_callbacks.fit import Unshared, warn_of_no_constraint
+from segopt_callbacks.fit import Moment, Unshared, step_of, validate_step, warn_of_no_constraint
 from segopt_callbacks.model import Filters
 
 
@@ -36,14 +36,13 @@ class ClusterScheduleCallback(ClusteringCallback):
     Args:
         number_of_clusters: most distinct values in each weight, at least 2, or a mapping from regexes to numbers.
         filters: which weights, see `weights.select_weights`. Default: every kernel.
-        begin_step: optimizer step at which weights are clustered; 0 is before the first.
+        begin_step: optimizer step at which weights are clustered, 0 is before the first; or `step_by_fraction(0.8)`.
         per_channel: `True` for as many values in each output channel, or an axis.
-        preserve_sparsity: zeros stay zeros, and zero counts as one of the values.
+        preserve_sparsity: zeros stay zeros, and zero is one of the values.
         initialization: `"optimal"`, or for comparison one of tfmot's.
         fold_batch_norm: moves the scale of a BatchNormalization behind a kernel into it first.
-        reassign_every: steps from one new assignment of the weights to clusters to the next, by what each weight would
-            be had it kept its own updates (as tfmot does at every step); it takes eight bytes per weight. Default:
-            the assignment stays.
+        reassign_every: steps from one new assignment of weights to clusters to the next, by what each would be had it
+            kept its own updates (as tfmot does at every step); eight bytes per weight. Default: it stays.
         verbose: 1 prints what was done to each weight; `report` has it too.
 
     Raises:
@@ -66,7 +65,7 @@ class ClusterScheduleCallback(ClusteringCallback):
         number_of_clusters: NumberOfClusters = 16,
         filters: Filters = None,
         *,
-        begin_step: int,
+        begin_step: int | Moment,
         per_channel: bool | int = False,
         preserve_sparsity: bool = True,
         initialization: Any = "optimal",
@@ -76,9 +75,8 @@ class ClusterScheduleCallback(ClusteringCallback):
     ) -> None:
         sharing = Sharing(number_of_clusters, filters, per_channel, preserve_sparsity, initialization, fold_batch_norm)
         super().__init__(sharing, verbose)
-        _require_step("begin_step", begin_step, least=0)
-        if reassign_every is not None:
-            _require_step("reassign_every", reassign_every, least=1)
+        validate_step("begin_step", begin_step)
+        _require_updates(reassign_every)
         self.begin_step = begin_step
         self.reassign_every = reassign_every
 
@@ -95,10 +93,9 @@ class ClusterScheduleCallback(ClusteringCallback):
     def prepare(self) -> None:
         """Attaches to the weights; clusters them where the fit has come that far already."""
         super().prepare()
-        last_step = self.lifecycle.last_step
-        if last_step is not None and self.begin_step > last_step:
+        if (last_step := self.lifecycle.last_step) is not None and self._begin > last_step:
             warnings.warn(
-                f"Weights are clustered at the end only: begin_step={self.begin_step}, and this fit has {last_step} "
+                f"Weights are clustered at the end only: begin_step={self._begin}, and this fit has {last_step} "
                 "steps; begin earlier, or train longer.",
                 stacklevel=2,
             )
@@ -126,9 +123,13 @@ class ClusterScheduleCallback(ClusteringCallback):
             self._unshared = {path: self.attached.remember_unshared(one) for path, one in self._weights.items()}
 
     @property
+    def _begin(self) -> int:
+        return step_of(self.begin_step, self.lifecycle.last_step)
+
+    @property
     def begins_at_once(self) -> bool:
         """Whether weights are clustered before the first step."""
-        return self.begin_step <= self.lifecycle.step
+        return self._begin <= self.lifecycle.step
 
     def leave_out(self, paths: set[str]) -> set[str]:
         """Lets go of weights that are not trained for inference; one that was clustered has its own values again."""
@@ -183,7 +184,7 @@ class ClusterScheduleCallback(ClusteringCallback):
 
     def _begin_if_due(self, step: int) -> bool:
         """Clusters when it is time; returns whether that was now."""
-        if self._begun_at is not None or step < self.begin_step:
+        if self._begun_at is not None or step < self._begin:
             return False
         self._begun_at, self._last_assigned = step, step
         for path in self._weights:
@@ -244,6 +245,6 @@ class ClusterScheduleCallback(ClusteringCallback):
             )
 
 
-def _require_step(name: str, value: Any, *, least: int) -> None:
-    if isinstance(value, bool) or not isinstance(value, int) or value < least:
-        raise ValueError(f"`{name}` must be a number of steps, at least {least}. Received: {name}={value!r}.")
+def _require_updates(value: Any) -> None:
+    if value is not None and (isinstance(value, bool) or not isinstance(value, int) or value < 1):
+        raise ValueError(f"`reassign_every` must be a number of steps, at least 1. Received: reassign_every={value!r}.")

@@ -5,6 +5,7 @@ from segopt_callbacks.fit.bypassed import warn_of_no_constraint
 from segopt_callbacks.fit.gradients import GradientRecord
 from segopt_callbacks.fit.marks import filled, pruned_before, select
 from segopt_callbacks.fit.member import CompressionCallback
+from segopt_callbacks.fit.moments import Moment, step_by_fraction, step_of, validate_step
 from segopt_callbacks.fit.projections import Unshared
 from segopt_callbacks.fit.stages import Stage
 
@@ -12,10 +13,14 @@ __all__ = [
     "AtTargetSparsity",
     "CompressionCallback",
     "GradientRecord",
+    "Moment",
     "Stage",
     "Unshared",
     "filled",
     "pruned_before",
     "select",
+    "step_by_fraction",
+    "step_of",
+    "validate_step",
     "warn_of_no_constraint",
 ]

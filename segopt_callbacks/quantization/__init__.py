@@ -4,8 +4,9 @@ from segopt_callbacks.quantization.calibration import Calibration, validate_cali
 from segopt_callbacks.quantization.callback import QuantizationAwareTrainingCallback
 from segopt_callbacks.quantization.fake_quant import quantized_weight
 from segopt_callbacks.quantization.observing import observe
+from segopt_callbacks.quantization.ranges import as_ranges
 from segopt_callbacks.quantization.resolution import resolved_ranges
-from segopt_callbacks.quantization.simulation import Simulation, as_ranges
+from segopt_callbacks.quantization.simulation import Simulation
 from segopt_callbacks.quantization.sites import Sites, find_sites
 
 __all__ = [

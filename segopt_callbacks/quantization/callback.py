@@ -10,9 +10,10 @@ import numpy as np
 
 from segopt_callbacks import compat
 from segopt_callbacks.errors import listed
-from segopt_callbacks.fit import CompressionCallback, Stage
+from segopt_callbacks.fit import CompressionCallback, Moment, Stage, step_of
 from segopt_callbacks.model import Filters, select_weights, validate_filters
 from segopt_callbacks.quantization import kept_ranges
+from segopt_callbacks.quantization.few_bits import FewBits
 from segopt_callbacks.quantization.finite import is_due, require_finite
 from segopt_callbacks.quantization.ranges import Range
 from segopt_callbacks.quantization.settings import validate_settings
@@ -23,27 +24,28 @@ _OBSERVED = 10  # steps, at least, before a range is learned
 
 
 class QuantizationAwareTrainingCallback(CompressionCallback):
-    """Trains a model against the rounding of its integer file; the model itself stays float, and as it is.
+    """Trains a model against the rounding of its integer file; the model itself stays float.
 
     While the fit runs, kernels are rounded to integers with a scale for each output channel. Each tensor that the file
-    will hold is rounded to 256 steps between its lowest and highest value (`fake_quant`). The model's inference graph
-    shows which: layers, custom layers and raw operations in `call` alike. Evaluations during the fit are rounded as
-    well. Ranges are averages over training steps (`ranges.Range`). Near the end they are held, and BatchNormalization
-    computes with its moving statistics, as in inference (Jacob et al. 2018, https://arxiv.org/abs/1712.05877, section
-    3.1; Krishnamoorthi 2018, https://arxiv.org/abs/1806.08342, section 4.3).
+    will hold is rounded to 256 steps between its lowest and highest value (`fake_quant`), as the inference graph shows
+    it: of layers, custom layers and raw operations in `call` alike. Evaluations are rounded too. Ranges are averages
+    over training steps (`ranges.Range`). Near the end they are held, and BatchNormalization computes with its moving
+    statistics, as in inference (Jacob et al. 2018, https://arxiv.org/abs/1712.05877, section 3.1; Krishnamoorthi 2018,
+    https://arxiv.org/abs/1806.08342, section 4.3).
 
     With `learn_ranges`, averages are where ranges begin. They are then trained by gradients, with the weights, inside
     the model's own train_step (Esser et al. 2020, https://arxiv.org/abs/1902.08153, and Bhalgat et al. 2020,
     https://arxiv.org/abs/2004.09576; see `learned_ranges`).
 
-    `ExportQuantizedCallback` in the same fit writes the `int8` file with these ranges; `export_model` takes them as
-    `ranges`. A resumed fit (`BackupAndRestore`) goes on with the ranges of before.
+    `ExportQuantizedCallback` in the same fit writes the `int8` file with these ranges; `export_model` takes `ranges`.
+    A resumed fit (`BackupAndRestore`) goes on with those of before.
 
     Args:
         filters: which kernels are rounded, see `weights.select_weights`. Default: every one. Tensors between them are
             rounded in any case.
-        begin_step: optimizer step from which on anything is rounded; until then ranges are observed.
-        num_bits: of kernels, 8 or 4. With 4, depthwise and transposed convolutions have 8, as in the `int4` file.
+        begin_step: optimizer step from which on anything is rounded, or `step_by_fraction(0.6)`; before, it observes.
+        num_bits: of kernels, 8 or 4. With 4, they end on the values that they were rounded to, at most 15 in a channel,
+            for every format. Depthwise and transposed convolutions have 8; kernels that share values keep those.
         learn_ranges: whether ranges are trained: from `begin_step` on, or from the tenth step where that is later.
         freeze_at: when ranges and statistics are held: a fraction of the training, in [0, 1].
         ranges: what `ranges` was after an earlier fit, to go on from.
@@ -74,7 +76,7 @@ class QuantizationAwareTrainingCallback(CompressionCallback):
         self,
         filters: Filters = None,
         *,
-        begin_step: int = 0,
+        begin_step: int | Moment = 0,
         num_bits: int = 8,
         learn_ranges: bool = False,
         freeze_at: float = 0.8,
@@ -94,8 +96,8 @@ class QuantizationAwareTrainingCallback(CompressionCallback):
         self._given = dict(self.ranges)
 
     def on_train_begin(self, logs: Any = None) -> None:
-        self._weights: dict[str, Any] = {}
         self._simulation: Simulation | None = None
+        self._few_bits = FewBits({}, {}, self.num_bits)
         self.ranges = dict(self._given)
         super().on_train_begin(logs)
 
@@ -133,14 +135,19 @@ class QuantizationAwareTrainingCallback(CompressionCallback):
                 name: Range(is_learned=self.learn_ranges) for name in sites.activations if name not in sites.fixed
             }
         ranges |= {name: Range(np.array([*pair, 1.0]), is_fixed=True) for name, pair in sites.fixed.items()}
-        kernels = None if self.filters is None else set(self._weights)
-        self._simulation = Simulation(self.model, sites, ranges, kernels=kernels, num_bits=self.num_bits)
+        chosen = None if self.filters is None else set(self._weights)
+        self._simulation = Simulation(self.model, sites, ranges, kernels=chosen, num_bits=self.num_bits)
+        self._few_bits = FewBits(self._weights, sites.whole, self.num_bits)
         self._restore_ranges()
         self._learn_step = self._first_step_to_learn()
         self._adjust(self.lifecycle.step)
         self.attached.simulate(self._simulation)
         if self.verbose:
-            print(f"rounding {len(sites.kernels)} kernels and {len(ranges)} tensors from step {self.begin_step} on")
+            print(f"rounding {len(sites.kernels)} kernels and {len(ranges)} tensors from step {self._begin} on")
+
+    @property
+    def _begin(self) -> int:
+        return step_of(self.begin_step, self.lifecycle.last_step)
 
     @property
     def simulation(self) -> Simulation:
@@ -158,14 +165,12 @@ class QuantizationAwareTrainingCallback(CompressionCallback):
     def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
         with self.attached.released_on_error():
             step = self.lifecycle.step_after(batch)
-            if self._simulation is not None and is_due(step, self.begin_step):
+            if self._simulation is not None and is_due(step, self._begin):
                 self._require_finite(step)
             if self._simulation is not None and self._adjust(step):
                 self.attached.trace_anew()
-        for backup in self._backups():
-            frequency = getattr(backup, "save_freq", None)
-            if isinstance(frequency, int) and step % frequency == 0:
-                self._save_ranges()
+        if any(kept_ranges.saves_at(backup, step) for backup in self._backups()):
+            self._save_ranges()
 
     def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
         with self.attached.released_on_error():
@@ -177,6 +182,7 @@ class QuantizationAwareTrainingCallback(CompressionCallback):
         simulation = self.simulation
         self._require_finite(self.lifecycle.step)
         simulation.freezes_statistics = False
+        self._few_bits.round(self.told.codebooks)
         read = {name: one.read() for name, one in simulation.ranges.items()}
         unseen = [name for name, pair in read.items() if pair is None]
         if unseen:
@@ -197,9 +203,13 @@ class QuantizationAwareTrainingCallback(CompressionCallback):
         for backup in self._backups():
             kept_ranges.drop(backup.backup_dir)
 
+    def holds(self) -> bool:
+        """Whether kernels of few bits are as `finish` left them."""
+        return self._few_bits.are_rounded(self.told.codebooks)
+
     def at_target_since(self) -> int | None:
         """The step since which the model is rounded; `None` until then."""
-        return self.begin_step if self.lifecycle.step >= self.begin_step else None
+        return self._begin if self.lifecycle.step >= self._begin else None
 
     def _require_finite(self, step: int) -> None:
         require_finite(self.model, self.simulation.ranges, step)
@@ -210,25 +220,17 @@ class QuantizationAwareTrainingCallback(CompressionCallback):
         is_frozen = last_step is not None and step >= self.freeze_at * last_step and step > 0
         learns = self.learn_ranges and not is_frozen and step >= self._learn_step
         before = simulation.rounds, simulation.observes, simulation.learned, simulation.freezes_statistics
-        simulation.rounds = step >= self.begin_step
-        simulation.learned = (simulation.learned or self._observed()) if learns else frozenset()
+        simulation.rounds = step >= self._begin
+        simulation.learned = (simulation.learned or simulation.learnable()) if learns else frozenset()
         simulation.observes = not is_frozen
         simulation.freezes_statistics = is_frozen
         return before != (simulation.rounds, simulation.observes, simulation.learned, simulation.freezes_statistics)
 
     def _first_step_to_learn(self) -> int:
         """At once where a resumed fit has ranges, or all of them were given; else behind the first that observe."""
-        known, step = self._observed(), self.lifecycle.step
-        is_known = bool(known) if step else known == self._not_fixed()
-        return max(self.begin_step, step if is_known else step + _OBSERVED)
-
-    def _not_fixed(self) -> frozenset[str]:
-        return frozenset(self.simulation.ranges.keys() - self.simulation.sites.fixed.keys())
-
-    def _observed(self) -> frozenset[str]:
-        """Names of the ranges that have been seen to hold more than zeros: those can be learned."""
-        read = {name: self.simulation.ranges[name].read() for name in self._not_fixed()}
-        return frozenset(name for name, pair in read.items() if pair is not None and pair[0] < pair[1])
+        known, step = self.simulation.learnable(), self.lifecycle.step
+        is_known = bool(known) if step else known == self.simulation.not_fixed()
+        return max(self._begin, step if is_known else step + _OBSERVED)
 
     def _backups(self) -> list[Any]:
         return self.lifecycle.other_callbacks("BackupAndRestore")

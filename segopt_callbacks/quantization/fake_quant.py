@@ -10,6 +10,15 @@ ACTIVATION_BITS = 8
 _SMALLEST = 1e-12  # of a scale; a channel of zeros has none
 
 
+def levels(num_bits: int) -> int:
+    """How many steps there are on each side of zero.
+
+    >>> levels(8), levels(4)
+    (127, 7)
+    """
+    return 2 ** (num_bits - 1) - 1
+
+
 def quantized_weight(kernel: Any, channel_axes: tuple[int, ...], num_bits: int = 8) -> tf.Tensor:
     """A kernel rounded to symmetric integers, with a scale for each output channel.
 
@@ -31,9 +40,9 @@ def quantized_weight(kernel: Any, channel_axes: tuple[int, ...], num_bits: int =
     kernel = tf.convert_to_tensor(kernel)
     values = tf.cast(kernel, tf.float32)
     others = [axis for axis in range(kernel.shape.rank) if axis - kernel.shape.rank not in channel_axes]
-    levels = 2.0 ** (num_bits - 1) - 1
-    scale = tf.maximum(tf.reduce_max(tf.abs(values), others, keepdims=True) / levels, _SMALLEST)
-    rounded = tf.clip_by_value(tf.round(values / scale), -levels, levels) * scale
+    highest = float(levels(num_bits))
+    scale = tf.maximum(tf.reduce_max(tf.abs(values), others, keepdims=True) / highest, _SMALLEST)
+    rounded = tf.clip_by_value(tf.round(values / scale), -highest, highest) * scale
     return kernel + tf.stop_gradient(tf.cast(rounded, kernel.dtype) - kernel)
 
 

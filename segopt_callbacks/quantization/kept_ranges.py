@@ -6,6 +6,7 @@ import json
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 _FILE = "segopt_ranges.json"
 States = Mapping[str, list[float]]
@@ -44,3 +45,9 @@ def load(folder: str | os.PathLike[str], names: Sequence[str]) -> States:
 def drop(folder: str | os.PathLike[str]) -> None:
     """Removes the file, once the fit has ended."""
     (Path(folder) / _FILE).unlink(missing_ok=True)
+
+
+def saves_at(backup: Any, step: int) -> bool:
+    """Whether a backup is made behind this step; those of whole epochs are not asked."""
+    frequency = getattr(backup, "save_freq", None)
+    return isinstance(frequency, int) and step % frequency == 0

@@ -118,3 +118,8 @@ def _whole_state(state: Any) -> np.ndarray:
     state = np.asarray(state, np.float32)
     state = np.concatenate([state, state[:2]]) if state.size == 3 else state
     return np.append(state, np.float32(0)) if state.size == 5 else state
+
+
+def as_ranges(values: dict[str, tuple[float, float]]) -> dict[str, Range]:
+    """Ranges that are known and stay so, for an export."""
+    return {name: Range(np.array([*pair, 1.0], np.float32), is_fixed=True) for name, pair in values.items()}

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from segopt_callbacks.fit import validate_step
+
 
 def validate_settings(begin_step: Any, num_bits: Any, freeze_at: Any, learn_ranges: Any) -> None:
     """Checks arguments of `QuantizationAwareTrainingCallback`, which says what each means.
@@ -11,8 +13,7 @@ def validate_settings(begin_step: Any, num_bits: Any, freeze_at: Any, learn_rang
     Raises:
         ValueError: for one outside its range.
     """
-    if isinstance(begin_step, bool) or not isinstance(begin_step, int) or begin_step < 0:
-        raise ValueError(f"`begin_step` must be a number of steps, at least 0. Received: begin_step={begin_step!r}.")
+    validate_step("begin_step", begin_step)
     if num_bits not in (4, 8):
         raise ValueError(f"`num_bits` must be 8 or 4, the bits of a kernel. Received: num_bits={num_bits!r}.")
     if isinstance(freeze_at, bool) or not isinstance(freeze_at, int | float) or not 0 <= freeze_at <= 1:

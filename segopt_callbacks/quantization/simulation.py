@@ -74,6 +74,15 @@ class Simulation:
         """Whether weights are rounded at all; a converter does that by itself."""
         return self.kernels is None or len(self.kernels) > 0
 
+    def not_fixed(self) -> frozenset[str]:
+        """Names of the ranges that the file does not prescribe."""
+        return frozenset(self.ranges.keys() - self.sites.fixed.keys())
+
+    def learnable(self) -> frozenset[str]:
+        """Names of the ranges that have been seen to hold more than zeros."""
+        read = {name: self.ranges[name].read() for name in self.not_fixed()}
+        return frozenset(name for name, pair in read.items() if pair is not None and pair[0] < pair[1])
+
     def attach(self) -> Callable[[], None]:
         """Makes the model compute so.
 
@@ -239,8 +248,3 @@ class _Rounding:
 
 def _is_symbolic(value: Any) -> bool:
     return tf.is_tensor(value) and not isinstance(value, tf.Variable) and hasattr(value, "op")
-
-
-def as_ranges(values: dict[str, tuple[float, float]]) -> dict[str, Range]:
-    """Ranges that are known and stay so, for an export."""
-    return {name: Range(np.array([*pair, 1.0], np.float32), is_fixed=True) for name, pair in values.items()}

@@ -40,6 +40,7 @@ class Sites:
         activations: names of the tensors that have a range, in the order in which they are computed.
         fixed: of some of them, the range that the file gives them: name -> lowest, highest value.
         kernels: names of tensors that are kernels -> path of the variable they are made of, `None` where of several.
+        whole: path of a variable that is a kernel as it stands, and nowhere else another -> kind of what reads it.
         constants: pairs of names: a tensor, and what is computed from weights alone and added to it, or multiplied by,
             in 8 bits; such as scale and shift of a normalisation that no convolution takes in.
         unknown: operations on floats that have no integer form here, as `name (kind)`.
@@ -53,6 +54,7 @@ class Sites:
     activations: tuple[str, ...]
     fixed: Mapping[str, tuple[float, float]]
     kernels: Mapping[str, str | None]
+    whole: Mapping[str, str]
     constants: frozenset[tuple[str, str]]
     unknown: tuple[str, ...]
     behind: Mapping[str, str]
@@ -94,7 +96,7 @@ def find_sites(model: Any, inputs: Any) -> Sites:
         return answer
 
     def convolve(convolution: Any, images: Any, kernel: Any) -> Any:
-        return convolution(images, traces[-1].kernel(kernel))
+        return convolution(images, traces[-1].kernel(kernel, "Conv2D"))
 
     undos = [compat.around_call(model, watched), compat.unfuse(model)]
     undos += [compat.around_method(*one, convolve) for one in compat.functions_of_their_own(model).items()]
@@ -130,6 +132,7 @@ def _sites(trace: Trace, outputs: set[str]) -> Sites:
         activations=tuple(ranged),
         fixed=fixed,
         kernels=trace.kernels,
+        whole={path: next(iter(kinds)) for path, kinds in trace.whole.items() if len(kinds) == 1 and all(kinds)},
         constants=frozenset(constants),
         unknown=tuple(unknown),
         behind=behind,

@@ -15,6 +15,8 @@ import tensorflow as tf
 from segopt_callbacks import compat
 from segopt_callbacks.quantization.operations import ADDS, CALLS, KERNELS
 
+_AS_IT_STANDS = {"Identity", "ReadVariableOp", "Cast"}
+
 
 @dataclass
 class Made:
@@ -62,6 +64,7 @@ class Trace:
         self.made: dict[str, Made] = {}
         self.inputs = {self.names.of(tensor): tensor for tensor in inputs}
         self.kernels: dict[str, str | None] = {}
+        self.whole: dict[str, set[str]] = {}  # see `Sites.whole`
         self.operands: list[tuple[str, str]] = []  # see `Sites.constants`
         self._from_input = set(self.inputs)
         self._variables = variables
@@ -75,20 +78,26 @@ class Trace:
         if kind not in KERNELS:
             return arguments
         name = KERNELS[kind][0]
-        return {**arguments, name: self.kernel(arguments[name])}
+        return {**arguments, name: self.kernel(arguments[name], kind)}
 
-    def kernel(self, given: Any) -> tf.Tensor:
-        """Remembers what an operation multiplies by, unless that is computed from the input."""
+    def kernel(self, given: Any, kind: str) -> tf.Tensor:
+        """Remembers what an operation of this kind multiplies by, unless that is computed from the input."""
         kernel = tf.convert_to_tensor(given)  # a variable is read here
         if self.names.of(kernel) not in self._from_input:
             path = self._variables.get(id(compat.handle_of(given)))
-            self.kernels[self.names.of(kernel)] = path or self._variable_behind(kernel)
+            behind, is_whole = (path, True) if path else self._variable_behind(kernel)
+            self.kernels[self.names.of(kernel)] = behind
+            if behind is not None:
+                self.whole.setdefault(behind, set()).add(kind if is_whole else "")
         return kernel
 
-    def _variable_behind(self, tensor: tf.Tensor) -> str | None:
+    def _variable_behind(self, tensor: tf.Tensor) -> tuple[str | None, bool]:
+        """The path of the variable that a tensor is made of, and whether it is that variable as it stands."""
+        is_whole = True
         while self.names.of(tensor) not in self._read and len(tensor.op.inputs) > 0:
+            is_whole &= tensor.op.type in _AS_IT_STANDS
             tensor = tensor.op.inputs[0]
-        return self._read.get(self.names.of(tensor))
+        return self._read.get(self.names.of(tensor)), is_whole
 
     def after(self, operation: tf.Operation) -> None:
         """Records an operation."""

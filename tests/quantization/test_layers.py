@@ -10,8 +10,9 @@ from segopt_callbacks.export.inference import ranged
 from segopt_callbacks.export.litert import converter as litert
 from segopt_callbacks.export.litert import flatbuffer
 from segopt_callbacks.quantization.observing import observe
+from segopt_callbacks.quantization.ranges import as_ranges
 from segopt_callbacks.quantization.resolution import resolved_ranges
-from segopt_callbacks.quantization.simulation import Simulation, as_ranges
+from segopt_callbacks.quantization.simulation import Simulation
 from segopt_callbacks.quantization.sites import find_sites
 from tests.export.litert.litert_cases import run
 from tests.quantization.quantized_layers import FLOAT, LAYERS, SHAPE, Raw, Twice, smooth

@@ -13,6 +13,7 @@ from segopt_callbacks import (
     QuantizationAwareTrainingCallback,
     block,
     compat,
+    step_by_fraction,
 )
 from segopt_callbacks.compat import keras
 from tests.conformance import compiled
@@ -106,3 +107,51 @@ def test_pairs_of_zeros_and_the_rounding_of_training_reach_a_file_of_4_bits(tmp_
     assert export.report["formats"]["int4"]["status"] == "ok"
     (found,) = run(tmp_path / "int4.tflite", {"input": IMAGES}).values()
     assert np.mean(found.argmax(-1) == answers.argmax(-1)) >= 0.995
+
+
+def test_kernels_trained_against_4_bits_have_those_values_in_every_file(tmp_path):
+    """At most 15 in each channel, the zeros of pruning among them; `int8` has the same 15 in all channels."""
+    training = QuantizationAwareTrainingCallback(num_bits=4, begin_step=step_by_fraction(0.5))
+    formats = ("float32", "int8")
+    export = ExportQuantizedCallback(tmp_path, formats, evaluation_data=(IMAGES, LABELS), latency=False, verbose=0)
+    best = keras.callbacks.EarlyStopping("loss", patience=9, restore_best_weights=True)  # writes behind the last step
+    model = compiled(Net())
+    callbacks = [export, training, PruningScheduleCallback(0.5), best]
+    model.fit(IMAGES, LABELS, batch_size=8, epochs=4, verbose=0, callbacks=callbacks)
+    kernels = [compat.read(weight) for weight in model.weights if len(weight.shape) == 4]
+    for kernel, stored in zip(kernels, integer_kernels(tmp_path / "int8.tflite"), strict=True):
+        channels = kernel.reshape(-1, kernel.shape[-1])
+        most = np.abs(channels).max(0)
+        rounded = tf.raw_ops.FakeQuantWithMinMaxVarsPerChannel(
+            inputs=channels, min=-most, max=most, num_bits=4, narrow_range=True
+        )
+        np.testing.assert_allclose(channels, rounded, rtol=1e-5, atol=1e-7)  # TensorFlow's own, 15 steps
+        assert set(np.unique(np.abs(stored))) <= {0, 18, 36, 54, 73, 91, 109, 127}
+        assert ((kernel == 0) & np.signbit(kernel)).sum() == round(0.5 * kernel.size)  # marked as pruned
+
+
+def test_only_what_training_rounds_to_4_bits_is_written():
+    """A kernel that is computed from a weight, one of 8 bits, and one that a filter leaves out stay as they are."""
+    layers = [
+        keras.layers.DepthwiseConv2D(3, name="depthwise"),
+        keras.layers.Conv2D(8, 3, name="plain"),
+        keras.layers.Conv2D(8, 3, name="spared"),
+        Scaled(name="scaled"),
+    ]
+    model = compiled(keras.Sequential([keras.Input((12, 12, 3)), *layers]))
+    training = QuantizationAwareTrainingCallback(["depthwise", "plain", "scaled"], num_bits=4)
+    model.fit(IMAGES, np.zeros((32, 6, 6), "int32"), batch_size=8, verbose=0, callbacks=[training])
+    kernels = {one.name: compat.read(one.weights[0]) for one in model.layers}
+    assert len(np.unique(kernels["plain"][..., 0])) <= 15
+    for name in ("depthwise", "spared", "scaled"):
+        assert len(np.unique(kernels[name])) == kernels[name].size
+
+
+class Scaled(keras.layers.Layer):
+    """Multiplies by the double of its weight."""
+
+    def build(self, shape):
+        self.kernel = self.add_weight(shape=(int(shape[-1]), 8), initializer="glorot_uniform", name="kernel")
+
+    def call(self, inputs):
+        return tf.matmul(inputs, 2 * tf.convert_to_tensor(self.kernel))
