@@ -3,9 +3,9 @@
     python benchmarks/small_devices.py [--seed SEED] [--models DIR] [--table]
 
 The U-Net of four levels (0.49M weights) of benchmarks/compression.py, on the embedded land cover, trained as there:
-dense, with 80% zeros and 16 values, with 95% zeros and 8 values, with 95% zeros and kernels trained against 4 bits. Each
+dense, with 80% zeros and 16 values, with 95% zeros and 8 values, with 95% zeros and kernels of 4 bits. Each
 is exported as `tflm_int8` (tflite-micro), `tflm_lut` (its tables) and `ethos_u` (Vela, Ethos-U55 with 128 products a
-cycle). mIoU is that of the files, run on the test split: in tflite-micro, and for `ethos_u` that of the int8 file before
+cycle). mIoU is that of the files, run on the test split: in tflite-micro; that of `ethos_u` is of the int8 file before
 Vela, run in LiteRT.
 Results are appended to benchmarks/results/small_devices.jsonl, and what stands there is not measured again. A training
 takes some two minutes on two idle cores; `--models` keeps trained models in a folder, and takes them from there.
