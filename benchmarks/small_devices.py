@@ -39,6 +39,7 @@ WAYS = {
     DENSE: Way(),
     "80% zeros, 16 values": Way(0.8, 16),
     "95% zeros, 8 values": Way(0.95, 8),
+    "93% zeros, 4 bits": Way(0.93, bits=4, held=0.8),
     "95% zeros, 4 bits": Way(0.95, bits=4, held=0.8),
 }
 PLAIN, TABLES, NPU = FORMATS = ("tflm_int8", "tflm_lut", "ethos_u")

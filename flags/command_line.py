@@ -11,9 +11,9 @@ from collections.abc import Sequence
 
 from absl import flags as absl_flags
 
-from flags import clustering, data, export, pruning, quantization, sensitivity, training
+from flags import clustering, data, export, pruning, quantization, recipes, sensitivity, training
 
-TOPICS = (data, training, pruning, clustering, quantization, sensitivity, export)
+TOPICS = (data, training, pruning, clustering, quantization, recipes, sensitivity, export)
 USAGE_ERROR = 2  # exit code
 
 
@@ -100,7 +100,11 @@ def _shown(flag: absl_flags.Flag) -> str:
 def help_text(values: absl_flags.FlagValues) -> str:
     """The text of `--help`: each flag with its meaning, unit and default, by topic."""
     lines = ["Trains a subclassed U-Net; prunes, clusters, exports and verifies it.", ""]
-    lines += ["  python train.py --prune --cluster", "  python train.py --flagfile=../flags/prune_cluster_int8.flags"]
+    lines += [
+        "  python train.py --goal=balanced",
+        "  python train.py --prune --cluster",
+        "  python train.py --flagfile=../flags/prune_cluster_int8.flags",
+    ]
     by_module = values.flags_by_module_dict()
     for topic in TOPICS:
         lines += ["", (topic.__doc__ or "").strip()]

@@ -16,5 +16,5 @@ def define(values: absl_flags.FlagValues) -> None:
         "pruned to --target_sparsity and clustered to --number_of_clusters, for --filters of the next run. Yes or no.",
         flag_values=values,
     )
-    require_switch(values, ("prune", "sensitivity"), ["target_sparsity"])
+    require_switch(values, ("prune", "sensitivity", "goal"), ["target_sparsity"])
     require_switch(values, ("cluster", "sensitivity"), ["number_of_clusters"])

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
         ramp_by_fraction,
     )
     from segopt_callbacks.quantization import QuantizationAwareTrainingCallback
+    from segopt_callbacks.recipes import recipe
     from segopt_callbacks.sensitivity import SensitivityCallback, layer_sensitivity
     from segopt_callbacks.summaries import CompressionSummaries
 
@@ -48,6 +49,7 @@ __all__ = [
     "ramp_by_epoch",
     "ramp_by_fraction",
     "read_metadata",
+    "recipe",
     "reestimate_batch_norm",
     "step_by_fraction",
 ]
@@ -74,6 +76,7 @@ _HOMES = {
     "ramp_by_epoch": "pruning",
     "ramp_by_fraction": "pruning",
     "read_metadata": "export",
+    "recipe": "recipes",
     "reestimate_batch_norm": "normalization",
     "step_by_fraction": "fit",
 }

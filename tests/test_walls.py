@@ -30,7 +30,7 @@ FLOORS = (
     ("export.exporter",),
     ("export.callback",),
     ("export",),
-    ("export.command",),
+    ("export.command", "recipes"),
     ("",),
 )
 PRIVATE = re.compile(

@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -86,14 +86,15 @@ def run(values: Any, check: Callable[[], None]) -> None:
     ]
     if values.sensitivity:
         callbacks.append(make_sensitivity(values, data["val"], log_dir))
-    if values.export_formats:
-        callbacks.append(make_export(values, folder, data["test"], output_dir / "export"))
+    formats = export_formats(values)
+    if formats:
+        callbacks.append(make_export(values, formats, folder, data["test"], output_dir / "export"))
     baseline = train_baseline(values, folder, data, check) if values.baseline else None
     fit(model, data, values.epochs, callbacks, check)
     print(f"Test mIoU in memory: {evaluate(model, data['test']):.4f}")
     if baseline is not None:
         print(f"Test mIoU of the dense float32 baseline: {baseline:.4f}")
-        if values.export_formats:
+        if formats:
             print(table(add_baseline(output_dir / "export", "dense float32", {"mIoU": baseline})))
 
 
@@ -110,7 +111,16 @@ def make_output_dir(path: str) -> Path:
     return Path(path)
 
 
-def make_export(values: Any, folder: Any, test: Any, export_dir: Path) -> Any:
+def export_formats(values: Any) -> Sequence[Any]:
+    """What is exported: by the flag, or with `--goal` what that is for, beside the float file to compare with."""
+    if not values.goal or values["export_formats"].present:
+        return values.export_formats
+    from segopt_callbacks.recipes import goal_formats
+
+    return ("float32", *goal_formats(values.goal))
+
+
+def make_export(values: Any, formats: Sequence[Any], folder: Any, test: Any, export_dir: Path) -> Any:
     """The callback that exports; refuses formats whose packages are not installed."""
     from train_unet.data import load
     from train_unet.training import export_callback
@@ -120,7 +130,7 @@ def make_export(values: Any, folder: Any, test: Any, export_dir: Path) -> Any:
     try:
         return export_callback(
             export_dir,
-            values.export_formats,
+            formats,
             train,
             test,
             folder.classes,
@@ -171,8 +181,13 @@ def make_model(values: Any, folder: Any, *, steps: int) -> Any:
 
 def make_compression(values: Any, *, steps: int) -> list[Any]:
     """The callbacks that prune, cluster and train against rounding."""
+    from segopt_callbacks import recipe
     from train_unet.training import compression_callbacks
 
+    if values.goal:
+        return recipe(
+            values.goal, **({"sparsity": values.target_sparsity} if values["target_sparsity"].present else {})
+        )
     return compression_callbacks(
         steps=steps,
         prune=values.prune,

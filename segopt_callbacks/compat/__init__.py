@@ -42,6 +42,7 @@ from segopt_callbacks.compat.kerases import (
     require_one_process,
     require_tensorflow_backend,
 )
+from segopt_callbacks.compat.metrics import CompiledMetrics
 from segopt_callbacks.compat.models import (
     all_layers,
     batch_norms,
@@ -101,6 +102,7 @@ __all__ = [
     "HOOKS_OF_CALLBACKS",
     "LOOK_UPS",
     "Callback",
+    "CompiledMetrics",
     "Constraint",
     "Model",
     "Variable",

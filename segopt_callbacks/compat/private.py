@@ -47,6 +47,7 @@ NAMES = {
         "keras.src.ops.function:Function.__init__._inputs_struct",
         "keras.src.ops.node:Node.__init__._keras_history",
         "keras.src.trainers.compile_utils:CompileMetrics.__init__._user_metrics",
+        "keras.src.trainers.compile_utils:CompileMetrics.__init__._user_weighted_metrics",
     ),
     "tf_keras": (
         "tf_keras:Model._flatten_layers",
@@ -69,6 +70,7 @@ NAMES = {
         "tf_keras:optimizers.Optimizer.build._model_variables_moving_average",
         "tf_keras:optimizers.Optimizer.iterations.fget._iterations",
         "tf_keras.src.engine.compile_utils:MetricsContainer.__init__._user_metrics",
+        "tf_keras.src.engine.compile_utils:MetricsContainer.__init__._user_weighted_metrics",
         "tf_keras.src.engine.data_adapter:DataHandler._configure_dataset_and_inferred_steps._dataset",
         "tf_keras.src.engine.functional:Functional._init_graph_network._nested_inputs",
         "tf_keras.src.engine.node:Node.__init__._keras_history",

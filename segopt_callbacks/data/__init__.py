@@ -8,7 +8,7 @@ from segopt_callbacks.data.forms import (
     validate_evaluation_data,
     validate_representative_dataset,
 )
-from segopt_callbacks.data.metrics import MetricStates, validate_metrics
+from segopt_callbacks.data.metrics import MetricStates, metrics_or_compiled, validate_metrics
 from segopt_callbacks.data.rehearsal import rehearse, unchanged
 from segopt_callbacks.data.training_sample import TrainingSample
 
@@ -20,6 +20,7 @@ __all__ = [
     "TrainingSample",
     "as_evaluation_data",
     "cast_inputs",
+    "metrics_or_compiled",
     "rehearse",
     "unchanged",
     "validate_evaluation",

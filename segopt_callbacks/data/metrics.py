@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping
 from types import TracebackType
 from typing import Any
@@ -10,6 +11,7 @@ import numpy as np
 import tensorflow as tf
 
 from segopt_callbacks import compat
+from segopt_callbacks.errors import first_line
 
 
 def validate_metrics(metrics: Mapping[str, Any] | None) -> None:
@@ -35,11 +37,21 @@ def validate_metrics(metrics: Mapping[str, Any] | None) -> None:
             raise ValueError(f"`metrics` must hold instances; call {metric.__name__}(). Received: {name!r}: a class.")
 
 
+def metrics_or_compiled(metrics: Mapping[str, Any] | None, model: Any) -> Mapping[str, Any]:
+    """What answers are judged by: the given metrics, or without any those that the model was compiled with."""
+    if metrics is not None:
+        return metrics
+    compiled = compat.CompiledMetrics(model)
+    return {"the compiled metrics": compiled} if compiled else {}
+
+
 class MetricStates:
     """The user's metrics, with a state for each artifact; a context that puts the user's own state back.
 
+    Compiled metrics that do not take the data are left out with a warning; of given ones it is an error.
+
     Args:
-        metrics: name -> Keras metric.
+        metrics: name -> Keras metric, or `compat.CompiledMetrics`.
 
     Example:
         >>> metric = compat.keras.metrics.SparseCategoricalAccuracy()
@@ -70,20 +82,37 @@ class MetricStates:
         """Counts one batch of an artifact's answers; weighted as Keras' `weighted_metrics` are. No `y`, no count."""
         if y is None:
             return
-        for name, metric in self._metrics.items():
+        answers = tf.nest.map_structure(tf.convert_to_tensor, answers)
+        for name, metric in list(self._metrics.items()):
             self._restore(artifact, name)
-            answers = tf.nest.map_structure(tf.convert_to_tensor, answers)
-            metric.update_state(y, answers, sample_weight=sample_weight)
+            try:
+                metric.update_state(y, answers, sample_weight=sample_weight)
+            except compat.converter_errors() as error:
+                if not isinstance(metric, compat.CompiledMetrics):
+                    raise
+                self._leave_out(name, error)
+                continue
             self._states[artifact, name] = _read(metric)
 
     def result(self, artifact: str) -> dict[str, Any]:
         """Name -> number, list of numbers (a value per class) or dict of them (`None` for NaN); empty without any."""
-        results = {}
+        results: dict[str, Any] = {}
         for name, metric in self._metrics.items():
             if (artifact, name) in self._states:
                 self._restore(artifact, name)
-                results[name] = _plain(metric.result())
+                result = _plain(metric.result())
+                results |= result if isinstance(metric, compat.CompiledMetrics) else {name: result}
         return results
+
+    def _leave_out(self, name: str, error: BaseException) -> None:
+        metric = self._metrics.pop(name)
+        metric.reset_state()
+        _write(metric, self._own[name])
+        warnings.warn(
+            "Files are not judged by the compiled metrics, which do not take `evaluation_data`; pass `metrics`. They "
+            f"raised: {first_line(error)}",
+            stacklevel=2,
+        )
 
     def _restore(self, artifact: str, name: str) -> None:
         metric = self._metrics[name]

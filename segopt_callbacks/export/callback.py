@@ -54,7 +54,7 @@ class ExportQuantizedCallback(CompressionCallback):
             on, as it feeds them to the model, in at most 64 MiB (but 8 examples); where none can be taken, the inputs
             of `evaluation_data`. The report says which.
         evaluation_data: what `fit` takes as `validation_data`.
-        metrics: name -> Keras metric, computed on every file's own answers.
+        metrics: name -> Keras metric, computed on every file's own answers. Default: the compiled ones.
         metadata: what every file is to tell about itself: `classes`, `palette`, anything that JSON can hold. Files tell
             of the training by themselves: its steps, and the figures of its last epoch, as `training`.
         input_signature: structure of `tf.TensorSpec`, where sizes or dtypes are not those of the data; `None` sizes

@@ -13,7 +13,14 @@ from typing import Any
 from segopt_callbacks.errors import ExportError, FormatError, printable
 from segopt_callbacks.export import ethos_u
 from segopt_callbacks.export.formats import TARGETS, Format, validate_formats
-from segopt_callbacks.export.intake import CommandError, check_model, import_own, load_model, read_data
+from segopt_callbacks.export.intake import (
+    CommandError,
+    check_model,
+    compile_with_metrics,
+    import_own,
+    load_model,
+    read_data,
+)
 from segopt_callbacks.processes import quiet
 
 DESCRIPTION = """Exports a saved Keras model: every format is written, opened, run on the data, compared with the model,
@@ -77,6 +84,13 @@ def _parser() -> argparse.ArgumentParser:
         "one size (.png, .jpg), or of a subfolder images/. Integer formats need it",
     )
     parser.add_argument("--scale", type=float, help="what pixels (0 to 255) or x are multiplied by, such as 0.00392157")
+    parser.add_argument(
+        "--metrics",
+        default="",
+        metavar="NAMES",
+        help="Keras metrics by which files are judged, with commas between them: accuracy,AUC. Default: those that the "
+        "model was compiled with; they need y in the data",
+    )
     parser.add_argument("--output_dir", help="default: a folder beside the model, called as it is, with _export")
     parser.add_argument(
         "--import",
@@ -147,8 +161,10 @@ def _export(arguments: argparse.Namespace) -> None:
     if arguments.modules:
         sys.path.insert(0, "")  # a command does not look into the working directory by itself
     own = import_own(arguments.modules)
+    model = load_model(path, own, unsafe=arguments.unsafe)
+    compile_with_metrics(model, path, _names(arguments.metrics), own)
     export_model(
-        load_model(path, own, unsafe=arguments.unsafe),
+        model,
         output_dir,
         formats,
         **({} if data is None else read_data(data, arguments.scale)),

@@ -67,6 +67,7 @@ def export_model(
             inputs of `evaluation_data`.
         evaluation_data: what `fit` takes as `validation_data`: `(x, y[, sample_weight])` or a dataset of batches.
         metrics: name -> Keras metric, computed on every file's own answers; weighted, where there are weights.
+            Default: the compiled ones.
         metadata: what every file is to tell about itself beside its inputs and outputs: `classes` (names by id),
             `palette` (colours by id), how inputs are scaled, anything that JSON can hold; see `read_metadata`.
         input_signature: sizes and dtypes of the inputs, where they are not those of the data: a structure of

@@ -85,9 +85,17 @@ def validate_formats(formats: Sequence[str], *, has_data: bool, has_ranges: bool
     return names
 
 
+def is_installed(name: str) -> bool:
+    """Whether the packages of a known format are there."""
+    return not _missing(TARGETS[name])
+
+
+def _missing(target: Target) -> list[str]:
+    return [module for module in target.requires if importlib.util.find_spec(module) is None]
+
+
 def _require_installed(name: str, target: Target) -> None:
-    missing = [module for module in target.requires if importlib.util.find_spec(module) is None]
-    if missing:
+    if missing := _missing(target):
         raise ValueError(
             f"The packages of a format must be installed; run `pip install 'segopt-callbacks[{target.extra}]'`. "
             f"Received: {name!r}, without {', '.join(missing)}."

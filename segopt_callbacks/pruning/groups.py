@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -100,10 +101,20 @@ def grouped(
     shared = by_first_match(list(schedules), weights)
     return Groups(
         [
-            Group(Timeline(schedules[regex], steps_per_epoch=steps_per_epoch, epochs=epochs), paths)
+            Group(
+                Timeline(_sized(schedules[regex], weights, paths), steps_per_epoch=steps_per_epoch, epochs=epochs),
+                paths,
+            )
             for regex, paths in shared.items()
         ]
     )
+
+
+def _sized(schedule: AnySchedule, weights: dict[str, Any], paths: list[str]) -> AnySchedule:
+    """The schedule of a group, where it depends on how many weights that has."""
+    if not isinstance(schedule, Ramp):
+        return schedule
+    return schedule.of_size(sum(math.prod(weights[path].shape) for path in paths))
 
 
 def validate_schedules(schedule: AnySchedule | Mapping[str, AnySchedule], method: Method) -> dict[str, AnySchedule]:

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 
 
 @dataclass(frozen=True)
 class Ramp:
     """See `ramp_by_epoch` and `ramp_by_fraction`."""
 
-    final_sparsity: float
+    final_sparsity: float | Callable[[int], float]
     begin: float
     end: float
     unit: str
@@ -19,10 +20,9 @@ class Ramp:
 
     def __post_init__(self) -> None:
         for name in ("initial_sparsity", "final_sparsity"):
-            if not 0.0 <= getattr(self, name) < 1.0:
-                raise ValueError(
-                    f"`{name}` must be a fraction of zeros, in [0, 1). Received: {name}={getattr(self, name)}."
-                )
+            value = getattr(self, name)
+            if not callable(value) and not 0.0 <= value < 1.0:
+                raise ValueError(f"`{name}` must be a fraction of zeros, in [0, 1). Received: {name}={value}.")
         if not 0.0 <= self.begin < self.end <= (1.0 if self.unit == "fraction" else float("inf")):
             rule = "fractions of the training, 0 <= begin < end <= 1" if self.unit == "fraction" else "0 <= begin < end"
             raise ValueError(f"`begin` and `end` must be {rule}. Received: begin={self.begin}, end={self.end}.")
@@ -31,6 +31,10 @@ class Ramp:
                 "`power` must be above 0 and `updates` at least 1. "
                 f"Received: power={self.power}, updates={self.updates}."
             )
+
+    def of_size(self, weights: int) -> Ramp:
+        """The ramp for so many weights, where its final sparsity depends on them."""
+        return replace(self, final_sparsity=self.final_sparsity(weights)) if callable(self.final_sparsity) else self
 
     def in_steps(self, steps_per_epoch: int | None, epochs: int) -> StepRamp:
         """The ramp for a fit whose length is known.
@@ -46,6 +50,8 @@ class Ramp:
         scale = steps_per_epoch * (epochs if self.unit == "fraction" else 1)
         begin = round(self.begin * scale)
         end = max(round(self.end * scale), begin + 1)
+        if callable(self.final_sparsity):
+            raise ValueError("A sparsity that depends on the number of weights needs that first; see `of_size`.")
         raises = {begin + round(number * (end - begin) / self.updates) for number in range(self.updates + 1)}
         return StepRamp(self.initial_sparsity, self.final_sparsity, begin, end, self.power, frozenset(raises))
 
@@ -68,7 +74,7 @@ class StepRamp:
 
 
 def ramp_by_epoch(
-    final_sparsity: float,
+    final_sparsity: float | Callable[[int], float],
     begin: float,
     end: float,
     *,
@@ -79,7 +85,7 @@ def ramp_by_epoch(
     """Raises the sparsity between two epochs, `PolynomialDecay` in a user's own unit.
 
     Args:
-        final_sparsity: fraction of zeros from `end` on, in [0, 1).
+        final_sparsity: fraction of zeros from `end` on, in [0, 1), or a function from the number of weights to it.
         begin: when pruning begins, in epochs from the beginning of the fit; 0.5 is the middle of the first one.
         end: when `final_sparsity` is reached, in epochs.
         initial_sparsity: fraction of zeros at `begin`, in [0, 1).
@@ -96,7 +102,7 @@ def ramp_by_epoch(
 
 
 def ramp_by_fraction(
-    final_sparsity: float,
+    final_sparsity: float | Callable[[int], float],
     begin: float = 0.1,
     end: float = 0.6,
     *,
@@ -107,7 +113,7 @@ def ramp_by_fraction(
     """Raises the sparsity over a part of the training; see `ramp_by_epoch`.
 
     Args:
-        final_sparsity: fraction of zeros from `end` on, in [0, 1).
+        final_sparsity: fraction of zeros from `end` on, in [0, 1), or a function from the number of weights to it.
         begin: when pruning begins, as a fraction of the training in [0, 1].
         end: when `final_sparsity` is reached, as a fraction of the training; the rest recovers.
         initial_sparsity: fraction of zeros at `begin`, in [0, 1).

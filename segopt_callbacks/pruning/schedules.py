@@ -99,7 +99,7 @@ def final_sparsity(schedule: Any) -> float | None:
     if isinstance(schedule, int | float):
         return float(schedule)
     if isinstance(schedule, Ramp | StepRamp):
-        return schedule.final_sparsity
+        return None if callable(schedule.final_sparsity) else schedule.final_sparsity
     if not compat.is_tfmot_schedule(schedule):
         return None
     return float(schedule(max(getattr(schedule, "end_step", 0), getattr(schedule, "begin_step", 0)))[1])

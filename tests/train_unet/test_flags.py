@@ -12,6 +12,7 @@ import pytest
 
 import flags
 from flags.export import ACCELERATORS, DEFAULT, FORMATS
+from flags.recipes import GOALS
 
 ROOT = Path(__file__).resolve().parents[2]
 REQUIRED = [
@@ -47,6 +48,7 @@ REQUIRED = [
     "learn_ranges",
     "num_bits",
     "sensitivity",
+    "goal",
     "export_formats",
     "latency",
 ]
@@ -107,7 +109,10 @@ WRONG = {
     "no flag file": (["--flagfile=nowhere.flags"], "nowhere.flags"),
     "sparsity of 1": (["--prune", "--target_sparsity=1"], "fraction of zeros"),
     "sparsity in percent": (["--prune", "--target_sparsity=80"], "0.8"),
-    "sparsity without prune": (["--target_sparsity=0.5"], "--prune or --sensitivity"),
+    "sparsity without prune": (["--target_sparsity=0.5"], "--prune or --sensitivity or --goal"),
+    "no such goal": (["--goal=smalest"], "balanced, smallest"),
+    "goal and what it decides": (["--goal=smallest", "--prune"], "decides by itself.*leave --prune out"),
+    "goal and quantize": (["--quantize", "--goal=balanced"], "leave --quantize out"),
     "distribution with noprune": (["--noprune", "--distribution=erk"], "--prune"),
     "clusters without cluster": (["--number_of_clusters=8"], "--cluster or --sensitivity"),
     "cluster begin without cluster": (["--cluster_begin=0.5"], "--cluster"),
@@ -163,6 +168,12 @@ def test_every_format_and_accelerator_of_the_library_has_its_name():
     assert set(FORMATS) == set(TARGETS)
     assert ACCELERATORS == ethos_u.ACCELERATORS
     assert flags.parse(["train.py"]).accelerator == ethos_u.DEFAULT
+
+
+def test_goals_are_those_of_the_library():
+    from segopt_callbacks import recipes
+
+    assert tuple(recipes.GOALS) == GOALS
 
 
 def test_two_parses_do_not_know_of_each_other():

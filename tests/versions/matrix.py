@@ -4,6 +4,7 @@
     python tests/versions/matrix.py --row=2.16.2          # those of one TensorFlow, written over those of before
     python tests/versions/matrix.py --row=2.20+3.13       # of one TensorFlow with one Keras
     python tests/versions/matrix.py --row=2.16.2 --check  # writes nothing; exit code 1 where the page says otherwise
+    python tests/versions/matrix.py --row=2.16.2 --suite  # and runs the tests that need nothing but the package
 
 Pythons come from `pyenv`, or are on the path as `python3.10` and so on. Each environment holds the wheel of this
 checkout and what `uv` installs with it, nothing else. `uv` keeps what it has unpacked, so that the next environment
@@ -26,6 +27,14 @@ from dataclasses import dataclass
 ROOT = pathlib.Path(__file__).parents[2]
 PAGE = ROOT / "docs" / "versions.md"
 PROBE = pathlib.Path(__file__).parent / "probe.py"
+# Each callback, masks, rounding, and what reads a model: those tests that take no other package.
+SUITE = (
+    *("clustering/test_callback.py", "compat", "fit/test_left_alone.py", "fit/test_optimizer_built.py"),
+    *("fit/test_projections.py", "fit/test_settings.py", "model/test_lookups.py", "model/test_signature.py"),
+    *("model/test_weights.py", "normalization", "pruning/test_callback.py", "pruning/test_masks.py"),
+    "quantization/test_fake_quant.py",
+)
+TOOLS = ("pytest", "pytest-timeout", "hypothesis")
 BEGIN, END = "<!-- made by tests/versions/matrix.py -->\n", "<!-- end -->\n"
 
 
@@ -70,6 +79,7 @@ def main() -> int:
     parser.add_argument("--row", action="append", help="only of this TensorFlow, or of this one and a Keras: 2.20+3.13")
     parser.add_argument("--check", action="store_true", help="compare with the page, and write nothing")
     parser.add_argument("--keras_3", action="store_true", help="leave tf_keras out")
+    parser.add_argument("--suite", action="store_true", help="run tests in each environment as well")
     arguments = parser.parse_args()
     chosen = [row for row in ROWS if any(row.is_called(name) for name in arguments.row or [""])]
     kerases = ("0",) if arguments.keras_3 else ("0", "1")
@@ -77,7 +87,7 @@ def main() -> int:
     with tempfile.TemporaryDirectory() as folder:
         wheel = built(pathlib.Path(folder))
         for row in chosen:
-            for line in probed(row, wheel, pathlib.Path(folder), kerases):
+            for line in probed(row, wheel, pathlib.Path(folder), kerases, has_suite=arguments.suite):
                 print(line, flush=True)
                 differs |= promise(line) not in map(promise, PAGE.read_text().splitlines())
                 if not arguments.check:
@@ -113,16 +123,27 @@ def built(folder: pathlib.Path) -> pathlib.Path:
     return next(folder.glob("*.whl"))
 
 
-def probed(row: Row, wheel: pathlib.Path, folder: pathlib.Path, kerases: Sequence[str]) -> Iterator[str]:
-    """The lines of the table for one environment, one for each value of `TF_USE_LEGACY_KERAS`."""
+def probed(
+    row: Row, wheel: pathlib.Path, folder: pathlib.Path, kerases: Sequence[str], *, has_suite: bool
+) -> Iterator[str]:
+    """The lines of the table for one environment, one for each value of `TF_USE_LEGACY_KERAS`.
+
+    Raises:
+        CalledProcessError: if a test fails, with `has_suite`.
+    """
     place = folder / "environment"
     subprocess.run([uv(), "venv", "-q", "--python", interpreter(row.python), str(place)], check=True)
     python = str(place / "bin" / "python")
     try:
-        install = [uv(), "pip", "install", "-q", "--python", python, str(wheel), *row.requirements]
+        tools = TOOLS if has_suite else ()
+        install = [uv(), "pip", "install", "-q", "--python", python, str(wheel), *row.requirements, *tools]
         subprocess.run(install, check=True)
         for legacy in kerases:
             yield line_of(found(python, legacy, folder))
+            if has_suite:
+                tests = [str(ROOT / "tests" / name) for name in SUITE]
+                command = [python, "-m", "pytest", "-q", "-p", "no:cacheprovider", *tests]
+                subprocess.run(command, cwd=ROOT, env={**os.environ, "TF_USE_LEGACY_KERAS": legacy}, check=True)
     finally:
         shutil.rmtree(place)
 

@@ -12,7 +12,7 @@ import numpy as np
 import tensorflow as tf
 
 from segopt_callbacks import compat
-from segopt_callbacks.data import Feed, MetricStates, cast_inputs
+from segopt_callbacks.data import Feed, MetricStates, cast_inputs, metrics_or_compiled
 from segopt_callbacks.errors import FormatError, first_line
 from segopt_callbacks.export.checks.agreement import Agreement, OutputAgreement
 from segopt_callbacks.export.checks.classes import criteria_of, outputs_of_classes
@@ -88,7 +88,7 @@ def verify(
         model: the model in memory; it is left as it was.
         feed: the data; without `y` there are no metrics.
         runners: format -> function that runs its file.
-        metrics: name -> Keras metric; its state is put back afterwards.
+        metrics: name -> Keras metric; its state is put back afterwards. `None` for the compiled ones.
         nature: what the model is beside a function of one example.
         class_names: how many classes the metadata name; 0 for none.
 
@@ -99,7 +99,7 @@ def verify(
         FormatError: if the model in memory itself answers NaN or does not take the data, or there is no example.
     """
     outcome, running, is_random = Verification(), dict(runners), nature is not None and nature.is_random
-    with MetricStates(metrics or {}) as states, compat.kept_state(model):
+    with MetricStates(metrics_or_compiled(metrics, model)) as states, compat.kept_state(model):
         for x, y, sample_weight in feed.batches():
             inputs = cast_inputs(x, feed.specs)
             waiting = _Waiting(running, inputs)

@@ -42,6 +42,20 @@ def read_configs(path: Path) -> tuple[list[Any], list[str]]:
     return [_parsed(text) for text in texts], []
 
 
+def compiled_in(path: Path) -> dict[str, Any] | None:
+    """What `compile` was given, as a `.keras` or `.h5` file tells it; `None` where it does not.
+
+    Raises:
+        CorruptFileError: if it is no JSON.
+    """
+    if path.is_file() and zipfile.is_zipfile(path):
+        config = _parsed(_of_zip(path))
+        return config.get("compile_config") if isinstance(config, dict) else None
+    if path.is_file() and _is_hdf5(path):
+        return next((_parsed(text) for text in _of_hdf5(path, "training_config")), None)
+    return None
+
+
 def _of_folder(path: Path) -> tuple[list[Any], list[str]]:
     texts = [(path / _CONFIG).read_bytes()] if (path / _CONFIG).is_file() else []
     operations: set[bytes] = set()
@@ -64,11 +78,11 @@ def _is_hdf5(path: Path) -> bool:
     return bool(h5py.is_hdf5(path))
 
 
-def _of_hdf5(path: Path) -> Iterator[bytes]:
+def _of_hdf5(path: Path, name: str = "model_config") -> Iterator[bytes]:
     import h5py
 
     with h5py.File(path, "r") as file:
-        text = file.attrs.get("model_config")
+        text = file.attrs.get(name)
         if text is not None:
             yield text.encode() if isinstance(text, str) else bytes(text)
 

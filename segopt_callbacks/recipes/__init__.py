@@ -1,0 +1,6 @@
+"""One knob: a goal -> the callbacks that reach it."""
+
+from segopt_callbacks.recipes.callbacks import goal_formats, recipe
+from segopt_callbacks.recipes.goals import GOALS, Recipe
+
+__all__ = ["GOALS", "Recipe", "goal_formats", "recipe"]

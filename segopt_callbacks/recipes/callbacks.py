@@ -1,0 +1,101 @@
+"""A goal -> callbacks for an unchanged `fit`."""
+
+from __future__ import annotations
+
+import difflib
+import os
+from collections.abc import Mapping
+from dataclasses import fields, replace
+from typing import Any
+
+from segopt_callbacks.export import ExportQuantizedCallback, is_installed
+from segopt_callbacks.fit import CompressionCallback, step_by_fraction
+from segopt_callbacks.pruning import PruningScheduleCallback, block, ramp_by_fraction
+from segopt_callbacks.quantization import QuantizationAwareTrainingCallback
+from segopt_callbacks.recipes.goals import GOALS, Goal, Recipe
+
+
+def recipe(
+    goal: Goal = "balanced",
+    *,
+    export_dir: str | os.PathLike[str] | None = None,
+    evaluation_data: Any = None,
+    metrics: Mapping[str, Any] | None = None,
+    verbose: int = 1,
+    **settings: Any,
+) -> list[CompressionCallback]:
+    """Callbacks that compress any model for a goal, and export it.
+
+    - `"balanced"`: the fastest integer file, as good as the dense model.
+    - `"smallest"`: the fewest bytes after `gzip`, for a loss of half a hundredth at most.
+
+    docs/recipes.md has what each was measured to give. Nothing depends on the model or the data: moments are fractions
+    of the training.
+
+    Args:
+        goal: what to reach.
+        export_dir: folder of the files; `None` exports nothing.
+        evaluation_data: what every file is run and judged on, see `ExportQuantizedCallback`.
+        metrics: name -> Keras metric of the files; default: the compiled ones.
+        verbose: 1 prints what was chosen.
+        settings: those of `Recipe` to choose otherwise, such as `sparsity=0.9`; and further ones of
+            `ExportQuantizedCallback`, such as `latency=False`.
+
+    Returns:
+        for `fit(callbacks=[*recipe(...)])`, in any order, beside others.
+
+    Raises:
+        ValueError: for an unknown goal or setting, or one outside its range.
+
+    Example:
+        >>> [type(one).__name__ for one in recipe("smallest", sparsity=0.95, verbose=0)]
+        ['PruningScheduleCallback', 'QuantizationAwareTrainingCallback']
+    """
+    chosen, further = _chosen(goal, settings)
+    if verbose:
+        files = f"; files: {', '.join(chosen.formats)} in {os.fspath(export_dir)}" if export_dir is not None else ""
+        print(f"recipe {goal}: {chosen}{files}")
+    callbacks: list[CompressionCallback] = []
+    if chosen.sparsity:
+        schedule = ramp_by_fraction(chosen.sparsity, chosen.prune_begin, chosen.prune_end)
+        pattern = block(2, 1) if chosen.in_pairs else None
+        callbacks.append(PruningScheduleCallback(schedule, distribution="erk", pattern=pattern))
+    begin = step_by_fraction(chosen.round_begin)
+    rounding = QuantizationAwareTrainingCallback(num_bits=chosen.num_bits, begin_step=begin, freeze_at=chosen.hold_at)
+    callbacks.append(rounding)
+    if export_dir is not None:
+        judged = {"evaluation_data": evaluation_data, "metrics": metrics, "verbose": verbose}
+        callbacks.append(ExportQuantizedCallback(export_dir, chosen.formats, **judged, **further))
+    elif further or evaluation_data is not None:
+        names = ", ".join(further) or "evaluation_data"
+        raise ValueError(f"Files need `export_dir`; name a folder. Received: {names}, and export_dir=None.")
+    return callbacks
+
+
+def _chosen(goal: Any, settings: dict[str, Any]) -> tuple[Recipe, dict[str, Any]]:
+    """The recipe with what was overridden, and what is left for the export.
+
+    Raises:
+        ValueError: for a name that neither knows.
+    """
+    if goal not in GOALS:
+        raise ValueError(f"`goal` must be one of {', '.join(GOALS)}. Received: goal={goal!r}.")
+    known = {one.name for one in fields(Recipe)}
+    further = {name: value for name, value in settings.items() if name not in known}
+    exports = ExportQuantizedCallback.__init__.__kwdefaults__ or {}
+    for name in further:
+        if name not in exports:
+            close = difflib.get_close_matches(name, [*known, *exports], 1)
+            remedy = f"did you mean {close[0]!r}?" if close else f"its own are {', '.join(sorted(known))}."
+            raise ValueError(f"A recipe takes its own settings and those of the export; {remedy} Received: {name!r}.")
+    overridden = {name: value for name, value in settings.items() if name in known}
+    return replace(GOALS[goal], **{"formats": goal_formats(goal), **overridden}), further
+
+
+def goal_formats(goal: Goal) -> tuple[Any, ...]:
+    """The files that a goal is for, of which the packages are installed.
+
+    >>> goal_formats("balanced")
+    ('int8',)
+    """
+    return tuple(name for name in GOALS[goal].formats if is_installed(name))

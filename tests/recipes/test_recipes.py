@@ -1,0 +1,75 @@
+"""A goal becomes callbacks that keep its promises, in any model's fit."""
+
+import numpy as np
+import pytest
+
+from segopt_callbacks import compat, recipe
+from segopt_callbacks.compat import keras
+from segopt_callbacks.recipes import GOALS, goal_formats
+from tests.conformance import compiled
+
+IMAGES = np.random.default_rng(0).uniform(size=(32, 12, 12, 4)).astype("float32")
+LABELS = (IMAGES.mean(-1) > 0.5).astype("int32")
+
+
+class Net(keras.Model):
+    """Subclassed, and without weights before its first step."""
+
+    def __init__(self):
+        super().__init__()
+        self.hidden = keras.layers.Conv2D(32, 3, padding="same", use_bias=False)
+        self.normalize = keras.layers.BatchNormalization()
+        self.relu = keras.layers.ReLU()
+        self.head = keras.layers.Conv2D(2, 1)
+
+    def call(self, inputs, training=None):
+        return self.head(self.relu(self.normalize(self.hidden(inputs), training=training)))
+
+
+def fitted(callbacks):
+    model = compiled(Net())
+    model.fit(IMAGES, LABELS, batch_size=8, epochs=5, verbose=0, callbacks=callbacks)
+    return model
+
+
+@pytest.mark.parametrize("goal", GOALS)
+def test_zeros_and_values_are_as_promised_and_every_file_is_delivered(goal, tmp_path, capsys):
+    callbacks = recipe(goal, export_dir=tmp_path, evaluation_data=(IMAGES, LABELS), latency=False, sparsity=0.9)
+    said = capsys.readouterr().out
+    model = fitted(callbacks[::-1])
+    kernels = [compat.read(weight) for weight in (model.hidden.kernel, model.head.kernel)]
+    assert sum((one == 0).sum() for one in kernels) / sum(one.size for one in kernels) == pytest.approx(0.9, abs=0.01)
+    assert max(len(np.unique(channel)) for one in kernels for channel in one.reshape(-1, one.shape[-1]).T) <= 15
+    report = callbacks[-1].report
+    assert {name: entry["status"] for name, entry in report["formats"].items()} == dict.fromkeys(
+        goal_formats(goal), "ok"
+    )
+    assert "90.0% zeros" in said
+    assert str(tmp_path) in said
+    if GOALS[goal].in_pairs:  # each zero has a zero beside it, in the kernel's input channels
+        zeros = kernels[0] == 0
+        assert (zeros[:, :, ::2] == zeros[:, :, 1::2]).all()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "line"),
+    [
+        ({"goal": "tiny"}, "`goal` must be one of balanced, smallest.*'tiny'"),
+        ({"sparsty": 0.9}, "did you mean 'sparsity'"),
+        ({"latencies": False, "export_dir": "x"}, "did you mean 'latency'"),
+        ({"zzz": 0}, "its own are .*sparsity"),
+        ({"evaluation_data": (IMAGES, LABELS)}, "Files need `export_dir`"),
+        ({"latency": False}, "Files need `export_dir`.*latency"),
+        ({"sparsity": 1.5}, r"in \[0, 1\)"),
+        ({"num_bits": 3}, "8 or 4"),
+        ({"round_begin": 2}, r"in \[0, 1\]"),
+    ],
+)
+def test_what_is_wrong_is_said_before_training(arguments, line):
+    with pytest.raises(ValueError, match=line):
+        recipe(**arguments)
+
+
+def test_without_sparsity_nothing_is_pruned():
+    (only,) = recipe("balanced", sparsity=0, verbose=0)
+    assert type(only).__name__ == "QuantizationAwareTrainingCallback"
