@@ -64,8 +64,10 @@ def run(values: Any, check: Callable[[], None]) -> None:
     """Trains, compresses, exports and reports as the flags say; calls `check` behind each batch."""
     from segopt_callbacks.compat import keras
     from segopt_callbacks.export import add_baseline, table
+    from train_unet.color_lookup import score
     from train_unet.data import datasets
     from train_unet.folder import open_folder
+    from train_unet.headline import headline
     from train_unet.training import SaveOnTrainEnd, log_callbacks
 
     keras.utils.set_random_seed(values.seed)  # the order of the images depends on it too
@@ -96,6 +98,8 @@ def run(values: Any, check: Callable[[], None]) -> None:
         print(f"Test mIoU of the dense float32 baseline: {baseline:.4f}")
         if formats:
             print(table(add_baseline(output_dir / "export", "dense float32", {"mIoU": baseline})))
+    if formats and (line := headline(callbacks[-1].report, lookup=score(folder), dense=baseline)):
+        print(line)
 
 
 def make_output_dir(path: str) -> Path:

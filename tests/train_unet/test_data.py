@@ -11,7 +11,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from benchmarks import color_lookup
+from benchmarks.aerial import LANDCOVER
+from train_unet import color_lookup
 from train_unet.data import augment, datasets, load, relight
 from train_unet.folder import SPLITS, DataFolderError, open_folder
 
@@ -248,10 +249,10 @@ def test_images_that_are_no_squares_keep_their_shape(tmp_path):
 
 
 def test_the_embedded_images_and_their_colour_lookup():
-    found = open_folder(color_lookup.LANDCOVER, size_multiple=8)
+    found = open_folder(LANDCOVER, size_multiple=8)
     assert {split: len(pairs) for split, pairs in found.pairs.items()} == {"train": 408, "val": 20, "test": 42}
-    assert (color_lookup.LANDCOVER / "NOTICE.txt").is_file()
-    assert 0.7435 <= color_lookup.score() < 0.7445
+    assert (LANDCOVER / "NOTICE.txt").is_file()
+    assert 0.7435 <= color_lookup.score(found) < 0.7445
 
 
 def test_the_colour_lookup_of_a_set_that_colour_decides(folder, tmp_path):
@@ -261,4 +262,4 @@ def test_the_colour_lookup_of_a_set_that_colour_decides(folder, tmp_path):
         ids = np.asarray(Image.open(root / "masks" / f"{path.stem}.png"))
         path.unlink()
         Image.fromarray(np.repeat(ids[..., None] * 100, 3, axis=2)).save(path.with_suffix(".png"))
-    assert color_lookup.score(root) == 1.0
+    assert color_lookup.score(open_folder(root)) == 1.0
