@@ -114,7 +114,7 @@ SETS = {
     LAND_COVER: Setting("mIoU", segmentation(lambda classes: UNet(classes, 16, levels=4), 24)),
     DUBAI: Setting("mIoU", segmentation(lambda classes: UNet(classes, 16, levels=4), 10), has_data_dir=True),
     MOBILE: Setting("mIoU", segmentation(mobile_unet, 24)),
-    "digits, classifier of 0.09M (held out)": Setting("accuracy", digits),
+    "digits, classifier of 0.04M (held out)": Setting("accuracy", digits),
 }
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import fields, replace
 from typing import Any
 
@@ -12,7 +12,7 @@ from segopt_callbacks.export import ExportQuantizedCallback, is_installed
 from segopt_callbacks.fit import CompressionCallback, step_by_fraction
 from segopt_callbacks.pruning import PruningScheduleCallback, block, ramp_by_fraction
 from segopt_callbacks.quantization import QuantizationAwareTrainingCallback
-from segopt_callbacks.recipes.goals import GOALS, Goal, Recipe
+from segopt_callbacks.recipes.goals import GOALS, Goal, Recipe, sparsity_by_size
 
 
 def recipe(
@@ -56,8 +56,9 @@ def recipe(
         files = f"; files: {', '.join(chosen.formats)} in {os.fspath(export_dir)}" if export_dir is not None else ""
         print(f"recipe {goal}: {chosen}{files}")
     callbacks: list[CompressionCallback] = []
-    if chosen.sparsity:
-        schedule = ramp_by_fraction(chosen.sparsity, chosen.prune_begin, chosen.prune_end)
+    if chosen.sparsity != 0:
+        final = _by_size(goal, verbose) if chosen.sparsity is None else chosen.sparsity
+        schedule = ramp_by_fraction(final, chosen.prune_begin, chosen.prune_end)
         pattern = block(2, 1) if chosen.in_pairs else None
         callbacks.append(PruningScheduleCallback(schedule, distribution="erk", pattern=pattern))
     begin = step_by_fraction(chosen.round_begin)
@@ -70,6 +71,18 @@ def recipe(
         names = ", ".join(further) or "evaluation_data"
         raise ValueError(f"Files need `export_dir`; name a folder. Received: {names}, and export_dir=None.")
     return callbacks
+
+
+def _by_size(goal: Goal, verbose: int) -> Callable[[int], float]:
+    """Chooses the sparsity once the model is there, and says so."""
+
+    def choose(weights: int) -> float:
+        sparsity = sparsity_by_size(weights)
+        if verbose:
+            print(f"recipe {goal}: {sparsity:.1%} zeros, for {weights:,} weights")
+        return sparsity
+
+    return choose
 
 
 def _chosen(goal: Any, settings: dict[str, Any]) -> tuple[Recipe, dict[str, Any]]:

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from segopt_callbacks import compat, recipe
+from segopt_callbacks import PruningScheduleCallback, compat, ramp_by_fraction, recipe
 from segopt_callbacks.compat import keras
 from segopt_callbacks.recipes import GOALS, goal_formats
 from tests.conformance import compiled
@@ -73,3 +73,15 @@ def test_what_is_wrong_is_said_before_training(arguments, line):
 def test_without_sparsity_nothing_is_pruned():
     (only,) = recipe("balanced", sparsity=0, verbose=0)
     assert type(only).__name__ == "QuantizationAwareTrainingCallback"
+
+
+def test_how_many_zeros_a_model_bears_is_told_when_it_is_known(capsys):
+    schedule = recipe("smallest")[0].schedule
+    assert "as many as the number of weights allows" in capsys.readouterr().out
+    assert schedule.of_size(500_000).final_sparsity == pytest.approx(0.97)
+    assert "97.0% zeros, for 500,000 weights" in capsys.readouterr().out
+
+
+def test_a_ramp_knows_how_many_weights_its_model_has():
+    model = fitted([PruningScheduleCallback(ramp_by_fraction(lambda weights: 0.5 if weights == 1216 else 0.1))])
+    assert sum((compat.read(one) == 0).sum() for one in (model.hidden.kernel, model.head.kernel)) == 1216 // 2
