@@ -28,15 +28,8 @@ def compile_with_metrics(model: Any, path: Path, names: Sequence[str], own: Own)
     Raises:
         CommandError: for a name that Keras does not know.
     """
-    from segopt_callbacks.compat import keras
-
     for name in names:
-        try:
-            keras.metrics.get(name)
-        except (ValueError, TypeError) as error:
-            raise CommandError(
-                f"`--metrics` must name metrics that Keras knows, such as accuracy; correct it. Received: {name}."
-            ) from error
+        _require_known(name)
     wanted: Any = list(names)
     if not names:
         try:
@@ -46,6 +39,20 @@ def compile_with_metrics(model: Any, path: Path, names: Sequence[str], own: Own)
             print(printable(line), file=sys.stderr)
     if wanted:
         model.compile(metrics=wanted)
+
+
+def _require_known(name: str) -> None:
+    from segopt_callbacks.compat import keras
+
+    cause: Exception | None = None
+    try:
+        found = keras.metrics.get(name)
+    except (ValueError, TypeError) as error:
+        found, cause = None, error
+    if not callable(found):  # Keras 2 gives back a name that it does not know
+        raise CommandError(
+            f"`--metrics` must name metrics that Keras knows, such as accuracy; correct it. Received: {name}."
+        ) from cause
 
 
 def _made(saved: Any, own: Own) -> Any:
