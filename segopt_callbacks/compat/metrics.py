@@ -19,37 +19,37 @@ class CompiledMetrics:
 
     def __init__(self, model: Any) -> None:
         self._is_keras_2 = is_keras_2(model)
-        self._all: Any = getattr(model, "compiled_metrics" if self._is_keras_2 else "_compile_metrics", None)
+        self.container: Any = getattr(model, "compiled_metrics" if self._is_keras_2 else "_compile_metrics", None)
 
     def __bool__(self) -> bool:
         """Whether there are any."""
-        if self._all is None:
+        if self.container is None:
             return False
         names = ("_user_metrics", "_user_weighted_metrics")
-        return any(getattr(self._all, name, None) for name in names)
+        return any(getattr(self.container, name, None) for name in names)
 
     @property
     def variables(self) -> list[Any]:
         """Their states; none before the first update."""
         if self._is_keras_2:
-            return [variable for metric in self._all.metrics for variable in metric.variables]
-        return list(self._all.variables)
+            return [variable for metric in self.container.metrics for variable in metric.variables]
+        return list(self.container.variables)
 
     def update_state(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> None:
         """Counts a batch."""
         if self._is_keras_2:  # it takes no arrays
             y_true, sample_weight = tf.nest.map_structure(_tensor, (y_true, sample_weight))
-        self._all.update_state(y_true, y_pred, sample_weight=sample_weight)
+        self.container.update_state(y_true, y_pred, sample_weight=sample_weight)
 
     def reset_state(self) -> None:
         """Begins anew."""
-        self._all.reset_state()
+        self.container.reset_state()
 
     def result(self) -> Mapping[str, Any]:
         """Name -> value, as `evaluate` names them."""
         if self._is_keras_2:
-            return {metric.name: metric.result() for metric in self._all.metrics}
-        return self._all.result()
+            return {metric.name: metric.result() for metric in self.container.metrics}
+        return self.container.result()
 
 
 def _tensor(value: Any) -> Any:
