@@ -30,7 +30,7 @@ from segopt_callbacks.export.checks import (
 from segopt_callbacks.export.delivery import publish, sidecar_name, write_sidecars
 from segopt_callbacks.export.formats import TARGETS
 from segopt_callbacks.export.inference import Sources
-from segopt_callbacks.export.report import REPORTS, drawn, told_of_ranges, write_report
+from segopt_callbacks.export.report import REPORTS, beside_float32, drawn, told_of_ranges, write_report
 from segopt_callbacks.export.settings import ExportSettings
 from segopt_callbacks.export.target import Runner
 from segopt_callbacks.export.writing import Writer, Written
@@ -154,6 +154,9 @@ class Job:
             path = (self.folder / TARGETS[name].file_name).rename(new / TARGETS[name].file_name)
             entry = {"status": "ok", "file": path.name, **verification.results[name]}
             self.entries[name] = entry | self.entries[name]
+        for name, note in beside_float32(self.entries).items():
+            self.entries[name]["notes"] = {**self.entries[name].get("notes", {}), "beside float32": note}
+            self._say(f"{name}: {note}")
         for name, cause in self.causes.items():
             kept = (export_dir / TARGETS[name].file_name).exists()
             self.entries[name] = {"status": "failed", "error": cause, "earlier_file_kept": kept}

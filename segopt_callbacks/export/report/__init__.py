@@ -1,7 +1,18 @@
 """What came out of an export, told."""
 
+from segopt_callbacks.export.report.beside import beside_float32
 from segopt_callbacks.export.report.pictures import drawn
 from segopt_callbacks.export.report.report import REPORTS, add_baseline, table, told_of_ranges, weighed, write_report
 from segopt_callbacks.records import Report
 
-__all__ = ["REPORTS", "Report", "add_baseline", "drawn", "table", "told_of_ranges", "weighed", "write_report"]
+__all__ = [
+    "REPORTS",
+    "Report",
+    "add_baseline",
+    "beside_float32",
+    "drawn",
+    "table",
+    "told_of_ranges",
+    "weighed",
+    "write_report",
+]
