@@ -8,6 +8,7 @@ from segopt_callbacks.faces import lazy_names
 
 if TYPE_CHECKING:
     from segopt_callbacks.clustering import ClusterOnTrainEndCallback, ClusterScheduleCallback, cluster_model
+    from segopt_callbacks.distillation import DistillationCallback
     from segopt_callbacks.export import ExportQuantizedCallback, export_model, read_metadata
     from segopt_callbacks.fit import AtTargetSparsity, step_by_fraction
     from segopt_callbacks.normalization import ReestimateBatchNormCallback, reestimate_batch_norm
@@ -34,6 +35,7 @@ __all__ = [
     "ClusterScheduleCallback",
     "CompressionSummaries",
     "ConstantSparsity",
+    "DistillationCallback",
     "ExportQuantizedCallback",
     "PolynomialDecay",
     "PruningScheduleCallback",
@@ -61,6 +63,7 @@ _HOMES = {
     "ClusterScheduleCallback": "clustering",
     "CompressionSummaries": "summaries",
     "ConstantSparsity": "pruning",
+    "DistillationCallback": "distillation",
     "ExportQuantizedCallback": "export",
     "PolynomialDecay": "pruning",
     "PruningScheduleCallback": "pruning",

@@ -15,7 +15,7 @@ FLOORS = (
     ("pages", "compat", "processes"),
     ("model",),
     ("data", "fit"),
-    ("pruning", "clustering", "quantization", "normalization"),
+    ("pruning", "clustering", "quantization", "normalization", "distillation"),
     ("summaries",),
     ("sensitivity",),
     ("export.source", "export.allowance"),

@@ -20,6 +20,7 @@ from segopt_callbacks.compat.fitting import (
     remake_train_function,
     watch_training_data,
 )
+from segopt_callbacks.compat.frozen import frozen_inference
 from segopt_callbacks.compat.inference import (
     LOOK_UPS,
     captured_resources,
@@ -42,6 +43,7 @@ from segopt_callbacks.compat.kerases import (
     require_one_process,
     require_tensorflow_backend,
 )
+from segopt_callbacks.compat.losses import ARGUMENTS_OF_COMPUTE_LOSS, changed_loss, is_traced_by_itself, mask_of
 from segopt_callbacks.compat.metrics import CompiledMetrics
 from segopt_callbacks.compat.models import (
     all_layers,
@@ -56,6 +58,7 @@ from segopt_callbacks.compat.models import (
     is_built_inside,
     is_compiled,
     is_made_of_layers,
+    is_model,
     model_input_specs,
     nested_paths,
     runs_eagerly,
@@ -99,6 +102,7 @@ from segopt_callbacks.compat.variables import (
 )
 
 __all__ = [
+    "ARGUMENTS_OF_COMPUTE_LOSS",
     "HOOKS_OF_CALLBACKS",
     "LOOK_UPS",
     "Callback",
@@ -119,6 +123,7 @@ __all__ = [
     "build_from_inputs",
     "build_optimizer",
     "captured_resources",
+    "changed_loss",
     "compiled_loss",
     "compiled_metrics",
     "converter_errors",
@@ -128,6 +133,7 @@ __all__ = [
     "drop_train_function",
     "float32_compute",
     "freeze_statistics",
+    "frozen_inference",
     "function_inputs",
     "function_kinds",
     "functions_of_their_own",
@@ -150,10 +156,13 @@ __all__ = [
     "is_fitting",
     "is_keras_2",
     "is_made_of_layers",
+    "is_model",
     "is_tfmot_schedule",
+    "is_traced_by_itself",
     "iterations",
     "kept_state",
     "keras",
+    "mask_of",
     "model_input_specs",
     "needed_operations",
     "nested_paths",

@@ -13,6 +13,12 @@ from segopt_callbacks.compat.variables import identity, variable_path
 _BUILT_ON = ("_build_shapes_dict", "built")
 
 
+def is_model(candidate: Any) -> bool:
+    """Whether this is a model of either Keras."""
+    owners = {base.__module__.partition(".")[0] for base in type(candidate).__mro__ if base.__name__ == "Model"}
+    return bool(owners & {"keras", "tf_keras"})
+
+
 def runs_eagerly(model: Any) -> bool:
     """Whether the model's steps run without being traced."""
     return bool(getattr(model, "run_eagerly", False)) or tf.config.functions_run_eagerly()

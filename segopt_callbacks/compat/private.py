@@ -69,6 +69,7 @@ NAMES = {
         "tf_keras:optimizers.Optimizer._var_key",
         "tf_keras:optimizers.Optimizer.build._model_variables_moving_average",
         "tf_keras:optimizers.Optimizer.iterations.fget._iterations",
+        "tf_keras.src.engine.compile_utils:LossesContainer.__init__._total_loss_mean",
         "tf_keras.src.engine.compile_utils:MetricsContainer.__init__._user_metrics",
         "tf_keras.src.engine.compile_utils:MetricsContainer.__init__._user_weighted_metrics",
         "tf_keras.src.engine.data_adapter:DataHandler._configure_dataset_and_inferred_steps._dataset",

@@ -8,11 +8,12 @@ from enum import IntEnum
 class Stage(IntEnum):
     """When a callback's turn comes, at the beginning and after the fit. Before `MEASURE` weights are changed."""
 
-    PRUNE = 1
-    CLUSTER = 2
-    QUANTIZE = 3
-    NORMALIZE = 4
-    MEASURE = 5
-    EXPORT = 6
-    SUMMARIZE = 7
-    JUDGE = 8
+    DISTILL = 1  # first: the teacher is the model as it is before anybody changes a weight
+    PRUNE = 2
+    CLUSTER = 3
+    QUANTIZE = 4
+    NORMALIZE = 5
+    MEASURE = 6
+    EXPORT = 7
+    SUMMARIZE = 8
+    JUDGE = 9
