@@ -8,8 +8,8 @@ trained, which teaches; then a student from the same first weights, with its ans
 teacher trains for as many more epochs as the teacher's answers cost the other: the ratio of both step times is measured
 first, in turns. The teacher's own training is counted for nobody.
 Temperature and weight are chosen on the validation split of the first seed. mIoU is that of the model in memory.
-Results are appended to benchmarks/results/distillation.jsonl, and what stands there is not measured again. The table goes
-into docs/distillation.md.
+Results are appended to benchmarks/results/distillation.jsonl, and what stands there is not measured again. The table
+goes into docs/distillation.md.
 """
 
 from __future__ import annotations
@@ -141,8 +141,10 @@ def table(results: Mapping[tuple, dict[str, Any]]) -> str:
             val, test = (spread([one[key] for one in of_seeds]) for key in ("val_miou", "miou"))
             lines.append(f"| {shown} | {of_seeds[0]['epochs']} | {val} | {test} |")
     best = chosen(results)
-    pairs = [(results[best, seed], results[PLAIN, seed]) for seed in SEEDS if {(best, seed), (PLAIN, seed)} <= {*results}]
-    for key, split in (("val_miou", "validation"), ("miou", "test")):
+    pairs = [
+        (results[best, seed], results[PLAIN, seed]) for seed in SEEDS if {(best, seed), (PLAIN, seed)} <= {*results}
+    ]
+    for key, split in (("val_miou", "validation"), ("miou", "test")) if pairs else ():
         told = ", ".join(f"{one[key] - other[key]:+.3f}" for one, other in pairs)
         lines.append(f"\nDifference by the teacher ({best}), {split} mIoU, seed by seed: {told}.")
     if (RATIO, 0) in results:

@@ -15,6 +15,7 @@ from segopt_callbacks import (
     ClusterOnTrainEndCallback,
     CompressionSummaries,
     ConstantSparsity,
+    DistillationCallback,
     ExportQuantizedCallback,
     PruningScheduleCallback,
     SensitivityCallback,
@@ -181,6 +182,12 @@ def check_measured(model: Any, history: Any, path: Path, callback: Any) -> None:
     assert measured.untreated == {name: pytest.approx(value, rel=1e-5) for name, value in now.items()}  # and put back
 
 
+def check_distilled(model: Any, history: Any, path: Path, callback: Any) -> None:
+    losses = history.history["distillation_loss"]
+    assert 0 < losses[-1] < losses[0] < np.inf  # it comes nearer
+    assert not {"compute_loss", "train_step", "call"} & vars(model).keys()
+
+
 @dataclass(frozen=True)
 class Kind:
     """A callback, and what must be true after a fit with it."""
@@ -203,6 +210,7 @@ KINDS = (
         ),
         check_pruned_globally,
     ),
+    Kind("distill", lambda path: DistillationCallback(lambda images: 3.0 * images, weight=1.0), check_distilled),
     Kind("cluster", lambda path: ClusterOnTrainEndCallback(6), check_clustered),
     Kind(
         "export",

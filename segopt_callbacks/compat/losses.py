@@ -15,8 +15,8 @@ ARGUMENTS_OF_COMPUTE_LOSS = ("x", "y", "y_pred", "sample_weight", "training")
 def changed_loss(model: Any, compute: Callable[[], Any], change: Callable[[Any, float], Any]) -> Any:
     """The loss that a step goes on with, and that its log shows as `loss`.
 
-    Keras 3 logs what `compute_loss` returns. Keras 2 takes its loss down before it returns it, so it is told the changed
-    one here.
+    Keras 3 logs what `compute_loss` returns. Keras 2 takes its loss down before it returns it, so it is told the
+    changed one here.
 
     Args:
         model: in a training step.

@@ -23,7 +23,8 @@ class DistillationCallback(CompressionCallback):
 
     The teacher is asked inside the compiled step, about what the model was fed, in inference. It never trains and is
     no part of the model, its files or its checkpoints. Evaluations keep the plain loss. Epoch logs gain
-    `distillation_loss`: the divergence or error, before `weight`.
+    `distillation_loss`: `T^2` times the divergence, or the error, without `weight`. `loss` is the sum that is
+    minimized.
 
     Args:
         teacher: a trained model of either Keras, or a function of TensorFlow operations, that takes what the model
@@ -77,20 +78,18 @@ class DistillationCallback(CompressionCallback):
         super().on_train_begin(logs)
 
     @property
-    def needs_inputs(self) -> bool:
-        """The model is traced, where it teaches itself."""
-        return self.teacher is None
-
-    @property
     def needs_dtypes(self) -> bool:
-        """Images of bytes are traced as such."""
+        """A model that teaches itself is traced on what it is fed, images of bytes as such."""
         return self.teacher is None
 
     def prepare(self) -> None:
         """Freezes the teacher, before anybody changes a weight, and lets the step listen."""
         self._require_possible()
-        own = self.teacher is None
-        teacher = own_inference(self.model, self.lifecycle.inputs) if own else as_teacher(self.teacher, self.model)
+        if self.teacher is None:  # a model that is built for whole images may be fed parts of them
+            fed = self.lifecycle.fed
+            teacher = own_inference(self.model, compat.model_input_specs(self.model) if fed is None else fed)
+        else:
+            teacher = as_teacher(self.teacher, self.model)
         self._distillation = Distillation(self.model, teacher, self._settings)
         self.attached.on_release(self._forget)
         self.attached.simulate(self._distillation)

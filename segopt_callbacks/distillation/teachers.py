@@ -53,7 +53,7 @@ def _is_fresh(variable: Any) -> bool:
 
 
 def as_teacher(teacher: Any, model: Any) -> Teacher:
-    """inputs -> answers, for a model or a function.
+    """Makes a function of inputs out of a model; a function is one.
 
     Args:
         teacher: a built model of either Keras, or a function.

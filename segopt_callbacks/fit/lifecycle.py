@@ -42,6 +42,7 @@ class Lifecycle:
         attached: what is attached to the model until the fit ends.
         steps: which step of its run the fit has come to.
         inputs: structure of `tf.TensorSpec`, what the model takes; `None` before `prepare`, or where nobody needs it.
+        fed: likewise, what the fit feeds to it; `None` where no batch was looked at.
     """
 
     _running: ClassVar[weakref.WeakKeyDictionary[Any, Lifecycle]] = weakref.WeakKeyDictionary()
@@ -51,6 +52,7 @@ class Lifecycle:
         self.told = Told()
         self.steps = Steps(updates_before_fit)
         self.inputs: Any = None
+        self.fed: Any = None
         self._members = Members()
         self._callbacks = compat.running_callbacks(model)
         self._best_kept = BestKept(self._callbacks.callbacks if self._callbacks else ())
@@ -139,8 +141,8 @@ class Lifecycle:
             raise inputs_are_unknown(self.model)
 
     def _build_and_prepare(self, iterator: Any) -> Any:
-        self.inputs, iterator = compat.batch_inputs(iterator)
-        self.inputs = what_the_model_takes(self.model, self.inputs)
+        self.fed, iterator = compat.batch_inputs(iterator)
+        self.inputs = what_the_model_takes(self.model, self.fed)
         if self.inputs is None:
             self._require_inputs()
         for member in self._members:

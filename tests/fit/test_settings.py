@@ -11,6 +11,7 @@ from segopt_callbacks import (
     ClusterOnTrainEndCallback,
     ClusterScheduleCallback,
     CompressionSummaries,
+    DistillationCallback,
     ExportQuantizedCallback,
     PruningScheduleCallback,
     QuantizationAwareTrainingCallback,
@@ -26,6 +27,7 @@ MAKES = {
     "prune": lambda path: PruningScheduleCallback(ramp_by_fraction(0.75, begin=0.0, end=0.5), verbose=0),
     "cluster": lambda path: ClusterOnTrainEndCallback(6, fold_batch_norm=False),
     "cluster_from_a_step": lambda path: ClusterScheduleCallback(6, begin_step=3, fold_batch_norm=False),
+    "distill": lambda path: DistillationCallback(threefold, temperature=1.0, weight=0.3),
     "quantize": lambda path: QuantizationAwareTrainingCallback(begin_step=1),
     "normalize": lambda path: ReestimateBatchNormCallback(IMAGES),
     "measure": lambda path: SensitivityCallback(DATA, monitor="loss", treatments=["prune"], verbose=0),
@@ -34,6 +36,13 @@ MAKES = {
     ),
     "summaries": lambda path: CompressionSummaries(path / "logs"),
 }
+
+
+def threefold(images):
+    """A teacher that can be pickled."""
+    return 3.0 * images
+
+
 WAYS = {"copy": copy.copy, "deepcopy": copy.deepcopy, "pickle": lambda one: pickle.loads(pickle.dumps(one))}
 
 
