@@ -55,7 +55,7 @@ class _Noted:
 
 
 def _share_of_a_replica(model: Any) -> float:
-    """Keras divides the means of its losses by the number of replicas; Keras 3 does so from 3.4 on."""
+    """Keras divides the means of its losses by the number of replicas; Keras 3 does so from 3.8 on."""
     if not is_keras_2(model):
         from keras.src.losses import loss
 

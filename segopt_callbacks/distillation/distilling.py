@@ -82,7 +82,7 @@ class Distillation:
         given = dict(zip(compat.ARGUMENTS_OF_COMPUTE_LOSS, arguments, strict=False)) | options
         inputs = self._inputs(given.get("x"), asked)
         told = self._told(inputs, given.get("y_pred"), given.get("sample_weight"))
-        self._take_down(told, inputs)
+        self._take_down(told, given.get("y_pred"))
 
         def change(own: Any, share: float) -> Any:
             weight = self.settings.weight
@@ -118,8 +118,8 @@ class Distillation:
         self._figures.assign(tf.pad(tf.stack(found[:_CHECKED]), [[0, max(_CHECKED - len(found), 0)], [0, 0]]))
         return tf.add_n([tf.cast(one, told[0].dtype) for one in told])
 
-    def _take_down(self, told: tf.Tensor, inputs: Any) -> None:
-        examples = tf.cast(tf.shape(tf.nest.flatten(inputs)[0])[0], tf.float32)
+    def _take_down(self, told: tf.Tensor, student: Any) -> None:
+        examples = tf.cast(tf.shape(tf.nest.flatten(student)[0])[0], tf.float32)
         self._sum.assign_add(tf.cast(told, tf.float32) * examples)
         self._examples.assign_add(examples)
 

@@ -78,5 +78,8 @@ def ask(teacher: Teacher, inputs: Any) -> Any:
 
     No tape follows into the teacher, so that what it computes on its way is not kept.
     """
-    answers = teacher(tf.nest.map_structure(lambda one: tf.stop_gradient(tf.convert_to_tensor(one)), inputs))
-    return tf.nest.map_structure(lambda one: tf.stop_gradient(tf.convert_to_tensor(one)), answers)
+    return tf.nest.map_structure(_untaught, teacher(tf.nest.map_structure(_untaught, inputs, expand_composites=True)))
+
+
+def _untaught(one: Any) -> Any:
+    return None if one is None else tf.stop_gradient(tf.convert_to_tensor(one))

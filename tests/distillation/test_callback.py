@@ -13,6 +13,7 @@ from segopt_callbacks import (
 )
 from segopt_callbacks.compat import keras
 from tests.conformance import Segmenter, Watch
+from tests.fit.test_strategy import results, start
 
 RANDOM = np.random.default_rng(0)
 X = RANDOM.normal(size=(24, 6)).astype("float32")
@@ -295,6 +296,13 @@ def test_outputs_each_of_a_kind_of_its_own():
     expected = keras.losses.KLDivergence()(theirs["classes"], ours["classes"])
     expected += np.square(theirs["depth"] - ours["depth"]).mean()
     assert history["distillation_loss"] == [pytest.approx(float(expected), rel=1e-4)]
+
+
+def test_two_replicas_learn_what_one_does():
+    (seen,) = results([start("distillation")])
+    assert max(seen["differences"]) < 1e-5
+    for one, other in zip(seen["histories"][:2], seen["histories"][2:], strict=True):
+        assert one == pytest.approx(other, rel=1e-4)
 
 
 @pytest.mark.either_keras

@@ -2,6 +2,7 @@
 
 `python -m tests.fit.strategy_case mirrored POLICY`: MirroredStrategy on two virtual CPUs.
 `python -m tests.fit.strategy_case methods`, `fine_tuning`, `quantization`: likewise, with other callbacks.
+`python -m tests.fit.strategy_case distillation`: likewise, and without a strategy, with a teacher.
 `python -m tests.fit.strategy_case sampling`: likewise, with and without a sample of the inputs.
 `python -m tests.fit.strategy_case exports`: likewise, exported into every format.
 `python -m tests.fit.strategy_case worker INDEX PORT,PORT FOLDER`: one process of MultiWorkerMirroredStrategy.
@@ -22,6 +23,7 @@ from segopt_callbacks import (
     ClusterScheduleCallback,
     CompressionSummaries,
     ConstantSparsity,
+    DistillationCallback,
     ExportQuantizedCallback,
     PolynomialDecay,
     PruningScheduleCallback,
@@ -170,6 +172,23 @@ def quantization():
     }
 
 
+def distillation():
+    """A teacher of two replicas, and of none: a model of its own, and the model itself."""
+    weights, histories = [], []
+    for strategy in (two_replicas(), tf.distribute.get_strategy()):
+        with strategy.scope():
+            model = compiled(keras.Sequential([keras.Input((8, 8, 3)), keras.layers.Conv2D(3, 3, padding="same")]))
+        random = np.random.default_rng(0)
+        for teacher in (lambda images: 3.0 * images, None):
+            model.set_weights([random.normal(size=one.shape) for one in model.get_weights()])
+            histories.append(fit(model, DistillationCallback(teacher, weight=0.7)).history["distillation_loss"])
+            weights.append(np.concatenate([one.ravel() for one in model.get_weights()]))
+    return {
+        "differences": [float(abs(one - other).max()) for one, other in zip(weights[:2], weights[2:], strict=True)],
+        "histories": histories,
+    }
+
+
 class Sampling(compat.Callback):
     """Samples the inputs."""
 
@@ -233,6 +252,7 @@ def main(mode, *arguments):
         "methods": methods,
         "fine_tuning": fine_tuning,
         "quantization": quantization,
+        "distillation": distillation,
         "sampling": sampling,
         "exports": exports,
         "worker": worker,
