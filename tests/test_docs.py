@@ -56,7 +56,8 @@ def test_each_decision_is_tested_where_the_page_says():
 
 
 @pytest.mark.parametrize(
-    "script", ["pruning_patterns", "clustering_accuracy", "compression", "quantization", "small_devices", "distillation"]
+    "script",
+    ["pruning_patterns", "clustering_accuracy", "compression", "quantization", "small_devices", "distillation"],
 )
 def test_the_table_on_a_page_is_that_of_the_results(script):
     study = importlib.import_module(f"benchmarks.{script}").STUDY

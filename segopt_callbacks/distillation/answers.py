@@ -33,6 +33,28 @@ def _fits(teacher: Any, student: Any) -> bool:
     return teacher.shape.rank == student.shape.rank and teacher.shape.is_compatible_with(student.shape)
 
 
+def weights_of_each(sample_weight: Any, student: Any) -> list[Any]:
+    """The sample weights of each output, as Keras hands them out: one for all, or one for each.
+
+    Raises:
+        ValueError: for another number of them.
+
+    Example:
+        >>> weights_of_each({"b": 2.0}, {"a": 0.0, "b": 0.0}), weights_of_each(2.0, [0.0, 0.0])
+        ([None, 2.0], [2.0, 2.0])
+    """
+    count = len(tf.nest.flatten(student))
+    if isinstance(sample_weight, Mapping) and isinstance(student, Mapping):
+        return [sample_weight.get(name) for name in sorted(student)]
+    weights = tf.nest.flatten(sample_weight)
+    if len(weights) not in (1, count):
+        raise ValueError(
+            "`sample_weight` must be one for all outputs, or have one for each. "
+            f"Received: {len(weights)} for {shown(student)}."
+        )
+    return weights if len(weights) == count else weights * count
+
+
 def require_classes(answers: Any, kind: str) -> None:
     """Raises where a softmax over the last axis would say nothing.
 

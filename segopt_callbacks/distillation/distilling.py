@@ -9,7 +9,14 @@ from typing import Any
 import tensorflow as tf
 
 from segopt_callbacks import compat
-from segopt_callbacks.distillation.answers import FIGURES, figures, require_alike, require_classes, require_kind
+from segopt_callbacks.distillation.answers import (
+    FIGURES,
+    figures,
+    require_alike,
+    require_classes,
+    require_kind,
+    weights_of_each,
+)
 from segopt_callbacks.distillation.losses import distillation_loss
 from segopt_callbacks.distillation.settings import Settings
 from segopt_callbacks.distillation.teachers import Teacher, ask
@@ -107,8 +114,7 @@ class Distillation:
         require_alike(teacher, student)
         self._kinds = self.settings.of_each(student)
         theirs, ours = tf.nest.flatten(teacher), tf.nest.flatten(student)
-        weights = tf.nest.flatten(sample_weight)
-        weights = weights if len(weights) == len(ours) else weights[:1] * len(ours)
+        weights = weights_of_each(sample_weight, student)
         temperature, told, found = self.settings.temperature, [], []
         for one, other, kind, weight in zip(theirs, ours, self._kinds, weights, strict=True):
             if kind is not None:

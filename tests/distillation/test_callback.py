@@ -214,6 +214,13 @@ class Calls(keras.Model):
         return {"loss": loss}
 
 
+class OwnLoss(keras.Model):
+    """Without the argument `training`, which older models do not know."""
+
+    def compute_loss(self, x=None, y=None, y_pred=None, sample_weight=None):
+        return LOSS(y, y_pred, sample_weight=sample_weight)
+
+
 class Forgets(keras.Model):
     def train_step(self, data):
         x, y = data
@@ -228,8 +235,9 @@ class Compiled(Calls):
     train_step = tf.function(Calls.train_step)
 
 
-def test_a_step_of_the_users_that_computes_the_models_loss():
-    model, other, teacher = compiled(net(Calls, seed=2)), compiled(net(seed=2)), net(seed=1)
+@pytest.mark.parametrize("kind", [Calls, OwnLoss])
+def test_a_step_or_loss_of_the_users(kind):
+    model, other, teacher = compiled(net(kind, seed=2)), compiled(net(seed=2)), net(seed=1)
     for one in (model, other):
         fit(one, DistillationCallback(teacher, weight=W))
     assert difference(model, other) < 1e-6
