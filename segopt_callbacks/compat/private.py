@@ -65,6 +65,7 @@ NAMES = {
         "tf_keras:layers.Layer._outbound_nodes",
         "tf_keras:layers.Layer._set_dtype_policy",
         "tf_keras:layers.Layer._set_dtype_policy._dtype_policy",
+        "tf_keras:layers.Layer._set_mask_metadata._keras_mask",
         "tf_keras:optimizers.Optimizer._build_index_dict._index_dict",
         "tf_keras:optimizers.Optimizer._var_key",
         "tf_keras:optimizers.Optimizer.build._model_variables_moving_average",

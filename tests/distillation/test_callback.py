@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import tensorflow as tf
+from scipy.special import rel_entr, softmax
 
 from segopt_callbacks import (
     ClusterScheduleCallback,
@@ -131,6 +132,7 @@ def test_nothing_is_left_behind():
     assert difference(model, other) == 0
 
 
+@pytest.mark.either_keras
 def test_an_error_in_a_fit_leaves_nothing_behind():
     class Broken(keras.callbacks.Callback):
         def on_train_batch_end(self, batch, logs=None):
@@ -247,6 +249,7 @@ class Twice(Calls):
     times = 2
 
 
+@pytest.mark.either_keras
 @pytest.mark.parametrize(
     ("kind", "error", "message"),
     [
@@ -283,6 +286,7 @@ def test_loops_of_the_users():
         loop(lambda x, y: model(x), model)
 
 
+@pytest.mark.either_keras
 def test_outputs_each_of_a_kind_of_its_own():
     def make(seed):
         inputs = keras.Input((6,))
@@ -304,6 +308,20 @@ def test_outputs_each_of_a_kind_of_its_own():
     expected = keras.losses.KLDivergence()(theirs["classes"], ours["classes"])
     expected += np.square(theirs["depth"] - ours["depth"]).mean()
     assert history["distillation_loss"] == [pytest.approx(float(expected), rel=1e-4)]
+
+
+def test_positions_that_a_mask_hides_do_not_count():
+    def make(seed):
+        inputs = keras.Input((5,), dtype="int32")
+        hidden = keras.layers.Embedding(9, 4, mask_zero=True)(inputs)
+        return random_weights(keras.Model(inputs, keras.layers.Dense(3)(hidden)), seed)
+
+    words = RANDOM.integers(0, 9, (8, 5)).astype("int32") * np.tri(8, 5, 2, dtype="int32")
+    model, teacher = compiled(make(2), optimizer=keras.optimizers.SGD(0.0)), make(1)
+    callback = DistillationCallback(teacher, temperature=1.0)
+    history = fit(model, callback, data=(words, np.ones((8, 5), "int32")), epochs=1).history
+    soft = [softmax(one.predict(words, verbose=0).astype("float64"), axis=-1) for one in (teacher, model)]
+    assert history["distillation_loss"] == [pytest.approx(rel_entr(*soft).sum(-1)[words != 0].mean(), rel=1e-4)]
 
 
 def test_two_replicas_learn_what_one_does():
