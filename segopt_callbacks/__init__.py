@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     )
     from segopt_callbacks.quantization import QuantizationAwareTrainingCallback
     from segopt_callbacks.recipes import recipe
+    from segopt_callbacks.search import search_compression
     from segopt_callbacks.sensitivity import SensitivityCallback, layer_sensitivity
     from segopt_callbacks.summaries import CompressionSummaries
 
@@ -52,6 +53,7 @@ __all__ = [
     "recipe",
     "reestimate_batch_norm",
     "step_by_fraction",
+    "search_compression",
 ]
 
 # TensorFlow takes seconds to import, and `segopt-sizes` does without it: a name is imported when it is first used.
@@ -79,6 +81,7 @@ _HOMES = {
     "recipe": "recipes",
     "reestimate_batch_norm": "normalization",
     "step_by_fraction": "fit",
+    "search_compression": "search",
 }
 
 __getattr__ = lazy_names(__name__, _HOMES)

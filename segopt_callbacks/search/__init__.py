@@ -1,0 +1,6 @@
+"""Search: say how small, how fast or how good; get the model."""
+
+from segopt_callbacks.search.answer import SearchResult
+from segopt_callbacks.search.searching import search_compression
+
+__all__ = ["SearchResult", "search_compression"]

@@ -1,0 +1,146 @@
+"""Settings and a seed -> a trained model, exported, and the figures of its file."""
+
+from __future__ import annotations
+
+import gc
+import inspect
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import tensorflow as tf
+
+from segopt_callbacks import compat
+from segopt_callbacks.data import Feed
+from segopt_callbacks.export import ExportQuantizedCallback
+from segopt_callbacks.model import select_weights
+from segopt_callbacks.search.demand import Figures
+from segopt_callbacks.search.expected import Shapes
+from segopt_callbacks.search.settings import Settings
+
+_BATCH_SIZE = 32  # of arrays, as in Keras
+
+
+@dataclass
+class Fitting:
+    """How a trial trains.
+
+    Attributes:
+        build_model: makes a compiled model; takes `width` or not.
+        train: what `fit` trains on.
+        val: what `fit` takes as `validation_data`.
+        epochs: of each trial.
+        batch_size: of arrays.
+        metrics: name -> Keras metric.
+        monitor: the metric that counts.
+        times: whether latency is measured.
+        callbacks: more callbacks of every fit.
+        verbose: of `fit`.
+    """
+
+    build_model: Callable[..., Any]
+    train: Any
+    val: Any
+    epochs: int
+    batch_size: int | None
+    metrics: Mapping[str, Any]
+    monitor: str
+    times: bool
+    callbacks: Sequence[Any]
+    verbose: int
+    _shapes: dict[float | None, Shapes] = field(default_factory=dict)
+
+    @property
+    def takes_width(self) -> bool:
+        """Whether the builder takes a width."""
+        return takes_width(self.build_model)
+
+    def kernel_shapes(self, width: float | None) -> Shapes:
+        """Shapes of the kernels of the model of a width; computed once."""
+        if width not in self._shapes:
+            model = self._build(width, seed=0)
+            if not compat.is_built(model):
+                compat.build_from_inputs(model, Feed(model, self.val, None).specs)
+            self._shapes[width] = [tuple(one.shape) for one in select_weights(model).values()]
+        return self._shapes[width]
+
+    def run(self, settings: Settings, seed: int, folder: Path, watch: Sequence[Any] = ()) -> Figures:
+        """Trains, exports, and reads the figures of the file.
+
+        Args:
+            settings: of the trial.
+            seed: of weights, and of whatever draws from Keras' and TensorFlow's global seeds.
+            folder: for the files and their report.
+            watch: callbacks that look at this fit.
+
+        Raises:
+            ExportError: if no file came of it.
+            FloatingPointError: if training against rounding was not finite.
+        """
+        export = ExportQuantizedCallback(
+            folder,
+            settings.format,  # type: ignore[arg-type]
+            evaluation_data=self.val,
+            metrics=self.metrics,
+            latency=self.times,
+            metadata={"search": settings.as_dict()},
+            verbose=0,
+        )
+        try:
+            model = self._build(settings.width, seed)
+            x, options = _fit_options(self.train, self.batch_size)
+            model.fit(
+                x,
+                epochs=self.epochs,
+                validation_data=self.val,
+                callbacks=[*settings.callbacks(self.steps), *self.callbacks, *watch, export],
+                verbose=self.verbose,
+                **options,
+            )
+        finally:
+            compat.keras.backend.clear_session()
+            gc.collect()  # a model is a ring of references, and the next trial needs its memory
+        return self._figures(export.report, settings.format)
+
+    @property
+    def steps(self) -> int:
+        """Of a whole training."""
+        return self.epochs * steps_per_epoch(self.train, self.batch_size)
+
+    def _build(self, width: float | None, seed: int) -> Any:
+        compat.keras.utils.set_random_seed(seed)
+        return self.build_model() if width is None else self.build_model(width=width)
+
+    def _figures(self, report: Any, name: str) -> Figures:
+        entry = report["formats"][name]
+        metric = entry["metrics"][self.monitor]
+        latency = entry["latency_ms"]["one_thread"]["median"] if self.times else None
+        return Figures(entry["gzip_bytes"], math.nan if metric is None else float(metric), latency)
+
+
+def takes_width(build_model: Callable[..., Any]) -> bool:
+    """Whether a builder takes a width.
+
+    >>> takes_width(lambda width=1.0: None), takes_width(lambda: None)
+    (True, False)
+    """
+    return "width" in inspect.signature(build_model).parameters
+
+
+def steps_per_epoch(train: Any, batch_size: int | None) -> int:
+    """Steps of an epoch; of a dataset that does not know its length, by going through it once."""
+    if isinstance(train, tf.data.Dataset):
+        known = int(train.cardinality())
+        return known if known >= 0 else sum(1 for _ in train)
+    if isinstance(train, tuple | list):
+        return math.ceil(len(tf.nest.flatten(train[0])[0]) / (batch_size or _BATCH_SIZE))
+    return len(train)  # a PyDataset or Sequence
+
+
+def _fit_options(train: Any, batch_size: int | None) -> tuple[Any, dict[str, Any]]:
+    if not isinstance(train, tuple | list):
+        return train, {}
+    x, y, sample_weight = (*train, None)[:3]
+    return x, {"y": y, "sample_weight": sample_weight, "batch_size": batch_size or _BATCH_SIZE}
