@@ -14,6 +14,9 @@ from absl import flags as absl_flags
 from flags import clustering, data, export, pruning, quantization, recipes, sensitivity, training
 
 TOPICS = (data, training, pruning, clustering, quantization, recipes, sensitivity, export)
+from flags import clustering, data, export, pruning, quantization, search, sensitivity, training
+
+TOPICS = (data, training, pruning, clustering, quantization, sensitivity, export, search)
 USAGE_ERROR = 2  # exit code
 
 

@@ -23,6 +23,7 @@ class SearchResult:
         settings: of that trial.
         first: figures of that file, which trained by the seed of the search.
         second: those of the same settings on the second seed; `None` where they were not trained again.
+        second_path: the file of the second seed, likewise.
         trials: every trial of the study, as in `study.json`.
     """
 
@@ -32,6 +33,7 @@ class SearchResult:
     settings: Settings | None
     first: Figures | None
     second: Figures | None
+    second_path: Path | None
     trials: tuple[Record, ...]
 
 
@@ -57,7 +59,7 @@ def answer(
     second = confirmation_of(records, chosen) if chosen else None
     first_figures = chosen.figures if chosen else None
     second_figures = second.figures if second else None
-    path = output_dir / chosen.folder / f"{chosen.settings.format}.tflite" if chosen and chosen.settings else None
+    path, second_path = _file(output_dir, chosen), _file(output_dir, second)
     if chosen is None or first_figures is None:
         why = next((one.why for one in reversed(records) if one.why), "every trial was stopped")
         message = f"No model meets {demand.told()}, and no trial gave a file: {why}."
@@ -76,8 +78,16 @@ def answer(
         chosen.settings if chosen else None,
         first_figures,
         second_figures,
+        second_path,
         tuple(records),
     )
+
+
+def _file(output_dir: Path, record: Record | None) -> Path | None:
+    """The file of a trial, if it gave one."""
+    if record is None or record.figures is None or record.settings is None:
+        return None
+    return output_dir / record.folder / f"{record.settings.format}.tflite"
 
 
 def _figures_told(monitor: str, first: Figures, second: Figures | None, seeds: tuple[int, int]) -> str:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import gc
 import inspect
+import logging
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -91,14 +93,16 @@ class Fitting:
         try:
             model = self._build(settings.width, seed)
             x, options = _fit_options(self.train, self.batch_size)
-            model.fit(
-                x,
-                epochs=self.epochs,
-                validation_data=self.val,
-                callbacks=[*settings.callbacks(self.steps), *self.callbacks, *watch, export],
-                verbose=self.verbose,
-                **options,
-            )
+            callbacks = [*settings.callbacks(self.steps), *self.callbacks, *watch, export]
+            with _many_models():
+                model.fit(
+                    x,
+                    epochs=self.epochs,
+                    validation_data=self.val,
+                    callbacks=callbacks,
+                    verbose=self.verbose,
+                    **options,
+                )
         finally:
             compat.keras.backend.clear_session()
             gc.collect()  # a model is a ring of references, and the next trial needs its memory
@@ -118,6 +122,21 @@ class Fitting:
         metric = entry["metrics"][self.monitor]
         latency = entry["latency_ms"]["one_thread"]["median"] if self.times else None
         return Figures(entry["gzip_bytes"], math.nan if metric is None else float(metric), latency)
+
+
+@contextlib.contextmanager
+def _many_models() -> Iterator[None]:
+    """Context: TensorFlow does not take the steps of several models for one that is traced again and again."""
+
+    def is_wanted(record: logging.LogRecord) -> bool:
+        return "triggered tf.function retracing" not in record.getMessage()
+
+    logger = tf.get_logger()
+    logger.addFilter(is_wanted)
+    try:
+        yield
+    finally:
+        logger.removeFilter(is_wanted)
 
 
 def takes_width(build_model: Callable[..., Any]) -> bool:
@@ -141,6 +160,6 @@ def steps_per_epoch(train: Any, batch_size: int | None) -> int:
 
 def _fit_options(train: Any, batch_size: int | None) -> tuple[Any, dict[str, Any]]:
     if not isinstance(train, tuple | list):
-        return train, {}
+        return train, {"shuffle": False}  # a dataset shuffles itself, and Keras 3 warns
     x, y, sample_weight = (*train, None)[:3]
     return x, {"y": y, "sample_weight": sample_weight, "batch_size": batch_size or _BATCH_SIZE}

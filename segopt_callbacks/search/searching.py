@@ -85,7 +85,8 @@ def search_compression(
         the answer, or the trial that came nearest, with the figures of both seeds.
 
     Raises:
-        ValueError: for an argument outside its range, no bound at all, or a study that was begun with other arguments.
+        ValueError: for an argument outside its range, or no bound at all.
+        StudyError: for a database that cannot be opened, or a search that was begun with other arguments.
         ImportError: without Optuna.
         RuntimeError: if the first trials give no file.
     """

@@ -9,6 +9,7 @@ import warnings
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
+from segopt_callbacks.errors import first_line
 from segopt_callbacks.search.record import Record, read
 
 _NAME = "compression"
@@ -17,6 +18,10 @@ _RANDOM = 4  # trials before the sampler learns from them, and at least
 _LOCKED = 60  # seconds for which SQLite waits while another process writes
 _ATTEMPTS, _PAUSE = 4, 0.5  # times, and seconds between them
 _BEATS = 4  # signs of life within `stale_after`
+
+
+class StudyError(ValueError):
+    """A database that cannot be opened, or that holds another search."""
 
 
 def require_optuna() -> None:
@@ -42,7 +47,7 @@ class Study:
         stale_after: seconds without a sign of life after which a running trial counts as dead.
 
     Raises:
-        ValueError: if the study in the database is about something else.
+        StudyError: if the database cannot be opened, or the study in it is about something else.
     """
 
     def __init__(self, storage: str, *, minimizes: bool, about: Mapping[str, Any], seed: int, stale_after: int) -> None:
@@ -51,14 +56,15 @@ class Study:
         self._seed = seed
         options = {"connect_args": {"timeout": _LOCKED}} if storage.startswith("sqlite") else {}
         with _settled():
-            backend = _made_by_one(
+            backend = _opened(
+                storage,
                 lambda: optuna.storages.RDBStorage(
                     storage,
                     engine_kwargs=options,
                     heartbeat_interval=max(stale_after // _BEATS, 1),
                     grace_period=stale_after,
                     heartbeat_stale_trial_callback=optuna.storages.RetryHeartbeatStaleTrialCallback(),
-                )
+                ),
             )
             direction = "minimize" if minimizes else "maximize"
             self._study = optuna.create_study(
@@ -73,9 +79,9 @@ class Study:
         elif known != about:
             changed = [name for name in about if about[name] != known.get(name)]
             told = ", ".join(f"{name}={about[name]!r} where it was {known.get(name)!r}" for name in changed)
-            raise ValueError(
+            raise StudyError(
                 "A search goes on as it has begun; give the same arguments, or another `storage` and `output_dir`. "
-                f"Received: {told}, in {storage}."
+                f"Received: {told}, in {_shown(storage)}."
             )
 
     def records(self) -> list[Record]:
@@ -129,16 +135,37 @@ class Study:
             optuna.storages.fail_stale_trials(self._study)
 
 
-def _made_by_one(open_storage: Callable[[], Any]) -> Any:
+def _opened(storage: str, open_storage: Callable[[], Any]) -> Any:
     """Opens a database; of several processes that begin together one makes the tables, and the others find them."""
     import sqlalchemy.exc
 
-    for _ in range(_ATTEMPTS):
+    for attempt in range(_ATTEMPTS):
         try:
             return open_storage()
-        except (sqlalchemy.exc.OperationalError, sqlalchemy.exc.IntegrityError, sqlalchemy.exc.ProgrammingError):
+        except sqlalchemy.exc.ArgumentError as error:
+            raise _cannot_open(storage, error) from error
+        except sqlalchemy.exc.DBAPIError as error:
+            if attempt + 1 == _ATTEMPTS:
+                raise _cannot_open(storage, error) from error
             time.sleep(_PAUSE)
-    return open_storage()
+
+
+def _cannot_open(storage: str, error: Exception) -> StudyError:
+    return StudyError(
+        "`storage` must be the URL of a database that can be opened, such as sqlite:///FILE; see docs/search.md. "
+        f"Received: {_shown(storage)}: {first_line(error)}"
+    )
+
+
+def _shown(storage: str) -> str:
+    """A URL without its password."""
+    import sqlalchemy
+    import sqlalchemy.exc
+
+    try:
+        return sqlalchemy.make_url(storage).render_as_string(hide_password=True)
+    except sqlalchemy.exc.ArgumentError:  # it is no URL
+        return repr(storage)
 
 
 @contextlib.contextmanager

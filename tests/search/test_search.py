@@ -11,6 +11,7 @@ from ai_edge_litert.interpreter import Interpreter
 
 from segopt_callbacks import search_compression
 from segopt_callbacks.compat import keras
+from segopt_callbacks.search import StudyError
 from tests.search.search_cases import EPOCHS, build, build_narrow, split
 
 SPACE = {"bits": [8], "sparsity": (0.3, 0.7), "against_rounding": [False], "pattern": ["none"]}
@@ -98,7 +99,7 @@ def test_a_search_that_has_ended_trains_nothing_when_asked_again(found):
 
 @pytest.mark.either_keras
 def test_another_demand_in_the_same_study_is_refused(found):
-    with pytest.raises(ValueError, match=r"goes on as it has begun.*max_bytes=9000 where it was 2500"):
+    with pytest.raises(StudyError, match=r"goes on as it has begun.*max_bytes=9000 where it was 2500"):
         search(found[1], **{**BOUNDS, "max_bytes": 9000})
 
 
@@ -158,3 +159,11 @@ def test_a_wrong_argument_is_refused_before_anything_is_trained(options, told, t
 def test_data_that_no_second_trial_could_read_are_refused(data, tmp_path):
     with pytest.raises(ValueError, match=r"`data.* must be .*Received: "):
         search_compression(build, data, epochs=1, max_bytes=1000, output_dir=tmp_path)
+
+
+@pytest.mark.parametrize("storage", ["nowhere", "sqlite:////nowhere/at/all.db"])
+@pytest.mark.either_keras
+def test_a_database_that_cannot_be_opened_is_told_in_one_sentence(storage, tmp_path, monkeypatch):
+    monkeypatch.setattr("segopt_callbacks.search.study._PAUSE", 0)
+    with pytest.raises(StudyError, match="`storage` must be the URL of a database that can be opened.*nowhere"):
+        search(tmp_path, max_bytes=1000, storage=storage)
