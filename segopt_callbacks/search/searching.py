@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import json
 import os
 import time
@@ -15,6 +14,7 @@ from segopt_callbacks.errors import printable
 from segopt_callbacks.search.answer import SearchResult, answer
 from segopt_callbacks.search.demand import Demand, validate_demand
 from segopt_callbacks.search.fitting import Fitting, takes_width
+from segopt_callbacks.search.hparams import write_run
 from segopt_callbacks.search.listing import write_listing
 from segopt_callbacks.search.metrics import choose_metrics
 from segopt_callbacks.search.record import Record
@@ -130,7 +130,6 @@ def _about(demand: Demand, space: Space, **more: Any) -> dict[str, Any]:
 
 def _search(study: Study, work: Trials, trials: int, *, is_told: bool) -> SearchResult:
     demand, seeds, monitor = work.demand, (work.seed, work.seed + 1), work.fitting.monitor
-    listing = functools.partial(write_listing, work.output_dir, demand=demand, monitor=monitor, seed=work.seed)
     if not study.records():
         _enqueue_first(study, work, trials)
     known = {one.number for one in study.records() if one.has_ended}
@@ -147,17 +146,24 @@ def _search(study: Study, work: Trials, trials: int, *, is_told: bool) -> Search
             time.sleep(_PATIENCE)
             study.revive()
         else:
-            study.run(work.objective)
-            ended = [one for one in study.records() if one.has_ended and one.number not in known]
-            known |= {one.number for one in ended}
-            listing(study.records())
-            for one in ended if is_told else ():
-                print(printable(_line(one, monitor)), flush=True)
+            number = study.run(work.objective)
+            records = study.records()
+            write_run(work.output_dir / "logs", records[number], monitor)
+            write_listing(work.output_dir, records, demand, monitor, work.seed)
+        known |= _tell(records, known, monitor, is_told=is_told)
     result = answer(records, demand, monitor, work.output_dir, turn.confirms, seeds)
-    listing(records, message=result.message)
+    write_listing(work.output_dir, records, demand, monitor, work.seed, result.message)
     if is_told:
         print(f"\n{printable(result.message)}", flush=True)
     return result
+
+
+def _tell(records: Sequence[Record], known: set[int], monitor: str, *, is_told: bool) -> set[int]:
+    """Prints a line for each trial that has ended since; returns their numbers."""
+    ended = [one for one in records if one.has_ended and one.number not in known]
+    for one in ended if is_told else ():
+        print(printable(_line(one, monitor)), flush=True)
+    return {one.number for one in ended}
 
 
 def _enqueue_first(study: Study, work: Trials, trials: int) -> None:

@@ -96,22 +96,25 @@ class Study:
         """By which a trial got its settings."""
         return dict(self._study.get_trials(deepcopy=False)[number].params)
 
-    def run(self, objective: Callable[[Any], float]) -> None:
-        """Runs one trial: one that waits, else a new one. What died without a sign of life is put in line before."""
+    def run(self, objective: Callable[[Any], float]) -> int:
+        """Runs one trial, one that waits or a new one; returns its number. What has died is put in line before."""
         import optuna
 
         known = len(self._study.get_trials(deepcopy=False))
         # Of the number of trials, so that a search that goes on draws what it would have drawn.
         self._study.sampler = optuna.samplers.TPESampler(seed=self._seed * 10_007 + known, n_startup_trials=_RANDOM)
-        ended: list[int] = []
+        begun: list[int] = []
+        has_ended = False
 
         def noted(trial: Any) -> float:
+            nonlocal has_ended
+            begun.append(trial.number)
             try:
                 value = objective(trial)
             except optuna.TrialPruned:
-                ended.append(trial.number)
+                has_ended = True
                 raise
-            ended.append(trial.number)
+            has_ended = True
             return value
 
         with _settled():
@@ -119,13 +122,14 @@ class Study:
                 self._study.optimize(noted, n_trials=1)
             except ValueError:
                 # Only Optuna raises after the trial has ended: another process took this one for dead.
-                if not ended or self._study.get_trials(deepcopy=False)[ended[0]].state.name != "FAIL":
+                if not has_ended or self._study.get_trials(deepcopy=False)[begun[0]].state.name != "FAIL":
                     raise
                 warnings.warn(
-                    f"Trial {ended[0]} ran on while another process took this one for dead, and runs it again; raise "
+                    f"Trial {begun[0]} ran on while another process took this one for dead, and runs it again; raise "
                     "`stale_after`.",
                     stacklevel=2,
                 )
+        return begun[0]
 
     def revive(self) -> None:
         """Puts trials in line whose process has died."""
