@@ -42,6 +42,7 @@ ONCE = (
     "pruning/test_patterns.py",
     "pruning/test_schedules.py",
     "search/test_demand.py",
+    "search/test_examples.py",
     "search/test_hparams.py",
     "search/test_processes.py",
     "search/test_rules.py",
