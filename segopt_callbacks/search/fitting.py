@@ -15,7 +15,6 @@ from typing import Any
 import tensorflow as tf
 
 from segopt_callbacks import compat
-from segopt_callbacks.data import Feed
 from segopt_callbacks.export import ExportQuantizedCallback
 from segopt_callbacks.model import select_weights
 from segopt_callbacks.search.demand import Figures
@@ -64,7 +63,7 @@ class Fitting:
         if width not in self._shapes:
             model = self._build(width, seed=0)
             if not compat.is_built(model):
-                compat.build_from_inputs(model, Feed(model, self.val, None).specs)
+                compat.build_from_inputs(model, _input_specs(self.val))
             self._shapes[width] = [tuple(one.shape) for one in select_weights(model).values()]
         return self._shapes[width]
 
@@ -120,7 +119,7 @@ class Fitting:
     def _figures(self, report: Any, name: str) -> Figures:
         entry = report["formats"][name]
         metric = entry["metrics"][self.monitor]
-        latency = entry["latency_ms"]["one_thread"]["median"] if self.times else None
+        latency = entry.get("latency_ms", {}).get("one_thread", {}).get("median") if self.times else None
         return Figures(entry["gzip_bytes"], math.nan if metric is None else float(metric), latency)
 
 
@@ -156,6 +155,16 @@ def steps_per_epoch(train: Any, batch_size: int | None) -> int:
     if isinstance(train, tuple | list):
         return math.ceil(len(tf.nest.flatten(train[0])[0]) / (batch_size or _BATCH_SIZE))
     return len(train)  # a PyDataset or Sequence
+
+
+def _input_specs(data: Any) -> Any:
+    """What a model is fed with data: a structure of `tf.TensorSpec`, of any batch size."""
+    batch = data if isinstance(data, tuple | list) else next(iter(data))
+
+    def spec(one: Any) -> tf.TensorSpec:
+        return tf.TensorSpec((None, *one.shape[1:]), one.dtype)
+
+    return tf.nest.map_structure(spec, batch[0])
 
 
 def _fit_options(train: Any, batch_size: int | None) -> tuple[Any, dict[str, Any]]:

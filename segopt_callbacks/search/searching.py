@@ -119,8 +119,16 @@ def search_compression(
         callbacks,
         2 if verbose > 1 else 0,
     )
-    work = Trials(fitting, chosen, demand, seed, folder, study.records)
-    return _search(study, work, trials, is_told=bool(verbose))
+    work = Trials(fitting, chosen, demand, seed, folder, study.records, _say if verbose else _say_nothing)
+    return _search(study, work, trials)
+
+
+def _say(line: str) -> None:
+    print(printable(line), flush=True)
+
+
+def _say_nothing(line: str) -> None:
+    """Where nothing is to be printed."""
 
 
 def _about(demand: Demand, space: Space, **more: Any) -> dict[str, Any]:
@@ -128,7 +136,7 @@ def _about(demand: Demand, space: Space, **more: Any) -> dict[str, Any]:
     return dict(json.loads(json.dumps({**asdict(demand), **asdict(space), **more})))
 
 
-def _search(study: Study, work: Trials, trials: int, *, is_told: bool) -> SearchResult:
+def _search(study: Study, work: Trials, trials: int) -> SearchResult:
     demand, seeds, monitor = work.demand, (work.seed, work.seed + 1), work.fitting.monitor
     if not study.records():
         _enqueue_first(study, work, trials)
@@ -150,20 +158,14 @@ def _search(study: Study, work: Trials, trials: int, *, is_told: bool) -> Search
             records = study.records()
             write_run(work.output_dir / "logs", records[number], monitor)
             write_listing(work.output_dir, records, demand, monitor, work.seed)
-        known |= _tell(records, known, monitor, is_told=is_told)
+        ended = [one for one in records if one.has_ended and one.number not in known]
+        known |= {one.number for one in ended}
+        for one in ended:
+            work.say(_line(one, monitor))
     result = answer(records, demand, monitor, work.output_dir, turn.confirms, seeds)
     write_listing(work.output_dir, records, demand, monitor, work.seed, result.message)
-    if is_told:
-        print(f"\n{printable(result.message)}", flush=True)
+    work.say(result.message)
     return result
-
-
-def _tell(records: Sequence[Record], known: set[int], monitor: str, *, is_told: bool) -> set[int]:
-    """Prints a line for each trial that has ended since; returns their numbers."""
-    ended = [one for one in records if one.has_ended and one.number not in known]
-    for one in ended if is_told else ():
-        print(printable(_line(one, monitor)), flush=True)
-    return {one.number for one in ended}
 
 
 def _enqueue_first(study: Study, work: Trials, trials: int) -> None:

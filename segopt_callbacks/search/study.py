@@ -17,6 +17,7 @@ _ABOUT = "about"
 _RANDOM = 4  # trials before the sampler learns from them, and at least
 _LOCKED = 60  # seconds for which SQLite waits while another process writes
 _ATTEMPTS, _PAUSE = 4, 0.5  # times, and seconds between them
+_RETRIES = 3  # of a trial whose process died; one that kills each process is given up
 _BEATS = 4  # signs of life within `stale_after`
 
 
@@ -63,7 +64,7 @@ class Study:
                     engine_kwargs=options,
                     heartbeat_interval=max(stale_after // _BEATS, 1),
                     grace_period=stale_after,
-                    heartbeat_stale_trial_callback=optuna.storages.RetryHeartbeatStaleTrialCallback(),
+                    heartbeat_stale_trial_callback=optuna.storages.RetryHeartbeatStaleTrialCallback(_RETRIES),
                 ),
             )
             direction = "minimize" if minimizes else "maximize"
@@ -100,8 +101,9 @@ class Study:
         """Runs one trial, one that waits or a new one; returns its number. What has died is put in line before."""
         import optuna
 
-        known = len(self._study.get_trials(deepcopy=False))
-        # Of the number of trials, so that a search that goes on draws what it would have drawn.
+        known = sum(one.state.name != "FAIL" for one in self._study.get_trials(deepcopy=False))
+        # Of the number of trials, less those that came to nothing, so that a search that was stopped and goes on draws
+        # what it would have drawn.
         self._study.sampler = optuna.samplers.TPESampler(seed=self._seed * 10_007 + known, n_startup_trials=_RANDOM)
         begun: list[int] = []
         has_ended = False
@@ -120,6 +122,9 @@ class Study:
         with _settled():
             try:
                 self._study.optimize(noted, n_trials=1)
+            except KeyboardInterrupt:
+                self._put_back(begun)
+                raise
             except ValueError:
                 # Only Optuna raises after the trial has ended: another process took this one for dead.
                 if not has_ended or self._study.get_trials(deepcopy=False)[begun[0]].state.name != "FAIL":
@@ -130,6 +135,13 @@ class Study:
                     stacklevel=2,
                 )
         return begun[0]
+
+    def _put_back(self, begun: list[int]) -> None:
+        """Puts a trial in line that the user has interrupted, so that the search goes on as it would have gone."""
+        for number in begun:
+            trial = self._study.get_trials(deepcopy=False)[number]
+            if trial.state.name == "FAIL" and "kind" not in trial.user_attrs:
+                self._study.enqueue_trial(dict(trial.params))
 
     def revive(self) -> None:
         """Puts trials in line whose process has died."""

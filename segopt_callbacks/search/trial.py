@@ -33,6 +33,7 @@ class Trials:
         seed: of the search.
         output_dir: of the search.
         records: reads every trial of the study.
+        say: takes a line about a trial that begins.
     """
 
     fitting: Fitting
@@ -41,6 +42,7 @@ class Trials:
     seed: int
     output_dir: Path
     records: Callable[[], list[Record]]
+    say: Callable[[str], None]
 
     def objective(self, trial: Any) -> float:
         """Runs an Optuna trial; returns its value, or raises `TrialPruned`."""
@@ -55,6 +57,7 @@ class Trials:
         if why := self._refusal(trial, here, settings, records):
             trial.set_user_attr("refused", why)
             raise optuna.TrialPruned
+        self.say(f"trial {trial.number} begins: {settings.told()}, seed {seed}")
         watch = [self._watch(trial, settings.prune_end)] if kind == "search" else []
         try:
             figures = self.fitting.run(settings, seed, self.output_dir / here.folder, watch)
@@ -62,6 +65,8 @@ class Trials:
             return self._fail(trial, first_line(error))
         if not math.isfinite(figures.metric):
             return self._fail(trial, f"the metric of its file is no finite number: {figures.metric}")
+        if self.fitting.times and figures.latency_ms is None:
+            return self._fail(trial, "the latency of its file could not be measured; its report says why")
         trial.set_user_attr("figures", asdict(figures))
         if kind == "reference":
             return figures.bytes if self.demand.bounds_metric else figures.metric

@@ -12,6 +12,7 @@ from ai_edge_litert.interpreter import Interpreter
 from segopt_callbacks import search_compression
 from segopt_callbacks.compat import keras
 from segopt_callbacks.search import StudyError
+from segopt_callbacks.search.fitting import Fitting
 from tests.search.search_cases import EPOCHS, build, build_narrow, split
 
 SPACE = {"bits": [8], "sparsity": (0.3, 0.7), "against_rounding": [False], "pattern": ["none"]}
@@ -104,9 +105,19 @@ def test_another_demand_in_the_same_study_is_refused(found):
 
 
 @pytest.mark.either_keras
-def test_the_same_seed_makes_the_same_search(found, tmp_path):
+def test_a_search_that_was_interrupted_goes_on_and_ends_as_the_same_seed_has_ended(found, tmp_path):
+    class Interrupt(keras.callbacks.Callback):
+        def on_epoch_begin(self, epoch, logs=None):
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        search(tmp_path, callbacks=[Interrupt()], **BOUNDS)
     again = search(tmp_path, **BOUNDS)
-    assert [(one.settings, one.kind) for one in again.trials] == [(one.settings, one.kind) for one in found[0].trials]
+    assert again.trials[0].state == "lost"
+    trained = [one for one in again.trials if one.state != "lost"]
+    assert sorted((one.kind, one.settings.told(), one.figures.bytes) for one in trained) == sorted(
+        (one.kind, one.settings.told(), one.figures.bytes) for one in found[0].trials
+    )
     assert (again.first, again.second) == (found[0].first, found[0].second)
 
 
@@ -124,13 +135,15 @@ def test_what_cannot_be_small_enough_is_not_trained(tmp_path):
 
 
 @pytest.mark.either_keras
-def test_a_loss_is_measured_from_dense_models_of_both_seeds_and_the_width_is_searched(tmp_path, capsys):
-    result = search(tmp_path, build, max_metric_loss=0.9, trials=1, verbose=1)
+def test_a_loss_is_measured_from_dense_models_of_both_seeds_and_the_width_is_searched(tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr("segopt_callbacks.export.checks.latency.BUDGET", 0.02)
+    result = search(tmp_path, build, max_metric_loss=0.9, max_latency_ms=1000, trials=1, verbose=1)
     dense = [one for one in result.trials if one.kind == "reference"]
     assert [one.seed for one in dense] == [0, 1]
     assert all((tmp_path / one.folder / "float32.tflite").is_file() for one in dense)
     assert 0.5 <= result.settings.width <= 1
     assert result.found
+    assert all(0 < one.latency_ms < 1000 for one in (result.first, result.second))
     printed = capsys.readouterr().out
     assert f"trial {dense[0].number} (dense): dense float32: " in printed
     assert printed.splitlines()[-1] == result.message
@@ -159,6 +172,16 @@ def test_a_wrong_argument_is_refused_before_anything_is_trained(options, told, t
 def test_data_that_no_second_trial_could_read_are_refused(data, tmp_path):
     with pytest.raises(ValueError, match=r"`data.* must be .*Received: "):
         search_compression(build, data, epochs=1, max_bytes=1000, output_dir=tmp_path)
+
+
+def test_a_model_that_is_not_built_is_weighed_as_well():
+    layers = keras.layers
+
+    def build_later(width):
+        return keras.Sequential([layers.Dense(int(4 * width)), layers.Dense(3)])
+
+    fitting = Fitting(build_later, *split().values(), 1, None, {}, "accuracy", False, (), 0)
+    assert fitting.kernel_shapes(2.0) == [(8, 8), (8, 3)]
 
 
 @pytest.mark.parametrize("storage", ["nowhere", "sqlite:////nowhere/at/all.db"])
