@@ -11,7 +11,7 @@ from flags.rules import require, require_switch
 BOUNDS = ("max_bytes", "max_latency_ms", "min_metric", "max_metric_loss")
 # What a search chooses for itself, or has no use for.
 _DECIDED = (
-    *("prune", "cluster", "quantize", "sensitivity", "baseline", "export_formats", "latency", "log_dir"),
+    *("goal", "prune", "cluster", "quantize", "sensitivity", "baseline", "export_formats", "latency", "log_dir"),
     *("float_fallback", "allow_float", "sparse", "accelerator"),
 )
 

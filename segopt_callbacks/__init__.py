@@ -52,8 +52,8 @@ __all__ = [
     "read_metadata",
     "recipe",
     "reestimate_batch_norm",
-    "step_by_fraction",
     "search_compression",
+    "step_by_fraction",
 ]
 
 # TensorFlow takes seconds to import, and `segopt-sizes` does without it: a name is imported when it is first used.
@@ -80,8 +80,8 @@ _HOMES = {
     "read_metadata": "export",
     "recipe": "recipes",
     "reestimate_batch_norm": "normalization",
-    "step_by_fraction": "fit",
     "search_compression": "search",
+    "step_by_fraction": "fit",
 }
 
 __getattr__ = lazy_names(__name__, _HOMES)

@@ -67,8 +67,6 @@ def run(values: Any, check: Callable[[], None]) -> None:
     """Trains, compresses, exports and reports as the flags say; calls `check` behind each batch."""
     from segopt_callbacks.export import add_baseline, table
     from train_unet.color_lookup import score
-    from train_unet.data import datasets
-    from train_unet.folder import open_folder
     from train_unet.headline import headline
     from train_unet.training import SaveOnTrainEnd, log_callbacks
 

@@ -27,7 +27,7 @@ def build_model(width: float = 1.0) -> keras.Model:
         ]
     )
     loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
-    model.compile("adam", loss, metrics=[keras.metrics.SparseCategoricalAccuracy(name="accuracy")])
+    model.compile("adam", loss, metrics=["accuracy"])
     return model
 
 

@@ -34,7 +34,7 @@ class Fitting:
         val: what `fit` takes as `validation_data`.
         epochs: of each trial.
         batch_size: of arrays.
-        metrics: name -> Keras metric.
+        metrics: name -> Keras metric; `None` for those that the model is compiled with.
         monitor: the metric that counts.
         times: whether latency is measured.
         callbacks: more callbacks of every fit.
@@ -46,7 +46,7 @@ class Fitting:
     val: Any
     epochs: int
     batch_size: int | None
-    metrics: Mapping[str, Any]
+    metrics: Mapping[str, Any] | None
     monitor: str
     times: bool
     callbacks: Sequence[Any]

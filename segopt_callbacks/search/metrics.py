@@ -6,20 +6,24 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from segopt_callbacks import compat
-from segopt_callbacks.data import validate_metrics
+from segopt_callbacks.data import Evaluation, validate_metrics
 from segopt_callbacks.records import choose_monitor
 
+_EXAMPLES = 8  # that an untrained model answers, to see what its metrics are called
 
-def choose_metrics(
+
+def choose_metric(
     build_model: Callable[..., Any],
+    val: Any,
     metrics: Mapping[str, Any] | None,
     monitor: str | None,
     higher_is_better: bool | None,
-) -> tuple[dict[str, Any], str, bool]:
-    """The metrics of files, the one that counts, and whether more of it is better.
+) -> tuple[str, bool]:
+    """The metric that counts, and whether more of it is better.
 
     Args:
-        build_model: returns a compiled model, whose metrics are taken where the user names none.
+        build_model: returns a compiled model, whose metrics count where the user names none.
+        val: the validation data.
         metrics: name -> Keras metric.
         monitor: one of them.
         higher_is_better: `None` to tell by its name.
@@ -28,17 +32,17 @@ def choose_metrics(
         ValueError: if there is no metric, or several and no monitor.
     """
     validate_metrics(metrics)
-    found = dict(metrics) if metrics else _compiled(build_model())
-    if not found:
+    names = list(metrics) if metrics is not None else _compiled(build_model(), val)
+    if not names:
         raise ValueError(
-            "A search needs a metric to judge files by; pass metrics={name: Keras metric}, or compile the model with "
-            "metric objects. Received: neither."
+            "A search needs a metric to judge files by; compile the model with metrics, or pass metrics={name: Keras "
+            "metric}. Received: neither."
         )
-    return found, *choose_monitor(list(found), monitor, higher_is_better)
+    return choose_monitor(names, monitor, higher_is_better)
 
 
-def _compiled(model: Any) -> dict[str, Any]:
-    """The metric objects with which a model was compiled; their names alone would be resolved by Keras in the model."""
-    given = compat.compiled_metrics(model) or []
-    flat = list(given.values()) if isinstance(given, Mapping) else list(given)
-    return {one.name: one for one in flat if callable(getattr(one, "update_state", None))}
+def _compiled(model: Any, val: Any) -> list[str]:
+    """The metrics that a model was compiled with, by the names that `evaluate` gives them."""
+    if not compat.CompiledMetrics(model):
+        return []
+    return [name for name in Evaluation(model, val, max_examples=_EXAMPLES).run() if not name.endswith("loss")]

@@ -16,7 +16,7 @@ from segopt_callbacks.search.demand import Demand, validate_demand
 from segopt_callbacks.search.fitting import Fitting, takes_width
 from segopt_callbacks.search.hparams import write_run
 from segopt_callbacks.search.listing import write_listing
-from segopt_callbacks.search.metrics import choose_metrics
+from segopt_callbacks.search.metrics import choose_metric
 from segopt_callbacks.search.record import Record
 from segopt_callbacks.search.space import Space
 from segopt_callbacks.search.starting import first_settings
@@ -96,7 +96,7 @@ def search_compression(
     )
     chosen = Space.of(space, takes_width=takes_width(build_model))
     require_optuna()
-    metrics, monitor, is_higher = choose_metrics(build_model, metrics, monitor, higher_is_better)
+    monitor, is_higher = choose_metric(build_model, data["val"], metrics, monitor, higher_is_better)
     demand = Demand(max_bytes, max_latency_ms, min_metric, max_metric_loss, is_higher)
     folder = Path(output_dir).resolve()
     folder.mkdir(parents=True, exist_ok=True)
