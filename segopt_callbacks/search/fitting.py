@@ -53,11 +53,6 @@ class Fitting:
     verbose: int
     _shapes: dict[float | None, Shapes] = field(default_factory=dict)
 
-    @property
-    def takes_width(self) -> bool:
-        """Whether the builder takes a width."""
-        return takes_width(self.build_model)
-
     def kernel_shapes(self, width: float | None) -> Shapes:
         """Shapes of the kernels of the model of a width; computed once."""
         if width not in self._shapes:
@@ -92,7 +87,7 @@ class Fitting:
         try:
             model = self._build(settings.width, seed)
             x, options = _fit_options(self.train, self.batch_size)
-            callbacks = [*settings.callbacks(self.steps), *self.callbacks, *watch, export]
+            callbacks = [*settings.callbacks(), *self.callbacks, *watch, export]
             with _many_models():
                 model.fit(
                     x,
@@ -106,11 +101,6 @@ class Fitting:
             compat.keras.backend.clear_session()
             gc.collect()  # a model is a ring of references, and the next trial needs its memory
         return self._figures(export.report, settings.format)
-
-    @property
-    def steps(self) -> int:
-        """Of a whole training."""
-        return self.epochs * steps_per_epoch(self.train, self.batch_size)
 
     def _build(self, width: float | None, seed: int) -> Any:
         compat.keras.utils.set_random_seed(seed)
@@ -145,16 +135,6 @@ def takes_width(build_model: Callable[..., Any]) -> bool:
     (True, False)
     """
     return "width" in inspect.signature(build_model).parameters
-
-
-def steps_per_epoch(train: Any, batch_size: int | None) -> int:
-    """Steps of an epoch; of a dataset that does not know its length, by going through it once."""
-    if isinstance(train, tf.data.Dataset):
-        known = int(train.cardinality())
-        return known if known >= 0 else sum(1 for _ in train)
-    if isinstance(train, tuple | list):
-        return math.ceil(len(tf.nest.flatten(train[0])[0]) / (batch_size or _BATCH_SIZE))
-    return len(train)  # a PyDataset or Sequence
 
 
 def _input_specs(data: Any) -> Any:

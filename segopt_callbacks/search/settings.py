@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from segopt_callbacks.clustering import ClusterOnTrainEndCallback, ClusterScheduleCallback
+from segopt_callbacks.fit import step_by_fraction
 from segopt_callbacks.pruning import PruningScheduleCallback, block, ramp_by_fraction
 from segopt_callbacks.quantization import QuantizationAwareTrainingCallback
 
@@ -60,23 +61,19 @@ class Settings:
         """What `as_dict` has told."""
         return cls(**told)
 
-    def callbacks(self, steps: int) -> list[Any]:
-        """The callbacks that compress.
-
-        Args:
-            steps: of the whole training.
-        """
+    def callbacks(self) -> list[Any]:
+        """The callbacks that compress."""
         chosen: list[Any] = []
         if self.sparsity:
             schedule = ramp_by_fraction(self.sparsity, _PRUNE_BEGIN, self.prune_end)
             pattern = block(2, 1) if self.pattern == "pairs" else None
             chosen.append(PruningScheduleCallback(schedule, pattern=pattern, distribution=self.distribution))  # type: ignore[arg-type]
         if self.clusters and self.cluster_begin < 1:
-            chosen.append(ClusterScheduleCallback(self.clusters, begin_step=round(self.cluster_begin * steps)))
+            chosen.append(ClusterScheduleCallback(self.clusters, begin_step=step_by_fraction(self.cluster_begin)))
         elif self.clusters:
             chosen.append(ClusterOnTrainEndCallback(self.clusters))
         if self.quantize_begin is not None:
-            begin_step = round(self.quantize_begin * steps)
+            begin_step = step_by_fraction(self.quantize_begin)
             chosen.append(QuantizationAwareTrainingCallback(begin_step=begin_step, num_bits=self.bits))
         return chosen
 
