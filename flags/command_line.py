@@ -11,9 +11,9 @@ from collections.abc import Sequence
 
 from absl import flags as absl_flags
 
-from flags import clustering, data, export, pruning, quantization, recipes, sensitivity, training
+from flags import clustering, data, export, pruning, quantization, recipes, search, sensitivity, training
 
-TOPICS = (data, training, pruning, clustering, quantization, recipes, sensitivity, export)
+TOPICS = (data, training, pruning, clustering, quantization, recipes, sensitivity, export, search)
 USAGE_ERROR = 2  # exit code
 
 

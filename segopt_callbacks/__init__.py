@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     )
     from segopt_callbacks.quantization import QuantizationAwareTrainingCallback
     from segopt_callbacks.recipes import recipe
+    from segopt_callbacks.search import search_compression
     from segopt_callbacks.sensitivity import SensitivityCallback, layer_sensitivity
     from segopt_callbacks.summaries import CompressionSummaries
 
@@ -53,6 +54,7 @@ __all__ = [
     "read_metadata",
     "recipe",
     "reestimate_batch_norm",
+    "search_compression",
     "step_by_fraction",
 ]
 
@@ -81,6 +83,7 @@ _HOMES = {
     "read_metadata": "export",
     "recipe": "recipes",
     "reestimate_batch_norm": "normalization",
+    "search_compression": "search",
     "step_by_fraction": "fit",
 }
 

@@ -31,6 +31,8 @@ FLOORS = (
     ("export.callback",),
     ("export",),
     ("export.command", "recipes"),
+    ("search",),
+    ("export.command",),
     ("",),
 )
 PRIVATE = re.compile(

@@ -7,6 +7,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import sys
 import time
@@ -29,7 +30,7 @@ def main(argv: list[str] | None = None) -> int:
         argv: program and flags; default: those of the process.
 
     Returns:
-        exit code: 0, or 1 if a file could not be exported, 2 if the data or a flag is wrong.
+        exit code: 0, or 1 if a file could not be exported or a search found no model, 2 if the data or a flag is wrong.
 
     Raises:
         SystemExit: 0 after `--help`, 2 for a wrong flag. Ctrl-C ends the process with exit code 130.
@@ -46,6 +47,8 @@ def main(argv: list[str] | None = None) -> int:
         from train_unet.folder import DataFolderError
 
         try:
+            if values.search:
+                return 0 if search(values, interrupt.check) else FAILED
             run(values, interrupt.check)
         except (DataFolderError, FlagError) as error:
             print(error, file=sys.stderr)
@@ -62,18 +65,12 @@ class FlagError(ValueError):
 
 def run(values: Any, check: Callable[[], None]) -> None:
     """Trains, compresses, exports and reports as the flags say; calls `check` behind each batch."""
-    from segopt_callbacks.compat import keras
     from segopt_callbacks.export import add_baseline, table
     from train_unet.color_lookup import score
-    from train_unet.data import datasets
-    from train_unet.folder import open_folder
     from train_unet.headline import headline
     from train_unet.training import SaveOnTrainEnd, log_callbacks
 
-    keras.utils.set_random_seed(values.seed)  # the order of the images depends on it too
-    keras.mixed_precision.set_global_policy("mixed_float16" if values.mixed_precision else "float32")
-    folder = open_folder(values.data_dir, size_multiple=2 ** (values.levels - 1))
-    data = datasets(folder, batch_size=values.batch_size, seed=values.seed)
+    folder, data = open_data(values)
     steps = len(data["train"]) * values.epochs
     output_dir = make_output_dir(values.output_dir)
     log_dir = Path(values.log_dir or output_dir / "logs" / time.strftime("%Y%m%d-%H%M%S"))
@@ -100,6 +97,47 @@ def run(values: Any, check: Callable[[], None]) -> None:
             print(table(add_baseline(output_dir / "export", "dense float32", {"mIoU": baseline})))
     if formats and (line := headline(callbacks[-1].report, lookup=score(folder), dense=baseline)):
         print(line)
+
+
+def open_data(values: Any) -> tuple[Any, dict[str, Any]]:
+    """The folder of images and its datasets; also sets the seed and the precision."""
+    from segopt_callbacks.compat import keras
+    from train_unet.data import datasets
+    from train_unet.folder import open_folder
+
+    keras.utils.set_random_seed(values.seed)  # the order of the images depends on it too
+    keras.mixed_precision.set_global_policy("mixed_float16" if values.mixed_precision else "float32")
+    folder = open_folder(values.data_dir, size_multiple=2 ** (values.levels - 1))
+    return folder, datasets(folder, batch_size=values.batch_size, seed=values.seed)
+
+
+def search(values: Any, check: Callable[[], None]) -> bool:
+    """Searches as the flags say, and prints the answer; returns whether a model was found."""
+    from segopt_callbacks.search import StudyError
+    from train_unet.searching import search_unet, told_on_test
+
+    folder, data = open_data(values)
+    output_dir = make_output_dir(values.output_dir) / "search"
+    steps = len(data["train"]) * values.epochs
+    print(f"{folder.root}: {values.trials} trainings of {values.epochs} epochs. Trials and their reports: {output_dir}")
+    try:
+        result = search_unet(
+            functools.partial(build_model, values, folder, steps=steps),
+            data,
+            folder.classes,
+            check,
+            epochs=values.epochs,
+            output_dir=output_dir,
+            seed=values.seed,
+            trials=values.trials,
+            storage=values.storage,
+            **{name: getattr(values, name) for name in flags.BOUNDS},
+        )
+    except (ImportError, StudyError) as error:
+        raise FlagError(f"--search: {error}") from error
+    if result.path is not None:
+        print(told_on_test(result, data["test"], len(folder.classes)))
+    return result.found
 
 
 def make_output_dir(path: str) -> Path:
@@ -158,14 +196,21 @@ def make_sensitivity(values: Any, val: Any, log_dir: Path) -> Any:
 
 
 def make_model(values: Any, folder: Any, *, steps: int) -> Any:
-    """The built and compiled model."""
+    """The built and compiled model, with weights by the seed."""
     from segopt_callbacks.compat import keras
+
+    keras.utils.set_random_seed(values.seed)  # the baseline starts from the same weights
+    return build_model(values, folder, steps=steps)
+
+
+def build_model(values: Any, folder: Any, *, steps: int, width: float = 1.0) -> Any:
+    """The built and compiled model; `width` is a factor of its filters."""
     from segopt_callbacks.model import select_weights
     from train_unet.training import compile_model
     from train_unet.unet import UNet
 
-    keras.utils.set_random_seed(values.seed)  # the baseline starts from the same weights
-    model = UNet(len(folder.classes), values.base_filters, levels=values.levels, upsampling=values.upsampling)
+    filters = max(round(values.base_filters * width), 1)
+    model = UNet(len(folder.classes), filters, levels=values.levels, upsampling=values.upsampling)
     model.build((None, *folder.image_size, 3))
     try:
         select_weights(model, list(values.filters) or None)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import uuid
 from pathlib import Path
 
 
@@ -13,7 +14,8 @@ def write_whole(path: Path, text: str) -> None:
         path: in an existing folder; an earlier file is replaced.
         text: its content.
     """
-    unfinished = path.with_name(f".{path.name}.unfinished")
+    # A name of its own: several processes, on several machines, may write the same file.
+    unfinished = path.with_name(f".{path.name}.{uuid.uuid4().hex}.unfinished")
     try:
         unfinished.write_text(text, encoding="utf-8")
         os.replace(unfinished, path)

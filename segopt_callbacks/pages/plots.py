@@ -34,6 +34,7 @@ class Mark:
         y: its height, the same at all places.
         places: one or more.
         group: number of its colour and shape.
+        href: the page that a click opens, if there is one.
     """
 
     label: str
@@ -41,6 +42,7 @@ class Mark:
     y: float
     places: tuple[Place, ...]
     group: int = 0
+    href: str | None = None
 
 
 @dataclass(frozen=True)
@@ -181,7 +183,8 @@ def _mark(mark: Mark, x: Scale, y: Scale) -> Markup:
             parts += [element("path", class_="range", d=f"M{_round(end)} {_round(height - 4)}v8") for end in ends]
     for number, place in reversed(list(enumerate(mark.places))):
         parts.append(shape(mark.group, x(place.x), height, is_hollow=number > 0))
-    return element("g", *parts, class_="mark")
+    drawn = element("g", *parts, class_="mark")
+    return element("a", drawn, href=mark.href) if mark.href else drawn
 
 
 def _labels(

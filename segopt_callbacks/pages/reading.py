@@ -38,6 +38,16 @@ def read_report(path: Path, *, with_weights: bool = True) -> Report:
         CorruptFileError: if it is no report of an export, or damaged.
         OSError: if it cannot be read.
     """
+    return parse(read_json(path), with_weights=with_weights)
+
+
+def read_json(path: Path) -> Any:
+    """Reads a JSON file of ours, of bounded size.
+
+    Raises:
+        CorruptFileError: if it is no regular file, no JSON, or too large.
+        OSError: if it cannot be read.
+    """
     if not path.is_file():  # a pipe would be waited for, for ever
         path.stat()
         raise CorruptFileError("it is no regular file")
@@ -48,14 +58,13 @@ def read_report(path: Path, *, with_weights: bool = True) -> Report:
     if sum(map(content.count, (b",", b"[", b"{"))) > _MOST_VALUES:
         raise CorruptFileError(f"it holds more than {_MOST_VALUES:,} values")
     try:
-        loaded = json.loads(content, parse_constant=values.refuse)
+        return json.loads(content, parse_constant=values.refuse)
     except RecursionError as error:
         raise CorruptFileError("its values are nested too deeply") from error
     except CorruptFileError:
         raise
     except ValueError as error:
         raise CorruptFileError(f"it is no JSON ({error})") from error
-    return parse(loaded, with_weights=with_weights)
 
 
 def parse(report: Any, *, with_weights: bool = True) -> Report:

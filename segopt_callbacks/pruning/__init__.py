@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from segopt_callbacks.faces import lazy_names
 from segopt_callbacks.pruning.callback import PruningScheduleCallback
+from segopt_callbacks.pruning.distributions import distribute
 from segopt_callbacks.pruning.masks import magnitude_mask
 from segopt_callbacks.pruning.patterns import block, channel, n_of_m
 from segopt_callbacks.pruning.ramps import ramp_by_epoch, ramp_by_fraction
@@ -19,6 +20,7 @@ __all__ = [
     "PruningScheduleCallback",
     "block",
     "channel",
+    "distribute",
     "magnitude_mask",
     "n_of_m",
     "ramp_by_epoch",

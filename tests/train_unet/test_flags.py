@@ -51,6 +51,13 @@ REQUIRED = [
     "goal",
     "export_formats",
     "latency",
+    "search",
+    "max_bytes",
+    "max_latency_ms",
+    "min_metric",
+    "max_metric_loss",
+    "trials",
+    "storage",
 ]
 FLAG_FILES = sorted((ROOT / "flags").glob("*.flags"))
 
@@ -72,7 +79,9 @@ def test_each_help_says_unit_and_default(name, capsys):
     entry = re.search(rf"^  --(?:\[no\])?{name}\n((?:      .*\n)+)", text, re.MULTILINE)
     assert entry, text
     entry = " ".join(entry[1].split())
-    assert re.search(r"Unit: |A path|A name|Yes or no|A whole number|[Rr]egular expression|names separated", entry)
+    assert re.search(
+        r"Unit: |A path|A URL|A name|Yes or no|A whole number|[Rr]egular expression|names separated", entry
+    )
     assert re.search(r" Default: .+\.$", entry)
 
 
@@ -134,6 +143,14 @@ WRONG = {
     "no such pattern": (["--prune", "--pattern=2:4"], "none, pairs, block, n_of_m, channel"),
     "broken regex": (["--prune", "--filters=("], "regular expression"),
     "unknown format": (["--export_formats=int9"], "int8"),
+    "search without a bound": (["--search"], "--max_bytes, --max_latency_ms, --min_metric"),
+    "bound without search": (["--max_bytes=40000"], "add --search"),
+    "trials without search": (["--trials=3"], "add --search"),
+    "no bytes": (["--search", "--max_bytes=0"], "above 0"),
+    "metric in percent": (["--search", "--min_metric=75"], "below 1"),
+    "no trials": (["--search", "--max_bytes=9", "--trials=0"], "at least 1"),
+    "search and prune": (["--search", "--max_bytes=9", "--prune"], "--prune must be left out with --search"),
+    "search and formats": (["--search", "--max_bytes=9", "--export_formats=int8"], "left out with --search"),
     "format twice": (["--export_formats=int8,int8"], "different"),
 }
 

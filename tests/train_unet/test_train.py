@@ -462,3 +462,18 @@ def test_a_format_without_its_packages_is_refused_before_training(small_data, tm
     values = flags.parse(["train.py", "--export_formats=float32,tvm"])
     with pytest.raises(train.FlagError, match=r"^--export_formats: .*pip install 'segopt-callbacks\[tvm\]'"):
         train.make_export(values, folder, datasets(folder, batch_size=4, seed=0)["test"], tmp_path)
+
+
+@pytest.mark.either_keras
+def test_a_search_ends_with_its_answer_in_a_line_for_people(small_data, tmp_path):
+    options = ("--epochs=1", "--base_filters=4", "--levels=2", "--batch_size=4", f"--data_dir={small_data}")
+    done = command(*options, "--search", "--max_bytes=40000", "--trials=1", f"--output_dir={tmp_path}")
+    assert done.returncode == 0, done.stderr
+    assert not re.search("Warning|WARNING|Traceback|INFO", done.stderr)
+    answer, on_test = done.stdout.splitlines()[-2:]
+    assert re.search(r"\.tflite meets max_bytes=40,000 on two seeds: [\d,]+ bytes after gzip and mIoU 0\.\d{4}", answer)
+    assert re.fullmatch(r"Test mIoU of int[48]\.tflite: 0\.\d{4} and 0\.\d{4} on the two seeds\.", on_test)
+    assert (tmp_path / "search" / "study.json").is_file()
+    again = command(*options, "--search", "--max_bytes=30000", "--trials=1", f"--output_dir={tmp_path}")
+    assert (again.returncode, again.stderr.count("\n")) == (2, 1)
+    assert "max_bytes=30000 where it was 40000" in again.stderr
