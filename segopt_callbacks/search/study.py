@@ -7,7 +7,7 @@ import importlib.util
 import time
 import warnings
 from collections.abc import Callable, Iterator, Mapping
-from typing import Any
+from typing import Any, Literal
 
 from segopt_callbacks.errors import first_line
 from segopt_callbacks.search.record import Record, read
@@ -67,7 +67,7 @@ class Study:
                     heartbeat_stale_trial_callback=optuna.storages.RetryHeartbeatStaleTrialCallback(_RETRIES),
                 ),
             )
-            direction = "minimize" if minimizes else "maximize"
+            direction: Literal["minimize", "maximize"] = "minimize" if minimizes else "maximize"
             self._study = optuna.create_study(
                 storage=backend, study_name=_NAME, direction=direction, load_if_exists=True
             )
