@@ -5,6 +5,7 @@ import pytest
 import tensorflow as tf
 
 from segopt_callbacks import compat, export_model
+from segopt_callbacks.compat import keras
 from segopt_callbacks.errors import FormatError
 from segopt_callbacks.export.inference import ranged
 from segopt_callbacks.export.litert import converter as litert
@@ -40,7 +41,8 @@ def ranges_of(model, spec, sites, images):
 def simulated(model, sites, ranges, images, **settings):
     undo = Simulation(model, sites, as_ranges(ranges), **settings).attach()
     try:
-        return np.asarray(tf.function(lambda given: compat.infer(model, given))(tf.constant(images)))
+        answers = tf.function(lambda given: compat.infer(model, given))(tf.constant(images))
+        return tf.nest.map_structure(np.asarray, answers)
     finally:
         undo()
 
@@ -52,25 +54,50 @@ def converted(model, spec, ranges, folder):
     return path, source
 
 
-@pytest.mark.parametrize(
-    "name",
-    # An operation of TensorFlow's is the same under both Kerases.
-    [pytest.param(name, marks=[pytest.mark.either_keras] if name.startswith("raw_") else []) for name in LAYERS],
-)
-def test_the_file_computes_what_training_simulated(name, tmp_path):
-    model, spec, images = made(LAYERS[name])
+class SideBySide(keras.Model):
+    """Several models of the same input, each with its output: tracing and converting one by one takes longer."""
+
+    def __init__(self, parts):
+        super().__init__()
+        self.parts = parts
+
+    def call(self, inputs):
+        return {name: part(inputs) for name, part in self.parts.items()}
+
+
+def made_together(names):
+    """One model of each; with other weights, as a converter makes one of equal convolutions of one input."""
+    parts = {}
+    for seed, name in enumerate(names):
+        keras.utils.set_random_seed(7 + seed)
+        parts[name], spec, images = made(LAYERS[name])
+    model = SideBySide(parts) if len(parts) > 1 else parts[names[0]]
+    model(images[:1])
+    return model, spec, images
+
+
+# What divides by numbers around zero depends on the last bit: it has the model that it always had.
+RAW = tuple(name for name in LAYERS if name.startswith("raw_") and name != "raw_divide_by_both_signs")
+# An operation of TensorFlow's is the same under both Kerases.
+GROUPS = [pytest.param(RAW[at : at + 7], id=RAW[at], marks=pytest.mark.either_keras) for at in range(0, len(RAW), 7)]
+
+
+@pytest.mark.parametrize("names", [pytest.param((one,), id=one) for one in LAYERS if one not in RAW] + GROUPS)
+def test_the_file_computes_what_training_simulated(names, tmp_path):
+    model, spec, images = made_together(names)
     sites = find_sites(model, spec)
     assert sites.unknown == ()
     ranges = ranges_of(model, spec, sites, images)
-    expected = simulated(model, sites, {**ranges, **sites.fixed}, images)
+    every = tf.nest.flatten(simulated(model, sites, {**ranges, **sites.fixed}, images))
     path, source = converted(model, spec, ranges, tmp_path)
     assert flatbuffer.float_operations(path) == []
-    (answers,) = litert.load(path, source, 1)([images])
-    assert (answers.argmax(-1) == expected.argmax(-1)).mean() >= 0.995
-    step = np.diff(np.unique(answers)).min()
-    assert np.abs(answers - expected).max() <= 3.5 * step
-    plain = np.asarray(compat.infer(model, tf.constant(images)))
-    assert np.abs(plain - expected).max() > 0.1 * step  # it was rounded at all
+    unrounded = tf.nest.flatten(compat.infer(model, tf.constant(images)))
+    for answers, expected, plain in zip(litert.load(path, source, 1)([images]), every, unrounded, strict=True):
+        # Ties fall otherwise where the two are a step apart: of each seed, up to a hundredth.
+        assert (answers.argmax(-1) == expected.argmax(-1)).mean() >= (0.995 if len(names) == 1 else 0.985)
+        step = np.diff(np.unique(answers)).min()
+        assert np.abs(answers - expected).max() <= 3.5 * step
+        assert np.abs(plain.numpy() - expected).max() > 0.1 * step  # it was rounded at all
 
 
 @pytest.mark.parametrize(
