@@ -15,6 +15,7 @@ from segopt_callbacks.model import Filters, select_weights, validate_filters
 from segopt_callbacks.quantization import kept_ranges
 from segopt_callbacks.quantization.few_bits import FewBits
 from segopt_callbacks.quantization.finite import is_due, require_finite
+from segopt_callbacks.quantization.missed import warn_of_no_learning, warn_of_no_rounding, warn_of_unseen
 from segopt_callbacks.quantization.ranges import Range
 from segopt_callbacks.quantization.settings import validate_settings
 from segopt_callbacks.quantization.simulation import Simulation
@@ -182,22 +183,13 @@ class QuantizationAwareTrainingCallback(CompressionCallback):
         simulation = self.simulation
         self._require_finite(self.lifecycle.step)
         simulation.freezes_statistics = False
-        self._few_bits.round(self.told.codebooks)
+        warn_of_no_rounding(self._begin, self.lifecycle.step)
+        if self._was_rounded:
+            self._few_bits.round(self.told.codebooks)
         read = {name: one.read() for name, one in simulation.ranges.items()}
-        unseen = [name for name, pair in read.items() if pair is None]
-        if unseen:
-            warnings.warn(
-                "Training has not come to these tensors, which inference computes; their ranges are taken from "
-                f"representative data when the model is exported: {listed(unseen)}.",
-                stacklevel=2,
-            )
+        warn_of_unseen([name for name, pair in read.items() if pair is None])
         if self.learn_ranges and not any(one.was_learned for one in simulation.ranges.values()):
-            warnings.warn(
-                "No range was learned, they are averages: learning must begin before `freeze_at`, and the model's "
-                "train_step must take gradients; train for more steps, or lower `begin_step`. Received: learning from "
-                f"step {self._learn_step} on, in a fit of {self.lifecycle.step}, freeze_at={self.freeze_at}.",
-                stacklevel=2,
-            )
+            warn_of_no_learning(self._learn_step, self.lifecycle.step, self.freeze_at)
         self.ranges = {name: pair for name, pair in read.items() if pair is not None}
         self.told.ranges = {**(self.told.ranges or {}), **self.ranges}
         for backup in self._backups():
@@ -205,11 +197,15 @@ class QuantizationAwareTrainingCallback(CompressionCallback):
 
     def holds(self) -> bool:
         """Whether kernels of few bits are as `finish` left them."""
-        return self._few_bits.are_rounded(self.told.codebooks)
+        return not self._was_rounded or self._few_bits.are_rounded(self.told.codebooks)
 
     def at_target_since(self) -> int | None:
         """The step since which the model is rounded; `None` until then."""
         return self._begin if self.lifecycle.step >= self._begin else None
+
+    @property
+    def _was_rounded(self) -> bool:
+        return self.lifecycle.step > self._begin
 
     def _require_finite(self, step: int) -> None:
         require_finite(self.model, self.simulation.ranges, step)

@@ -146,6 +146,7 @@ def test_a_mask_takes_no_steps_from_what_it_masks(name):
     assert max(high - low for low, high in training.ranges.values()) < 60
 
 
+@pytest.mark.filterwarnings("ignore:Nothing was trained against rounding")
 @pytest.mark.parametrize("begin_step", [0, 100])
 def test_one_over_an_epsilon_takes_no_steps_from_others(begin_step):
     """1 / sqrt(1e-6) is 1000, of rows that are padded; also while nothing is rounded yet."""

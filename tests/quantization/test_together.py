@@ -147,6 +147,15 @@ def test_only_what_training_rounds_to_4_bits_is_written():
         assert len(np.unique(kernels[name])) == kernels[name].size
 
 
+def test_a_fit_that_ends_before_rounding_begins_says_so_and_leaves_kernels():
+    training = QuantizationAwareTrainingCallback(num_bits=4, begin_step=100)
+    model = compiled(Net())
+    with pytest.warns(UserWarning, match="Nothing was trained against rounding.*begin_step=100, in a fit of 4 steps"):
+        model.fit(IMAGES, LABELS, batch_size=8, verbose=0, callbacks=[training])
+    kernel = compat.read(model.first.kernel)
+    assert len(np.unique(kernel)) == kernel.size
+
+
 class Scaled(keras.layers.Layer):
     """Multiplies by the double of its weight."""
 

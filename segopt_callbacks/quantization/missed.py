@@ -1,0 +1,38 @@
+"""What training against rounding has not come to, told when it ends."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Sequence
+
+from segopt_callbacks.errors import listed
+
+
+def warn_of_no_rounding(begin_step: int, step: int) -> None:
+    """Warns if the fit has ended before anything was rounded."""
+    if step <= begin_step and step > 0:
+        warnings.warn(
+            "Nothing was trained against rounding: begin earlier, or train longer. Received: "
+            f"begin_step={begin_step}, in a fit of {step} steps.",
+            stacklevel=3,
+        )
+
+
+def warn_of_unseen(names: Sequence[str]) -> None:
+    """Warns of tensors without a range."""
+    if names:
+        warnings.warn(
+            "Training has not come to these tensors, which inference computes; their ranges are taken from "
+            f"representative data when the model is exported: {listed(names)}.",
+            stacklevel=3,
+        )
+
+
+def warn_of_no_learning(learn_step: int, step: int, freeze_at: float) -> None:
+    """Warns that ranges are averages, though they were to be learned."""
+    warnings.warn(
+        "No range was learned, they are averages: learning must begin before `freeze_at`, and the model's train_step "
+        "must take gradients; train for more steps, or lower `begin_step`. Received: learning from "
+        f"step {learn_step} on, in a fit of {step}, freeze_at={freeze_at}.",
+        stacklevel=3,
+    )
