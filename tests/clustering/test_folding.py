@@ -150,7 +150,7 @@ def test_clustered_while_it_trains_the_file_has_as_few_values_too(tmp_path):
     model = compiled(Segmenter())
     fit(model, ClusterScheduleCallback(6, begin_step=3), epochs=4)
     answers = np.asarray(model(IMAGES))
-    export_model(model, tmp_path, ["float32"], evaluation_data=(IMAGES, answers), verbose=0)
+    export_model(model, tmp_path, ["float32"], evaluation_data=(IMAGES, answers), metrics={}, verbose=0)
     assert max(distinct_in_file(tmp_path / "float32.tflite").values()) <= 6
 
 

@@ -20,18 +20,23 @@ class Hang(keras.callbacks.Callback):
             time.sleep(600)
 
 
-result = search_compression(
-    build_narrow,
-    split(),
-    epochs=EPOCHS,
-    min_metric=0.5,
-    trials=2,
-    output_dir=sys.argv[1],
-    storage=f"sqlite:///{sys.argv[1]}/shared.db",
-    space=SPACE,
-    batch_size=16,
-    callbacks=[Hang()] if "hangs" in sys.argv else [],
-    stale_after=6,
-    verbose=0,
-)
-print(result.message)
+def main():
+    result = search_compression(
+        build_narrow,
+        split(),
+        epochs=EPOCHS,
+        min_metric=0.5,
+        trials=2,
+        output_dir=sys.argv[1],
+        storage=f"sqlite:///{sys.argv[1]}/shared.db",
+        space=SPACE,
+        batch_size=16,
+        callbacks=[Hang()] if "hangs" in sys.argv else [],
+        stale_after=6,
+        verbose=0,
+    )
+    print(result.message)
+
+
+if __name__ == "__main__":
+    main()

@@ -461,7 +461,9 @@ def test_a_format_without_its_packages_is_refused_before_training(small_data, tm
     folder = open_folder(small_data)
     values = flags.parse(["train.py", "--export_formats=float32,tvm"])
     with pytest.raises(train.FlagError, match=r"^--export_formats: .*pip install 'segopt-callbacks\[tvm\]'"):
-        train.make_export(values, folder, datasets(folder, batch_size=4, seed=0)["test"], tmp_path)
+        train.make_export(
+            values, values.export_formats, folder, datasets(folder, batch_size=4, seed=0)["test"], tmp_path
+        )
 
 
 @pytest.mark.either_keras
