@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, Literal
 
+KEPT, KNOWN = 0.035, 490_000  # the fraction of weights that a network of so many keeps
 Goal = Literal["balanced", "smallest"]
 
 
@@ -48,14 +49,14 @@ class Recipe:
 def sparsity_by_size(weights: int) -> float:
     """The fraction of zeros that a network of so many weights in its kernels bears.
 
-    Small networks have less to spare. Of 0.5M weights 3% are kept, of fewer `3% * (0.5M / weights) ** 0.4`: a line
-    through what two U-Nets of 31,000 and 490,000 weights were found to bear on land cover (docs/recipes.md). More
-    weights would bear more zeros; beyond 97% was not measured.
+    Small networks have less to spare. Of 0.49M weights 3.5% are kept, of fewer `3.5% * (0.49M / weights) ** 0.4`: a
+    line through what two U-Nets of 31,000 and 490,000 weights were found to bear on land cover (docs/recipes.md). More
+    weights may bear more zeros; that was not measured.
 
     >>> [round(sparsity_by_size(size), 3) for size in (1_000, 31_000, 500_000, 8_000_000)]
-    [0.64, 0.909, 0.97, 0.97]
+    [0.581, 0.894, 0.965, 0.965]
     """
-    return 1 - min(max(0.03 * (500_000 / max(weights, 1)) ** 0.4, 0.03), 1)
+    return 1 - min(max(KEPT * (KNOWN / max(weights, 1)) ** 0.4, KEPT), 1)
 
 
 GOALS: dict[Goal, Recipe] = {
