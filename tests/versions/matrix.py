@@ -29,8 +29,7 @@ PAGE = ROOT / "docs" / "versions.md"
 PROBE = pathlib.Path(__file__).parent / "probe.py"
 # Each callback, masks, rounding, and what reads a model: those tests that take no other package.
 SUITE = (
-    *("clustering/test_callback.py", "compat", "fit/test_left_alone.py", "fit/test_optimizer_built.py"),
-    *("fit/test_projections.py", "model/test_lookups.py", "model/test_signature.py"),
+    *("clustering/test_callback.py", "compat", "fit/test_projections.py", "model/test_lookups.py"),
     *("model/test_weights.py", "normalization", "pruning/test_callback.py", "pruning/test_masks.py"),
     "quantization/test_fake_quant.py",
 )
