@@ -4,6 +4,7 @@ Only `train_unet/train.py` reads the values; everything else takes plain argumen
 """
 
 from flags.command_line import define_all, help_text, parse
+from flags.rules import FlagError
 from flags.search import BOUNDS
 
-__all__ = ["BOUNDS", "define_all", "help_text", "parse"]
+__all__ = ["BOUNDS", "FlagError", "define_all", "help_text", "parse"]

@@ -8,6 +8,10 @@ from typing import Any
 from absl import flags as absl_flags
 
 
+class FlagError(ValueError):
+    """A flag's value that turned out wrong only with the model at hand."""
+
+
 def require(
     values: absl_flags.FlagValues, name: str, holds: Callable[[Any], bool], rule: str, remedy: str = "see --help"
 ) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-FLOATS = {"saved_model", "float32", "float16", "onnx"}
+FLOATS = {"saved_model", "float32", "float16", "onnx", "tensorrt", "tvm"}
 MEGABYTE = 1e6
 
 

@@ -10,11 +10,12 @@ import numpy as np
 import tensorflow as tf
 from ai_edge_litert.interpreter import Interpreter
 
+from flags import FlagError
 from segopt_callbacks import search_compression
 from segopt_callbacks.processes import quiet
-from segopt_callbacks.search import SearchResult
+from segopt_callbacks.search import SearchResult, StudyError
+from train_unet.fitting import CheckAfterBatch
 from train_unet.losses import mean_iou
-from train_unet.training import CheckAfterBatch
 
 
 def search_unet(
@@ -23,8 +24,8 @@ def search_unet(
     classes: Sequence[str],
     check: Callable[[], None],
     **options: Any,
-) -> SearchResult:
-    """Searches by the mIoU on the validation split.
+) -> bool:
+    """Searches by the mIoU on the validation split, and prints the answer, with its mIoU on the test split.
 
     Args:
         build_model: makes a compiled model of a `width`.
@@ -32,14 +33,26 @@ def search_unet(
         classes: names by id; `len(classes)` itself is the id of unlabelled pixels.
         check: called behind each batch.
         options: other arguments of `search_compression`.
+
+    Returns:
+        whether a model was found.
+
+    Raises:
+        FlagError: without Optuna, or for a study that cannot be opened or is about something else.
     """
-    return search_compression(
-        build_model,
-        {"train": data["train"], "val": data["val"]},
-        metrics={"mIoU": mean_iou(len(classes), ignore_class=len(classes))},
-        callbacks=[CheckAfterBatch(check)],
-        **options,
-    )
+    try:
+        result = search_compression(
+            build_model,
+            {"train": data["train"], "val": data["val"]},
+            metrics={"mIoU": mean_iou(len(classes), ignore_class=len(classes))},
+            callbacks=[CheckAfterBatch(check)],
+            **options,
+        )
+    except (ImportError, StudyError) as error:
+        raise FlagError(f"--search: {error}") from error
+    if result.path is not None:
+        print(told_on_test(result, data["test"], len(classes)))
+    return result.found
 
 
 def told_on_test(result: SearchResult, test: tf.data.Dataset, classes: int) -> str:

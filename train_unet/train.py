@@ -8,7 +8,6 @@
 from __future__ import annotations
 
 import functools
-import os
 import sys
 import time
 from collections.abc import Callable, Sequence
@@ -50,7 +49,7 @@ def main(argv: list[str] | None = None) -> int:
             if values.search:
                 return 0 if search(values, interrupt.check) else FAILED
             run(values, interrupt.check)
-        except (DataFolderError, FlagError) as error:
+        except (DataFolderError, flags.FlagError) as error:
             print(error, file=sys.stderr)
             return USAGE_ERROR
         except ExportError as error:
@@ -59,16 +58,13 @@ def main(argv: list[str] | None = None) -> int:
     return 0
 
 
-class FlagError(ValueError):
-    """A flag's value that turned out wrong only with the model at hand."""
-
-
 def run(values: Any, check: Callable[[], None]) -> None:
     """Trains, compresses, exports and reports as the flags say; calls `check` behind each batch."""
     from segopt_callbacks.export import add_baseline, table
     from train_unet.color_lookup import score
+    from train_unet.fitting import SaveOnTrainEnd, evaluate, fit, make_output_dir
     from train_unet.headline import headline
-    from train_unet.training import SaveOnTrainEnd, log_callbacks
+    from train_unet.training import log_callbacks
 
     folder, data = open_data(values)
     steps = len(data["train"]) * values.epochs
@@ -113,44 +109,25 @@ def open_data(values: Any) -> tuple[Any, dict[str, Any]]:
 
 def search(values: Any, check: Callable[[], None]) -> bool:
     """Searches as the flags say, and prints the answer; returns whether a model was found."""
-    from segopt_callbacks.search import StudyError
-    from train_unet.searching import search_unet, told_on_test
+    from train_unet.fitting import make_output_dir
+    from train_unet.searching import search_unet
 
     folder, data = open_data(values)
     output_dir = make_output_dir(values.output_dir) / "search"
     steps = len(data["train"]) * values.epochs
     print(f"{folder.root}: {values.trials} trainings of {values.epochs} epochs. Trials and their reports: {output_dir}")
-    try:
-        result = search_unet(
-            functools.partial(build_model, values, folder, steps=steps),
-            data,
-            folder.classes,
-            check,
-            epochs=values.epochs,
-            output_dir=output_dir,
-            seed=values.seed,
-            trials=values.trials,
-            storage=values.storage,
-            **{name: getattr(values, name) for name in flags.BOUNDS},
-        )
-    except (ImportError, StudyError) as error:
-        raise FlagError(f"--search: {error}") from error
-    if result.path is not None:
-        print(told_on_test(result, data["test"], len(folder.classes)))
-    return result.found
-
-
-def make_output_dir(path: str) -> Path:
-    """The folder, made if missing; refused before training rather than after it."""
-    try:
-        Path(path).mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise FlagError(
-            f"--output_dir must be a folder that can be made ({error.strerror}). Received: {path}."
-        ) from error
-    if not os.access(path, os.W_OK | os.X_OK):
-        raise FlagError(f"--output_dir must be a folder that you may write to; choose another. Received: {path}.")
-    return Path(path)
+    return search_unet(
+        functools.partial(build_model, values, folder, steps=steps),
+        data,
+        folder.classes,
+        check,
+        epochs=values.epochs,
+        output_dir=output_dir,
+        seed=values.seed,
+        trials=values.trials,
+        storage=values.storage,
+        **{name: getattr(values, name) for name in flags.BOUNDS},
+    )
 
 
 def export_formats(values: Any) -> Sequence[Any]:
@@ -184,7 +161,7 @@ def make_export(values: Any, formats: Sequence[Any], folder: Any, test: Any, exp
             accelerator=values.accelerator,
         )
     except ValueError as error:
-        raise FlagError(f"--export_formats: {error}") from error
+        raise flags.FlagError(f"--export_formats: {error}") from error
 
 
 def make_sensitivity(values: Any, val: Any, log_dir: Path) -> Any:
@@ -215,7 +192,7 @@ def build_model(values: Any, folder: Any, *, steps: int, width: float = 1.0) -> 
     try:
         select_weights(model, list(values.filters) or None)
     except ValueError as error:
-        raise FlagError(f"--filters: {error}") from error
+        raise flags.FlagError(f"--filters: {error}") from error
     compile_model(
         model,
         folder.classes,
@@ -234,9 +211,8 @@ def make_compression(values: Any, *, steps: int) -> list[Any]:
     from train_unet.training import compression_callbacks
 
     if values.goal:
-        return recipe(
-            values.goal, **({"sparsity": values.target_sparsity} if values["target_sparsity"].present else {})
-        )
+        overridden = {"sparsity": values.target_sparsity} if values["target_sparsity"].present else {}
+        return recipe(values.goal, **overridden)
     return compression_callbacks(
         steps=steps,
         prune=values.prune,
@@ -258,34 +234,14 @@ def make_compression(values: Any, *, steps: int) -> list[Any]:
     )
 
 
-def fit(model: Any, data: dict[str, Any], epochs: int, callbacks: list[Any], check: Callable[[], None]) -> None:
-    """Trains with a progress bar, or a line for each epoch where the output is no terminal."""
-    from train_unet.training import CheckAfterBatch
-
-    print(f"Training {model.count_params():,} weights for {epochs} epochs of {len(data['train'])} steps.")
-    model.fit(
-        data["train"],
-        epochs=epochs,
-        validation_data=data["val"],
-        callbacks=[*callbacks, CheckAfterBatch(check)],
-        shuffle=False,  # the dataset shuffles itself
-        verbose=1 if sys.stdout.isatty() else 2,
-    )
-
-
 def train_baseline(values: Any, folder: Any, data: dict[str, Any], check: Callable[[], None]) -> float:
     """The test mIoU of a plain float model, trained equally long from the same weights."""
-    from train_unet.training import SaveOnTrainEnd
+    from train_unet.fitting import SaveOnTrainEnd, evaluate, fit
 
     print("Baseline: the same model and training without compression.")
     model = make_model(values, folder, steps=len(data["train"]) * values.epochs)
     fit(model, data, values.epochs, [SaveOnTrainEnd(Path(values.output_dir) / "baseline.keras")], check)
     return evaluate(model, data["test"])
-
-
-def evaluate(model: Any, test: Any) -> float:
-    """The mIoU on the test split."""
-    return float(model.evaluate(test, verbose=0, return_dict=True)["mIoU"])
 
 
 if __name__ == "__main__":

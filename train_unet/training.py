@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import os
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +20,7 @@ from segopt_callbacks import (
     channel,
     n_of_m,
 )
-from segopt_callbacks.compat import Callback, keras
+from segopt_callbacks.compat import keras
 from segopt_callbacks.export import Format
 from train_unet.losses import SegmentationLoss, class_ious, mean_iou
 
@@ -207,39 +206,3 @@ def export_callback(
         },
         **options,
     )
-
-
-class SaveOnTrainEnd(keras.callbacks.Callback):
-    """Saves the whole model after the fit; the file appears under its name only when it is complete.
-
-    Args:
-        path: of the `.keras` file.
-    """
-
-    def __init__(self, path: str | Path) -> None:
-        super().__init__()
-        self.path = Path(path)
-
-    def on_train_end(self, logs: Any = None) -> None:
-        self.path.parent.mkdir(parents=True, exist_ok=True)
-        partial = self.path.with_name(f".{self.path.stem}.partial{self.path.suffix}")
-        try:
-            self.model.save(partial)
-            os.replace(partial, self.path)
-        finally:
-            partial.unlink(missing_ok=True)
-
-
-class CheckAfterBatch(Callback):
-    """Calls a function behind each batch.
-
-    Args:
-        check: what to call.
-    """
-
-    def __init__(self, check: Callable[[], None]) -> None:
-        super().__init__()
-        self.check = check
-
-    def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
-        self.check()

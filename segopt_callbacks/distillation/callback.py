@@ -14,9 +14,9 @@ from segopt_callbacks.fit import CompressionCallback, Stage
 class DistillationCallback(CompressionCallback):
     """Lets a model learn from a teacher's answers while it is compressed.
 
-    The loss of a training step becomes `(1 - weight) * own + weight * T^2 * KL(teacher || student)`, where both answers
-    are softened by the temperature `T` (Hinton et al. 2015, https://arxiv.org/abs/1503.02531, section 2), and `own` is
-    the model's compiled loss, its penalties included. The divergence is a mean over all examples and positions: for
+    The loss of a training step becomes `(1 - weight) * own + weight * T^2 * KL(teacher || student)` (Hinton et al.
+    2015, https://arxiv.org/abs/1503.02531, section 2). Both answers are softened by the temperature `T`; `own` is the
+    model's compiled loss, its penalties included. The divergence is a mean over all examples and positions: for
     segmentation over pixels. `sample_weight` weighs it as it weighs the loss. Positions whose label the loss ignores
     count, since the teacher has an answer there; give them a `sample_weight` of 0 to leave them out. Of several outputs
     the divergences are summed up.

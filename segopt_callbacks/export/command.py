@@ -78,19 +78,7 @@ def _parser() -> argparse.ArgumentParser:
         "--formats",
         help=f"names with commas between them: {known}. Default: saved_model,float32, and int8 where there are data",
     )
-    parser.add_argument(
-        "--data",
-        help="an .npz file with an array x (inputs, batch first) and, if there are any, y; or a folder of images of "
-        "one size (.png, .jpg), or of a subfolder images/. Integer formats need it",
-    )
-    parser.add_argument("--scale", type=float, help="what pixels (0 to 255) or x are multiplied by, such as 0.00392157")
-    parser.add_argument(
-        "--metrics",
-        default="",
-        metavar="NAMES",
-        help="Keras metrics by which files are judged, with commas between them: accuracy,AUC. Default: those that the "
-        "model was compiled with; they need y in the data",
-    )
+    _add_what_files_are_judged_on(parser)
     parser.add_argument("--output_dir", help="default: a folder beside the model, called as it is, with _export")
     parser.add_argument(
         "--import",
@@ -115,6 +103,22 @@ def _parser() -> argparse.ArgumentParser:
         help="load a file that brings code of its own (Lambda layers), and run that; only for files that you have made",
     )
     return parser
+
+
+def _add_what_files_are_judged_on(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--data",
+        help="an .npz file with an array x (inputs, batch first) and, if there are any, y; or a folder of images of "
+        "one size (.png, .jpg), or of a subfolder images/. Integer formats need it",
+    )
+    parser.add_argument("--scale", type=float, help="what pixels (0 to 255) or x are multiplied by, such as 0.00392157")
+    parser.add_argument(
+        "--metrics",
+        default="",
+        metavar="NAMES",
+        help="Keras metrics by which files are judged, with commas between them: accuracy,AUC. Default: those that the "
+        "model was compiled with; they need y in the data",
+    )
 
 
 def _add_what_files_may_hold(parser: argparse.ArgumentParser) -> None:

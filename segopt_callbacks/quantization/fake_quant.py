@@ -10,15 +10,6 @@ ACTIVATION_BITS = 8
 _SMALLEST = 1e-12  # of a scale; a channel of zeros has none
 
 
-def levels(num_bits: int) -> int:
-    """How many steps there are on each side of zero.
-
-    >>> levels(8), levels(4)
-    (127, 7)
-    """
-    return 2 ** (num_bits - 1) - 1
-
-
 def quantized_weight(kernel: Any, channel_axes: tuple[int, ...], num_bits: int = 8) -> tf.Tensor:
     """A kernel rounded to symmetric integers, with a scale for each output channel.
 
@@ -38,12 +29,20 @@ def quantized_weight(kernel: Any, channel_axes: tuple[int, ...], num_bits: int =
     [[1.0, 127.0], [0.4015747904777527, 63.0]]
     """
     kernel = tf.convert_to_tensor(kernel)
-    values = tf.cast(kernel, tf.float32)
-    others = [axis for axis in range(kernel.shape.rank) if axis - kernel.shape.rank not in channel_axes]
-    highest = float(levels(num_bits))
-    scale = tf.maximum(tf.reduce_max(tf.abs(values), others, keepdims=True) / highest, _SMALLEST)
-    rounded = tf.clip_by_value(tf.round(values / scale), -highest, highest) * scale
+    rounded = on_levels(tf.cast(kernel, tf.float32), channel_axes, num_bits)
     return kernel + tf.stop_gradient(tf.cast(rounded, kernel.dtype) - kernel)
+
+
+def on_levels(values: tf.Tensor, channel_axes: tuple[int, ...], num_bits: int) -> tf.Tensor:
+    """The values that `quantized_weight` rounds to, without its gradient: `2^bits - 1` in each channel at most.
+
+    >>> on_levels(tf.constant([[7.0, -14.0], [2.6, 1.1]]), (-1,), 4).numpy().tolist()
+    [[7.0, -14.0], [3.0, 2.0]]
+    """
+    others = [axis for axis in range(values.shape.rank) if axis - values.shape.rank not in channel_axes]
+    highest = 2.0 ** (num_bits - 1) - 1
+    scale = tf.maximum(tf.reduce_max(tf.abs(values), others, keepdims=True) / highest, _SMALLEST)
+    return tf.clip_by_value(tf.round(values / scale), -highest, highest) * scale
 
 
 def quantized_activation(values: tf.Tensor, low: Any, high: Any) -> tf.Tensor:

@@ -6,16 +6,17 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 import numpy as np
+import tensorflow as tf
 
 from segopt_callbacks import compat
-from segopt_callbacks.quantization.fake_quant import levels
+from segopt_callbacks.quantization.fake_quant import on_levels
 from segopt_callbacks.quantization.operations import KERNELS, bits_of_kernel
 
 _SPACINGS = 4  # of neighbouring floats: what a division and a multiplication leave, there and back
 
 
-def on_levels(kernel: np.ndarray, channel_axes: tuple[int, ...], num_bits: int) -> np.ndarray:
-    """What `fake_quant.quantized_weight` makes of a kernel; zeros keep their sign, which marks the pruned ones.
+def rounded_as_trained(kernel: np.ndarray, channel_axes: tuple[int, ...], num_bits: int) -> np.ndarray:
+    """The values that training computed with; zeros keep their sign, which marks the pruned ones.
 
     Args:
         kernel: floating, any shape.
@@ -23,16 +24,13 @@ def on_levels(kernel: np.ndarray, channel_axes: tuple[int, ...], num_bits: int) 
         num_bits: 8 or 4.
 
     Returns:
-        the kernel's shape and dtype, `2 ** num_bits - 1` values in each channel at most.
+        the kernel's shape and dtype.
 
-    >>> on_levels(np.array([[7.0, -14.0], [2.6, 1.1], [-0.0, 0.9]]), (-1,), 4).tolist()
+    >>> rounded_as_trained(np.array([[7.0, -14.0], [2.6, 1.1], [-0.0, -0.9]]), (-1,), 4).tolist()
     [[7.0, -14.0], [3.0, 2.0], [-0.0, 0.0]]
     """
-    values = kernel.astype(np.float32)
-    others = tuple(axis for axis in range(kernel.ndim) if axis - kernel.ndim not in channel_axes)
-    scale = np.abs(values).max(others, keepdims=True) / np.float32(levels(num_bits))
-    steps = np.divide(values, scale, out=np.zeros_like(values), where=scale > 0)
-    return np.where(values == 0, values, np.round(steps) * scale + np.float32(0)).astype(kernel.dtype)
+    rounded = on_levels(tf.cast(kernel, tf.float32), channel_axes, num_bits).numpy()
+    return np.where(kernel == 0, kernel, rounded + np.float32(0)).astype(kernel.dtype)
 
 
 class FewBits:
@@ -66,4 +64,4 @@ class FewBits:
         for path, weight in self._weights.items():
             if path not in spared:
                 values = compat.read(weight)
-                yield weight, values, on_levels(values, KERNELS[self._whole[path]][1], self._bits[path])
+                yield weight, values, rounded_as_trained(values, KERNELS[self._whole[path]][1], self._bits[path])

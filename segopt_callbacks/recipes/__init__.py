@@ -1,6 +1,6 @@
 """One knob: a goal -> the callbacks that reach it."""
 
 from segopt_callbacks.recipes.callbacks import goal_formats, recipe
-from segopt_callbacks.recipes.goals import GOALS, Recipe
+from segopt_callbacks.recipes.goals import GOALS, KEPT, Recipe
 
-__all__ = ["GOALS", "Recipe", "goal_formats", "recipe"]
+__all__ = ["GOALS", "KEPT", "Recipe", "goal_formats", "recipe"]

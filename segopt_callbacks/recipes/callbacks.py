@@ -64,12 +64,11 @@ def recipe(
     begin = step_by_fraction(chosen.round_begin)
     rounding = QuantizationAwareTrainingCallback(num_bits=chosen.num_bits, begin_step=begin, freeze_at=chosen.hold_at)
     callbacks.append(rounding)
+    judged = {"evaluation_data": evaluation_data, "metrics": metrics}
     if export_dir is not None:
-        judged = {"evaluation_data": evaluation_data, "metrics": metrics, "verbose": verbose}
-        callbacks.append(ExportQuantizedCallback(export_dir, chosen.formats, **judged, **further))
-    elif further or evaluation_data is not None:
-        names = ", ".join(further) or "evaluation_data"
-        raise ValueError(f"Files need `export_dir`; name a folder. Received: {names}, and export_dir=None.")
+        callbacks.append(ExportQuantizedCallback(export_dir, chosen.formats, verbose=verbose, **judged, **further))
+    elif names := [*further, *(name for name, given in judged.items() if given is not None)]:
+        raise ValueError(f"Files need `export_dir`; name a folder. Received: {', '.join(names)}, and export_dir=None.")
     return callbacks
 
 

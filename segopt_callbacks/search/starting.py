@@ -4,12 +4,20 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from segopt_callbacks.recipes import GOALS, KEPT
 from segopt_callbacks.search.expected import Shapes, fitting_sparsity
 from segopt_callbacks.search.settings import Settings
 from segopt_callbacks.search.space import Space
 
+_SMALLEST = GOALS["smallest"]
 _RECIPES = (  # the smallest first
-    Settings(sparsity=0.965, pattern="pairs", bits=4, quantize_begin=0.6),
+    Settings(
+        sparsity=1 - KEPT,
+        pattern="pairs" if _SMALLEST.in_pairs else "none",
+        prune_end=_SMALLEST.prune_end,
+        bits=_SMALLEST.num_bits,
+        quantize_begin=_SMALLEST.round_begin,
+    ),
     Settings(sparsity=0.97, bits=8, clusters=8, cluster_begin=0.8),
     Settings(sparsity=0.9, bits=8, clusters=16, cluster_begin=0.8),
 )

@@ -59,6 +59,7 @@ def test_zeros_and_values_are_as_promised_and_every_file_is_delivered(goal, tmp_
         ({"latencies": False, "export_dir": "x"}, "did you mean 'latency'"),
         ({"zzz": 0}, "its own are .*sparsity"),
         ({"evaluation_data": (IMAGES, LABELS)}, "Files need `export_dir`"),
+        ({"metrics": {}}, "Files need `export_dir`.*metrics"),
         ({"latency": False}, "Files need `export_dir`.*latency"),
         ({"sparsity": 1.5}, r"in \[0, 1\)"),
         ({"num_bits": 3}, "8 or 4"),

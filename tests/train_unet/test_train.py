@@ -25,8 +25,9 @@ from tests import warm
 from tests.export.litert import litert_cases
 from train_unet import images, train, unet  # noqa: F401  (loading a saved model takes its class)
 from train_unet.data import datasets
+from train_unet.fitting import SaveOnTrainEnd
 from train_unet.folder import open_folder
-from train_unet.training import SaveOnTrainEnd, falling, prune_steps
+from train_unet.training import falling, prune_steps
 
 ROOT = Path(__file__).resolve().parents[2]
 LANDCOVER = ROOT / "train_unet" / "data" / "landcover"
@@ -460,7 +461,7 @@ def test_a_format_without_its_packages_is_refused_before_training(small_data, tm
     monkeypatch.setattr("segopt_callbacks.export.formats.importlib.util.find_spec", lambda name: None)
     folder = open_folder(small_data)
     values = flags.parse(["train.py", "--export_formats=float32,tvm"])
-    with pytest.raises(train.FlagError, match=r"^--export_formats: .*pip install 'segopt-callbacks\[tvm\]'"):
+    with pytest.raises(flags.FlagError, match=r"^--export_formats: .*pip install 'segopt-callbacks\[tvm\]'"):
         train.make_export(
             values, values.export_formats, folder, datasets(folder, batch_size=4, seed=0)["test"], tmp_path
         )

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-FLOAT32 = "float32"
+FLOAT32, FLOAT_BYTES = "float32", 4
 _FEW = 20_000  # weights: some thousand bytes of scales and graph outweigh what integers save
 
 
@@ -40,8 +40,10 @@ def _larger(entry: Mapping[str, Any], base: Mapping[str, Any]) -> str | None:
         return None
     if entry["elements"] <= _FEW:
         why = f"of {entry['elements']:,} weights, scales and graph outweigh what integers save"
-    else:
+    elif base["bytes"] < FLOAT_BYTES * base["elements"]:
         why = "that one leaves the zeros of its weights out, this one stores them; compare after gzip"
+    else:
+        why = "see docs/formats.md"
     return f"larger than {base['file']} ({entry['bytes']:,} bytes against {base['bytes']:,}): {why}"
 
 
