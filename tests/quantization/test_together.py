@@ -163,4 +163,4 @@ class Scaled(keras.layers.Layer):
         self.kernel = self.add_weight(shape=(int(shape[-1]), 8), initializer="glorot_uniform", name="kernel")
 
     def call(self, inputs):
-        return tf.matmul(inputs, 2 * tf.convert_to_tensor(self.kernel))
+        return tf.matmul(inputs, tf.convert_to_tensor(self.kernel) * 2)
