@@ -187,18 +187,17 @@ def best(found: Mapping[File, dict[str, Any]]) -> File:
 
 
 def table(results: Mapping[tuple, dict[str, Any]]) -> str:
-    """A row for each set and file; the headline's in bold."""
-    lines = [
-        "| images | weights | file | mIoU | gzip bytes | times smaller | bound |",
-        "|---|---|---|---|---:|---:|---:|",
-    ]
+    """A row for each set, and one for each of its files; the headline's in bold. A way is named in its first row."""
+    lines = ["| weights | file | mIoU | gzip bytes | times smaller | bound |", "|---|---|---|---:|---:|---:|"]
     for name in SETS:
-        found = front(results, name)
+        found, named = front(results, name), ""
+        lines.append(f"| **{name}** | | | | | |")
         for (way, kind), one in found.items():
             times = f"{found[DENSE, FLOAT]['gzip'] / one['gzip']:.1f}"
             if (way, kind) == best(found):
                 times = f"**{times}**"
-            cells = [name, way, f"`{kind}`", spread(one["mious"]), f"{one['gzip']:,.0f}", times]
+            shown, named = ("" if way == named else way), way
+            cells = [shown, f"`{kind}`", spread(one["mious"]), f"{one['gzip']:,.0f}", times]
             lines.append(f"| {' | '.join(cells)} | {one['entropy']:,.0f} |")
     return "\n".join(lines)
 
