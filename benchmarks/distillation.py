@@ -144,9 +144,9 @@ def table(results: Mapping[tuple, dict[str, Any]]) -> str:
     pairs = [
         (results[best, seed], results[PLAIN, seed]) for seed in SEEDS if {(best, seed), (PLAIN, seed)} <= {*results}
     ]
-    for key, split in (("val_miou", "validation"), ("miou", "test")) if pairs else ():
-        told = ", ".join(f"{one[key] - other[key]:+.3f}" for one, other in pairs)
-        lines.append(f"\nDifference by the teacher ({best}), {split} mIoU, seed by seed: {told}.")
+    if pairs:
+        told = (", ".join(f"{one[key] - other[key]:+.3f}" for one, other in pairs) for key in ("val_miou", "miou"))
+        lines.append(f"| difference by the teacher, {best}, seed by seed | | {' | '.join(told)} |")
     if (RATIO, 0) in results:
         one = results[RATIO, 0]
         lines.append(f"\nA step takes {one['ratio']:.2f} times as long with a teacher as without.")
