@@ -140,7 +140,7 @@ def study(case: str, rounds: int, count: int) -> list[str]:
     return [
         *lines,
         "",
-        f"The whole export takes {ratio:.2f} ({spread}) times as long (goal: {GOALS[case]}, {met}).",
+        f"The whole export takes {ratio:.2f} ({spread}) times as long. Goal: {GOALS[case]}, {met}.",
         "",
     ]
 
