@@ -8,6 +8,7 @@ from pathlib import Path
 
 PAGE = Path(__file__).parents[1] / "docs" / "situations.md"
 BEGIN, END = "<!-- made by make_situations.py -->\n", "<!-- end -->\n"
+SAME = "the same"  # what stands for Keras 2 where it does as Keras 3
 
 
 @dataclass(frozen=True)
@@ -216,7 +217,8 @@ def table(cells: Cells) -> str:
     """The table of the page, one for each group."""
     parts = []
     for group, rows in GROUPS.items():
-        lines = [f"| {row.what} | {' | '.join(cells[row.what])} |" for row in rows]
+        pairs = [(row.what, *cells[row.what]) for row in rows]
+        lines = [f"| {what} | {one} | {SAME if other == one else other} |" for what, one, other in pairs]
         parts.append("\n".join([f"### {group}\n", "| | Keras 3 | Keras 2 (`tf_keras`) |", "|---|---|---|", *lines, ""]))
     return "\n".join(parts)
 
@@ -231,4 +233,4 @@ def split_page() -> tuple[str, str, str]:
 def cells_on_page() -> Cells:
     """What the page says, row by row."""
     lines = re.findall(r"^\| (\S.*) \| (.*) \| (.*) \|$", split_page()[1], re.MULTILINE)
-    return {what: (keras_3, keras_2) for what, keras_3, keras_2 in lines}
+    return {what: (keras_3, keras_3 if keras_2 == SAME else keras_2) for what, keras_3, keras_2 in lines}
