@@ -8,7 +8,7 @@ unexport PYTHONDONTWRITEBYTECODE
 # Two cores, three workers: one of them often waits for a process that it has started.
 PYTEST = $(BIN)/python -m pytest -n 3 --dist worksteal
 
-.PHONY: help setup train test test-fast versions lint bench zoo docs clean
+.PHONY: help setup train test test-fast versions lint bench zoo docs figures clean
 help:
 	@echo "make train   set up, train the U-Net with --prune --cluster, export, verify, report (5 to 10 minutes)"
 	@echo "make test    set up and pass the tests"
@@ -17,7 +17,8 @@ help:
 	@echo "make lint    ruff and mypy"
 	@echo "make bench   run every benchmark"
 	@echo "make zoo     compress and export thirty public architectures, and write docs/zoo.md (an hour)"
-	@echo "make docs    make the pictures and figures of docs/ anew"
+	@echo "make docs    build the site of docs/ into site/, and fail on any warning"
+	@echo "make figures make the pictures and figures of docs/ anew"
 
 INSTALL = $(BIN)/pip install --disable-pip-version-check --progress-bar off
 
@@ -60,11 +61,15 @@ zoo: setup
 	$(INSTALL) -e ".[zoo]"
 	$(BIN)/python -m tests.zoo.run
 
-docs: setup
+docs: $(VENV)/.ready
+	$(INSTALL) -e ".[docs]"
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
+
+figures: setup
 	$(BIN)/python docs/images/make_tensorboard.py
 	$(BIN)/python docs/images/make_compression.py
 	$(BIN)/python benchmarks/size_story.py
 	$(BIN)/python docs/make_situations.py
 
 clean:
-	rm -rf $(VENV) runs build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) runs site build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis

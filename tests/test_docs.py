@@ -15,27 +15,63 @@ from tests import warm
 from tests.export.latency_targets import UNTIMED
 
 ROOT = pathlib.Path(__file__).parent.parent
-PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+PAGES = [ROOT / "README.md", ROOT / "README.zh-CN.md", *sorted((ROOT / "docs").glob("*.md"))]
 FORMATS_PAGE = ROOT / "docs" / "formats.md"
 BLOCK_BY_BLOCK = ("predict.md",)  # run in export/delivery/test_metadata.py
+TRANSLATED = {  # a page whose blocks are those of another, but for comments
+    ROOT / "README.zh-CN.md": ROOT / "README.md",
+    ROOT / "docs" / "quick_start.zh.md": ROOT / "docs" / "quick_start.md",
+}
+OF_KERAS_2 = 'python title="TF_USE_LEGACY_KERAS=1"'
 
 
-def python_blocks(page):
-    return re.findall(r"^```python\n(.*?)^```", page.read_text(), re.DOTALL | re.MULTILINE)
+def python_blocks(page, fence="python"):
+    return re.findall(rf"^```{fence}\n(.*?)^```", page.read_text(), re.DOTALL | re.MULTILINE)
 
 
 @pytest.mark.parametrize(
     "page",
-    [page for page in PAGES if python_blocks(page) and page.name not in BLOCK_BY_BLOCK],
+    [page for page in PAGES if python_blocks(page) and page.name not in BLOCK_BY_BLOCK and page not in TRANSLATED],
     ids=lambda page: page.name,
 )
 def test_the_blocks_of_a_page_run_one_after_another(page, tmp_path):
-    script = tmp_path / "page.py"
-    script.write_text("\n".join([UNTIMED, *python_blocks(page)]))
+    run_program([UNTIMED, *python_blocks(page)], tmp_path)
+
+
+@pytest.mark.parametrize(
+    "page", [page for page in PAGES if python_blocks(page, OF_KERAS_2) and page not in TRANSLATED], ids=lambda page: page.name
+)
+def test_blocks_of_keras_2_run_where_it_is_chosen(page, tmp_path):
+    run_program([UNTIMED, *python_blocks(page, OF_KERAS_2), *code_of_tables(page)], tmp_path, TF_USE_LEGACY_KERAS="1")
+
+
+def run_program(parts, folder, **environment):
+    script = folder / "page.py"
+    script.write_text("\n".join(parts))
     result = warm.run(
-        [sys.executable, str(script)], cwd=tmp_path, capture_output=True, text=True, timeout=600, env={**os.environ}
+        [sys.executable, str(script)],
+        cwd=folder,
+        capture_output=True,
+        text=True,
+        timeout=600,
+        env={**os.environ, **environment},
     )
     assert result.returncode == 0, result.stderr[-4000:]
+
+
+def code_of_tables(page):
+    """What stands in the columns of code of from_tfmot.md, row by row: tfmot's call, then ours."""
+    rows = re.findall(r"^\| [^`|]* \| `([^|]*)` \| `([^|]*)` \|$", page.read_text(), re.MULTILINE)
+    return [call for row in rows for call in row] if page.name == "from_tfmot.md" else []
+
+
+@pytest.mark.parametrize("page", TRANSLATED, ids=lambda page: page.name)
+def test_a_translated_page_has_the_blocks_of_the_other(page):
+    def code(one):
+        blocks = [*python_blocks(one), *python_blocks(one, OF_KERAS_2)]
+        return [re.sub(r"  # .*", "", block) for block in blocks]
+
+    assert code(page) == code(TRANSLATED[page])
 
 
 def test_the_api_page_names_what_is_public():
