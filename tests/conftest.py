@@ -62,6 +62,7 @@ collect_ignore = list(ONCE) if IS_KERAS_2 else []
 # `--fast` leaves these out: they start processes, train for long, or write formats of other runtimes.
 NOT_FAST = (
     "test_docs.py",
+    "test_docs_of_keras_2.py",
     "test_package.py",
     "test_typing.py",
     "test_wheel.py",

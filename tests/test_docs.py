@@ -22,7 +22,7 @@ TRANSLATED = {  # a page whose blocks are those of another, but for comments
     ROOT / "README.zh-CN.md": ROOT / "README.md",
     ROOT / "docs" / "quick_start.zh.md": ROOT / "docs" / "quick_start.md",
 }
-OF_KERAS_2 = 'python title="TF_USE_LEGACY_KERAS=1"'
+OF_KERAS_2 = 'python title="TF_USE_LEGACY_KERAS=1"'  # run in test_docs_of_keras_2.py
 
 
 def python_blocks(page, fence="python"):
@@ -38,31 +38,13 @@ def test_the_blocks_of_a_page_run_one_after_another(page, tmp_path):
     run_program([UNTIMED, *python_blocks(page)], tmp_path)
 
 
-@pytest.mark.parametrize(
-    "page", [page for page in PAGES if python_blocks(page, OF_KERAS_2) and page not in TRANSLATED], ids=lambda page: page.name
-)
-def test_blocks_of_keras_2_run_where_it_is_chosen(page, tmp_path):
-    run_program([UNTIMED, *python_blocks(page, OF_KERAS_2), *code_of_tables(page)], tmp_path, TF_USE_LEGACY_KERAS="1")
-
-
-def run_program(parts, folder, **environment):
+def run_program(parts, folder):
     script = folder / "page.py"
     script.write_text("\n".join(parts))
     result = warm.run(
-        [sys.executable, str(script)],
-        cwd=folder,
-        capture_output=True,
-        text=True,
-        timeout=600,
-        env={**os.environ, **environment},
+        [sys.executable, str(script)], cwd=folder, capture_output=True, text=True, timeout=600, env={**os.environ}
     )
     assert result.returncode == 0, result.stderr[-4000:]
-
-
-def code_of_tables(page):
-    """What stands in the columns of code of from_tfmot.md, row by row: tfmot's call, then ours."""
-    rows = re.findall(r"^\| [^`|]* \| `([^|]*)` \| `([^|]*)` \|$", page.read_text(), re.MULTILINE)
-    return [call for row in rows for call in row] if page.name == "from_tfmot.md" else []
 
 
 @pytest.mark.parametrize("page", TRANSLATED, ids=lambda page: page.name)
