@@ -164,6 +164,7 @@ if IS_KERAS_2:  # tfmot takes no others
 MIRRORED = "trained on two replicas of `MirroredStrategy`"
 PAGE = Path(__file__).parents[2] / "docs" / "conformance.md"
 BEGIN, END = "<!-- made by make_conformance.py -->\n", "<!-- end -->\n"
+NOTES = "| number | why not |"
 YES, ELSEWHERE = "yes", "-"  # delivered, and near; not a model of this Keras
 FAR = (
     "delivered, but further from the model than rounding should be; look at the report's differences before you use it"
@@ -250,16 +251,17 @@ def tables(found: dict[str, tuple[Outcomes, Outcomes]]) -> str:
         cells = [[_cell(row.get(name), whys) for name in columns] for row in rows.values()]
         lines = [f"| {what} | {' | '.join(row)} |" for what, row in zip(rows, cells, strict=True)]
         head = [f"| | {' | '.join(f'`{name}`' for name in columns)} |", f"|---{'|---' * len(columns)}|"]
-        notes = [f"{number}. {why}" for number, why in enumerate(whys, 1)]
-        parts += [f"## {heading}\n", *head, *lines, "", *notes, ""]
+        notes = [f"| {number} | {why} |" for number, why in enumerate(whys, 1)]
+        parts += [f"## {heading}\n", *head, *lines, "", NOTES, "|---:|---|", *notes, ""]
     return "\n".join(parts)
 
 
 def on_page(is_keras_2: bool) -> dict[str, Outcomes]:
     """What the page says under one Keras: model -> outcomes."""
     text = PAGE.read_text().split(BEGIN)[1].split(END)[0].split("\n## ")[1 + is_keras_2]
-    whys = dict(re.findall(r"^(\d+)\. (.*)$", text, re.MULTILINE))
-    head, _, *lines = [line.strip("| ").split(" | ") for line in text.splitlines() if line.startswith("|")]
+    table, _, notes = text.partition(NOTES)
+    whys = dict(re.findall(r"^\| (\d+) \| (.*) \|$", notes, re.MULTILINE))
+    head, _, *lines = [line.strip("| ").split(" | ") for line in table.splitlines() if line.startswith("|")]
     columns = [name.strip("`") for name in head]
     rows = {what: dict(zip(columns, cells, strict=True)) for what, *cells in lines}
     return {what: {name: whys.get(cell, cell) for name, cell in row.items()} for what, row in rows.items()}
