@@ -17,7 +17,7 @@ help:
 	@echo "make lint    ruff and mypy"
 	@echo "make bench   run every benchmark"
 	@echo "make zoo     compress and export thirty public architectures, and write docs/zoo.md (an hour)"
-	@echo "make docs    build the site of docs/ into site/, and fail on any warning"
+	@echo "make docs    build the site of docs/ into site/, and fail on any warning; $(BIN)/mkdocs serve shows it"
 	@echo "make figures make the pictures and figures of docs/ anew"
 
 INSTALL = $(BIN)/pip install --disable-pip-version-check --progress-bar off
@@ -63,7 +63,7 @@ zoo: setup
 
 docs: $(VENV)/.ready
 	$(INSTALL) -e ".[docs]"
-	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
+	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict
 
 figures: setup
 	$(BIN)/python docs/images/make_tensorboard.py

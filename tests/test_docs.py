@@ -82,6 +82,13 @@ def test_the_table_on_a_page_is_that_of_the_results(script):
     assert study.table(study.results()) in study.page.read_text(), "run the script with --table"
 
 
+def test_each_page_is_on_the_site():
+    nav = (ROOT / "mkdocs.yml").read_text().partition("\nnav:")[2].partition("\nplugins:")[0]
+    assert sorted(re.findall(r"([\w.]+\.md)$", nav, re.MULTILINE)) == sorted(
+        page.name for page in PAGES if page.parent.name == "docs"
+    )
+
+
 def test_every_dependency_is_accounted_for():
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     lists = [project["dependencies"], *project["optional-dependencies"].values()]
