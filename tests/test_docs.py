@@ -67,6 +67,18 @@ def test_links_and_pictures_lead_somewhere(page):
         assert (page.parent / target).exists(), target
 
 
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_links_into_a_page_meet_a_heading(page):
+    for target, anchor in re.findall(r"\]\((?!http)([^)#]*\.md|)#([^)]+)\)", page.read_text()):
+        assert anchor in anchors(page.parent / target if target else page), (target, anchor)
+
+
+def anchors(page):
+    """As GitHub makes them of headings."""
+    headings = re.findall(r"^#+ (.*)$", page.read_text(), re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
 def test_each_decision_is_tested_where_the_page_says():
     named = re.findall(r"`((?:tests|benchmarks)/[\w/]+\.py)`", "".join(page.read_text() for page in PAGES))
     assert len(named) > 30
