@@ -7,6 +7,8 @@ from typing import Any
 
 from absl import flags as absl_flags
 
+DECIDERS = ("search", "goal")  # flags that choose the switches by themselves
+
 
 class FlagError(ValueError):
     """A flag's value that turned out wrong only with the model at hand."""
@@ -48,10 +50,12 @@ def require_switch(values: absl_flags.FlagValues, switches: tuple[str, ...], nam
         given = [name for name in names if values[name].present]
         if given and not any(current[switch] for switch in switches):
             name = given[0]
-            raise absl_flags.ValidationError(
-                f"--{name} needs {wanted}; add {wanted}, or leave --{name} out. Received: --{name}={current[name]} "
-                f"without {wanted}."
-            )
+            decider = next((one for one in DECIDERS if one in values and values[one].value), None)
+            if decider:
+                rule, found = f"--{decider} decides by itself;", f"with --{decider}"
+            else:
+                rule, found = f"--{name} needs {wanted}; add {wanted}, or", f"without {wanted}"
+            raise absl_flags.ValidationError(f"{rule} leave --{name} out. Received: --{name}={current[name]} {found}.")
         return True
 
     absl_flags.register_multi_flags_validator([*switches, *names], check, flag_values=values)

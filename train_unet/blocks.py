@@ -8,6 +8,7 @@ import numpy as np
 import tensorflow as tf
 
 from segopt_callbacks.compat import keras
+from train_unet.normalization import FusedBatchNormalization
 
 Layer: Any = keras.layers.Layer
 Shape = tuple[int | None, ...]
@@ -65,10 +66,10 @@ class ConvBlock(Layer):
         super().__init__(**kwargs)
         self.filters = filters
         self.conv_1 = keras.layers.Conv2D(filters, 3, padding="same", use_bias=False, name="conv_1")
-        self.norm_1 = keras.layers.BatchNormalization(name="norm_1")
+        self.norm_1 = FusedBatchNormalization(name="norm_1")
         self.relu_1 = keras.layers.ReLU(name="relu_1")
         self.conv_2 = keras.layers.Conv2D(filters, 3, padding="same", use_bias=False, name="conv_2")
-        self.norm_2 = keras.layers.BatchNormalization(name="norm_2")
+        self.norm_2 = FusedBatchNormalization(name="norm_2")
         self.relu_2 = keras.layers.ReLU(name="relu_2")
 
     def build(self, input_shape: Shape) -> None:

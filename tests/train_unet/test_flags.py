@@ -122,6 +122,11 @@ WRONG = {
     "no such goal": (["--goal=smalest"], "balanced, smallest"),
     "goal and what it decides": (["--goal=smallest", "--prune"], "decides by itself.*leave --prune out"),
     "goal and quantize": (["--quantize", "--goal=balanced"], "leave --quantize out"),
+    "goal and a setting of what it decides": (
+        ["--goal=smallest", "--num_bits=8"],
+        "^--goal decides.*leave --num_bits out",
+    ),
+    "search and a setting": (["--search", "--max_bytes=9", "--num_bits=8"], "^--search decides.*leave --num_bits out"),
     "distribution with noprune": (["--noprune", "--distribution=erk"], "--prune"),
     "clusters without cluster": (["--number_of_clusters=8"], "--cluster or --sensitivity"),
     "cluster begin without cluster": (["--cluster_begin=0.5"], "--cluster"),

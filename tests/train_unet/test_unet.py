@@ -8,6 +8,7 @@ import tensorflow as tf
 
 from segopt_callbacks.compat import keras, variable_path
 from train_unet.blocks import ConvBlock, DecoderBlock, EncoderBlock, Standardize
+from train_unet.normalization import FusedBatchNormalization
 from train_unet.unet import UNet
 
 UPSAMPLINGS = pytest.mark.parametrize("upsampling", ["bilinear", "transposed"])
@@ -221,3 +222,19 @@ def test_wrong_arguments(arguments, word):
 def test_a_size_that_does_not_halve():
     with pytest.raises(ValueError, match=r"width must divide by 4 .* Received: width=30"):
         small().build((None, 32, 30, 3))
+
+
+@pytest.mark.parametrize("policy", ["float32", "mixed_float16"])
+def test_fused_normalization_computes_what_keras_does(policy):
+    own, fused = keras.layers.BatchNormalization(dtype=policy), FusedBatchNormalization(dtype=policy)
+    x = tf.constant(np.random.default_rng(0).normal(3, 2, (4, 8, 8, 5)).astype("float32"))
+    results = []
+    for layer in (own, fused):
+        layer.build(x.shape)
+        layer.gamma.assign(np.linspace(0.5, 2, 5))
+        with tf.GradientTape() as tape:
+            tape.watch(x)
+            loss = tf.reduce_sum(tf.cast(layer(x, training=True), tf.float32) ** 3)
+        results.append([loss, tape.gradient(loss, x), *layer.get_weights(), layer(x, training=False)])
+    for one, other in zip(*results, strict=True):
+        np.testing.assert_allclose(one, other, rtol=6e-3, atol=1e-3 if policy == "float32" else 1e-2)
