@@ -133,12 +133,14 @@ def test_training_is_finite_where_plain_training_is(names):
     assert len(training.ranges) >= 4 * len(names)
 
 
+@pytest.mark.either_keras
 def test_learned_ranges_and_compiled_steps_are_finite_too():
     training = QuantizationAwareTrainingCallback(begin_step=2, learn_ranges=True, freeze_at=1.0)
     layers = [LAYERS[name]() for name in ("layer_normalization", "divide", "sqrt")]
     assert is_finite(trained_together(layers, training, epochs=8, jit_compile=True))  # learned from step 10 on
 
 
+@pytest.mark.either_keras
 @pytest.mark.parametrize("name", ["mask_added", "mask_subtracted", "mask_selected"])
 def test_a_mask_takes_no_steps_from_what_it_masks(name):
     training = QuantizationAwareTrainingCallback(begin_step=2)
@@ -147,6 +149,7 @@ def test_a_mask_takes_no_steps_from_what_it_masks(name):
 
 
 @pytest.mark.filterwarnings("ignore:Nothing was trained against rounding")
+@pytest.mark.either_keras
 @pytest.mark.parametrize("begin_step", [0, 100])
 def test_one_over_an_epsilon_takes_no_steps_from_others(begin_step):
     """1 / sqrt(1e-6) is 1000, of rows that are padded; also while nothing is rounded yet."""
