@@ -93,7 +93,7 @@ def test_zeros_never_fill():
     ],
     ids=["momentum", "ema", "ema_jit", "eager"],
 )
-@pytest.mark.parametrize("reassign_every", [None, 2])
+@pytest.mark.parametrize("reassign_every", [None, pytest.param(2, marks=pytest.mark.either_keras)])
 def test_optimizers(compile_args, reassign_every):
     if "optimizer" in compile_args:
         args = {

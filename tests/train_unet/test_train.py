@@ -359,6 +359,7 @@ def test_the_seed_makes_runs_repeatable(small_data, tmp_path, capsys):
 
 
 @pytest.mark.slow
+@pytest.mark.either_keras  # fit/test_conformance.py trains in each of these ways under both
 @pytest.mark.filterwarnings("ignore:Mixed precision compatibility check")
 def test_other_ways_to_train_export_too(small_data, tmp_path, capsys):
     try:
