@@ -154,7 +154,7 @@ def export(model: compat.Model, settings: ExportSettings, *, stacklevel: int = 2
         with disk_errors_explained():
             report = job.deliver(settings.formats, verification, export_dir)
     if settings.verbose:
-        print(f"\n{table(report)}\n", flush=True)
+        print(f"\n{table(report)}\n\nThe files and report.html: {settings.export_dir}", flush=True)
     if job.causes:
         error = ExportError(job.causes, report)
         if settings.on_failure == "raise":

@@ -2,7 +2,8 @@
 
 from segopt_callbacks.export.report.beside import beside_float32
 from segopt_callbacks.export.report.pictures import drawn
-from segopt_callbacks.export.report.report import REPORTS, add_baseline, table, told_of_ranges, weighed, write_report
+from segopt_callbacks.export.report.report import REPORTS, add_baseline, told_of_ranges, weighed, write_report
+from segopt_callbacks.export.report.text import table
 from segopt_callbacks.records import Report
 
 __all__ = [

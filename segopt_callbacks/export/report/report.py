@@ -1,4 +1,4 @@
-"""The report of an export: a table for people, `report.json` for programs, `report.md` for both, a page with plots."""
+"""The report of an export: `report.json` for programs, `report.md` for people too, a page with plots."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from segopt_callbacks.errors import printable
 from segopt_callbacks.export.checks import latency_figures
+from segopt_callbacks.export.report.text import delivered, failures, metric_names
 from segopt_callbacks.pages import EXPLANATION, FIGURES, LATENCIES, RATIO, cell, kept_pictures, page, write_whole
 from segopt_callbacks.records import Report, changes_markdown
 from segopt_callbacks.sizes import CorruptFileError, file_bytes, gzip_bytes, read_ledger
@@ -76,27 +76,9 @@ def weighed(path: Path) -> dict[str, Any]:
     return {"bytes": ledger["whole_bytes"], "gzip_bytes": ledger["gzip_bytes"], "ledger": ledger}
 
 
-def table(report: Mapping[str, Any]) -> str:
-    """The report as aligned plain text, one row each for the baselines, the model and the formats.
-
-    Example:
-        >>> print(table({"baselines": {"dense": {"metrics": {"miou": 0.75}}}, "model": {}, "formats": {}}))
-                 miou  bytes  gzip bytes  entropy bound  largest diff.  equal argmax  zeros  distinct/channel
-        dense  0.7500      -           -              -              -             -      -                 -
-        model       -      -           -              -              -             -      -                 -
-    """
-    rows = [[printable(one) for one in row] for row in _rows(report, with_intervals=False)]
-    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
-    lines = []
-    for row in rows:
-        cells = [row[0].ljust(widths[0]), *(cell.rjust(width) for cell, width in zip(row[1:], widths[1:], strict=True))]
-        lines.append("  ".join(cells).rstrip())
-    return "\n".join([*lines, *(printable(f"{name}: FAILED: {why}") for name, why in _failures(report))])
-
-
 def markdown(report: Mapping[str, Any]) -> str:
     """The report as a page: the table, what failed, and the audit of weights and activations."""
-    head, *body = _rows(report, with_intervals=True)
+    head, *body = _rows(report)
     head, body = [md.plain(one) for one in head], [[md.plain(row[0]), *row[1:]] for row in body]
     lines = ["# Export report", "", _verified_on(report), "", *_markdown_table(head, body), "", EXPLANATION, ""]
     about = report.get("latency", {}).get("about")
@@ -106,9 +88,9 @@ def markdown(report: Mapping[str, Any]) -> str:
     warnings += [f"- {md.code(name)}: {md.prose(one)}" for name, one in doubts]
     if warnings:
         lines += ["## Warnings", "", *warnings, ""]
-    failures = _failures(report)
-    if failures:
-        lines += ["## Failed", "", *(f"- {md.code(name)}: {md.prose(why)}" for name, why in failures), ""]
+    failed = failures(report)
+    if failed:
+        lines += ["## Failed", "", *(f"- {md.code(name)}: {md.prose(why)}" for name, why in failed), ""]
     outputs = [[md.plain(cell) for cell in row] for row in _output_rows(report)]
     if outputs:
         head = ["format", "output", "largest diff.", "relative diff.", "equal argmax"]
@@ -141,17 +123,9 @@ def told_of_ranges(ranges: Mapping[str, Any]) -> str:
     return ", ".join(parts)
 
 
-def _rows(report: Mapping[str, Any], *, with_intervals: bool) -> list[list[str]]:
-    entries = {**report["baselines"], "model": report["model"], **report["formats"]}
-    entries = {name: entry for name, entry in entries.items() if entry.get("status") != "failed"}
-    metrics = list(
-        dict.fromkeys(
-            name
-            for entry in entries.values()
-            for name, value in entry.get("metrics", {}).items()
-            if isinstance(value, float)
-        )
-    )
+def _rows(report: Mapping[str, Any]) -> list[list[str]]:
+    entries = delivered(report)
+    metrics = metric_names(entries)
     keys = [(key, heading) for key, heading in LATENCIES if any(entry.get("latency_ms") for entry in entries.values())]
     rows = [["", *metrics, *(heading for _, heading, _ in FIGURES)]]
     rows[0] += [text for _, heading in keys for text in (heading, RATIO)]
@@ -161,7 +135,7 @@ def _rows(report: Mapping[str, Any], *, with_intervals: bool) -> list[list[str]]
         for key, _ in keys:
             times = entry.get("latency_ms", {}).get(key, {})
             for one in (times, times.get("ratio_to_float32")):
-                rows[-1].append(latency_figures.cell(one, with_interval=with_intervals))
+                rows[-1].append(latency_figures.cell(one, with_interval=True))
     return rows
 
 
@@ -177,10 +151,6 @@ def _output_rows(report: Mapping[str, Any]) -> list[list[str]]:
                 label = f"`{one['name']}`, channel {channel['channel']} (up to {channel['magnitude']:.2g})"
                 rows.append([f"`{name}`", label, "-", f"{channel['relative_difference']:.2e}", "-"])
     return rows
-
-
-def _failures(report: Mapping[str, Any]) -> list[tuple[str, str]]:
-    return [(name, entry["error"]) for name, entry in report["formats"].items() if entry["status"] == "failed"]
 
 
 def _verified_on(report: Mapping[str, Any]) -> str:

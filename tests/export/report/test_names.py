@@ -6,7 +6,8 @@ import markdown as renderer
 import pytest
 
 from segopt_callbacks.errors import ExportError, FormatError, first_line
-from segopt_callbacks.export.report.report import markdown, table
+from segopt_callbacks.export.report.report import markdown
+from segopt_callbacks.export.report.text import table
 from segopt_callbacks.sizes.markdown import code, plain, prose
 from tests.export.report.test_report import REPORT, WEIGHT
 

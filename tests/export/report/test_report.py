@@ -3,7 +3,8 @@ import json
 import pytest
 
 from segopt_callbacks.export import add_baseline
-from segopt_callbacks.export.report.report import markdown, table, write_report
+from segopt_callbacks.export.report.report import markdown, write_report
+from segopt_callbacks.export.report.text import table
 
 WEIGHT = {
     "name": "conv/Conv2D",
@@ -41,10 +42,28 @@ REPORT = {
 
 def test_columns_are_aligned_and_figures_readable():
     head, model, int8, failed = table(REPORT).splitlines()
-    assert head.split("  ")[-1].strip() == "distinct/channel"
+    assert head.split() == ["miou", "bytes", "gzip", "bytes"]
     assert len(head) == len(model) == len(int8)
-    assert int8.split() == ["int8", "0.7412", "123,456", "65,432", "60,111", "3.12e-02", "0.9876", "0.2500", "16"]
+    assert int8.split() == ["int8", "0.7412", "123,456", "65,432"]
     assert failed == "float16: FAILED: the converter refuses the model"
+
+
+def test_sizes_and_times_stand_beside_those_of_float32_and_the_table_fits_a_terminal():
+    def entry(size, ms, **metrics):
+        times = {"median": ms, "low": ms, "high": ms, "ratio_to_float32": {"median": ms / 8, "low": 0.1, "high": 9.0}}
+        figures = {"bytes": 2 * size, "gzip_bytes": size, "equal_argmax": 0.5, "metrics": metrics}
+        return {"status": "ok", **figures, "latency_ms": {key: times for key in ("one_thread", "all_threads")}}
+
+    many = {f"metric_{number}": 0.123 for number in range(20)}
+    formats = {"float32": entry(1_000_000, 8.0, **many), "weight_only_int8": entry(123_000, 2.0, **many)}
+    head, _, _, int8 = table({**REPORT, "formats": formats}).splitlines()
+    assert head.endswith("bytes  gzip bytes  of float32  ms, 1 thread  of float32")
+    assert int8.split()[-5:] == ["246,000", "123,000", "0.12", "2.00", "0.250"]
+    assert 90 < len(head) <= 100
+    without = {name: {**one, "metrics": {}} for name, one in formats.items()}
+    shown = table({**REPORT, "model": {"metrics": {}}, "formats": without}).splitlines()
+    assert "equal argmax" in shown[0]
+    assert shown[3].split()[1] == "0.5000"
 
 
 def test_the_files_are_complete_and_machine_readable(tmp_path):
