@@ -162,7 +162,12 @@ def test_mixed_precision_computes_in_half_and_answers_in_float32():
 
 
 @pytest.mark.parametrize(
-    ("policy", "jit_compile"), [("float32", True), ("mixed_float16", False), ("mixed_float16", True)]
+    ("policy", "jit_compile"),
+    [
+        ("mixed_float16", False),
+        pytest.param("float32", True, marks=pytest.mark.either_keras),
+        pytest.param("mixed_float16", True, marks=pytest.mark.either_keras),
+    ],
 )
 def test_it_learns(policy, jit_compile):
     # Class 1 where the image is bright: one level of the network suffices to learn it.
