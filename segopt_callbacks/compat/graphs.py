@@ -132,7 +132,9 @@ def _needed(definition: Any, elements: Iterable[str]) -> Any:
         del kept[name].input[:]
         kept[name].input.extend(inputs)
         pending += [one.lstrip("^").partition(":")[0] for one in inputs]
-    return definition_of((one for name, one in ((n.name, kept.get(n.name)) for n in definition.node) if one), definition)
+    return definition_of(
+        (one for name, one in ((n.name, kept.get(n.name)) for n in definition.node) if one), definition
+    )
 
 
 def _is_reading(given: str, nodes: Mapping[str, Any]) -> bool:

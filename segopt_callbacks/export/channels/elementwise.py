@@ -65,7 +65,18 @@ FUNCTIONS: dict[str, Function] = {
     **dict.fromkeys(
         (
             *("Acos", "Acosh", "Cos", "Cosh", "Digamma", "Div", "DivNoNan", "Equal", "Erfc", "Exp", "FloorDiv"),
-            *("FloorMod", "Greater", "GreaterEqual", "Inv", "IsFinite", "IsInf", "IsNan", "Less", "LessEqual", "Lgamma"),
+            *(
+                "FloorMod",
+                "Greater",
+                "GreaterEqual",
+                "Inv",
+                "IsFinite",
+                "IsInf",
+                "IsNan",
+                "Less",
+                "LessEqual",
+                "Lgamma",
+            ),
             *("Log", "LogicalAnd", "LogicalNot", "LogicalOr", "NotEqual", "OnesLike", "Pow", "Reciprocal", "Rsqrt"),
             *("Sigmoid", "Softplus", "Xdivy", "Xlogy"),
         ),
@@ -154,7 +165,7 @@ def link(
     why: str = "",
 ) -> Link:
     """Ties channels of `one` to those of `other`; all of both by default."""
-    every = np.arange(graph.size(one) if other_at is None else len(other_at))
+    every = np.arange(graph.size(one) or 0 if other_at is None else len(other_at))
     first = every if one_at is None else one_at
     second = np.arange(len(first)) if other_at is None else other_at
     return Link(graph.key(one), graph.key(other), first, second, breaks, why)

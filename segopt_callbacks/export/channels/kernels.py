@@ -140,7 +140,8 @@ def _reads(kernel: np.ndarray, place: Product) -> np.ndarray:
 
 
 def _einsum(equation: str) -> Product | str:
-    """
+    """Where an einsum has what, or why it is no plain product.
+
     >>> _einsum("abc,cd->abd"), _einsum("...x,yx->...y").read, _einsum("abc,cde->abde")
     (Product(x=0, kernel=1, read=-2), -1, 'the einsum abc,cde->abde gives channels several axes')
     """

@@ -113,7 +113,8 @@ class Kept:
                 self._need(need)
         self._spread(bindings)
         while empty := [key for key, mask in self._masks.items() if not mask.any()]:
-            first = np.arange(self._masks[empty[0]].size) == 0
+            first = np.zeros(self._masks[empty[0]].size, bool)
+            first[0] = True
             self._need(Need(empty[0], first, LAST_ONE))
             self._spread(bindings)
 
@@ -156,7 +157,7 @@ class Kept:
             is_changed = False
             for binding in [*reversed(bindings), *bindings]:
                 for demand in binding.demands:
-                    read = demand.reads[:, self._masks[demand.outputs]].any(axis=1)
+                    read = np.asarray(demand.reads[:, self._masks[demand.outputs]].any(axis=1))
                     is_changed |= self._need(Need(demand.inputs, read, demand.why))
                 for link in binding.links:
                     is_changed |= self._tie(link)

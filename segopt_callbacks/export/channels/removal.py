@@ -11,9 +11,9 @@ import tensorflow as tf
 from segopt_callbacks import compat
 from segopt_callbacks.export.channels import cut, kernels
 from segopt_callbacks.export.channels.graph import Graph
-from segopt_callbacks.export.channels.links import LAST_ONE, Binding, Key, Kept, Need
+from segopt_callbacks.export.channels.links import LAST_ONE, Binding, Kept, Key, Need
 from segopt_callbacks.export.channels.rules import bind
-from segopt_callbacks.model.signature import Frozen
+from segopt_callbacks.model import signature
 
 
 @dataclass(frozen=True)
@@ -44,7 +44,7 @@ class Removal:
         return told
 
 
-def remove_channels(frozen: Frozen) -> tuple[Frozen, Removal]:
+def remove_channels(frozen: signature.Frozen) -> tuple[signature.Frozen, Removal]:
     """Removes the channels that no answer depends on: those that are zero whatever the input, above all.
 
     Kernels lose them as outputs, biases and normalizations with them, and their readers lose them as inputs. Outputs
@@ -102,7 +102,7 @@ def _sizes(graph: Graph) -> dict[Key, int]:
     return sizes
 
 
-def _variables(frozen: Frozen, graph: Graph, kept: Kept) -> dict[str, tf.Variable]:
+def _variables(frozen: signature.Frozen, graph: Graph, kept: Kept) -> dict[str, tf.Variable]:
     """Path -> what is left of a variable, of those that lose something."""
     paths = {id(variable): path for path, variable in frozen.weights.items()}
     smaller = {}
@@ -113,7 +113,7 @@ def _variables(frozen: Frozen, graph: Graph, kept: Kept) -> dict[str, tf.Variabl
     return smaller
 
 
-def _told(frozen: Frozen, graph: Graph, kept: Kept, smaller: dict[str, tf.Variable]) -> Removal:
+def _told(frozen: signature.Frozen, graph: Graph, kept: Kept, smaller: dict[str, tf.Variable]) -> Removal:
     before = {path: int(np.prod(variable.shape)) for path, variable in frozen.weights.items()}
     after = before | {path: int(np.prod(variable.shape)) for path, variable in smaller.items()}
     removed: dict[str, int] = {}

@@ -22,6 +22,7 @@ RULES: dict[str, Rule] = {
     "DepthwiseConv2dNative": kernels.depthwise,
     **dict.fromkeys(("AvgPool", "AvgPool3D", "MaxPool", "MaxPool3D"), moving.pooled),
     **dict.fromkeys(("ResizeArea", "ResizeBicubic", "ResizeBilinear", "ScaleAndTranslate"), moving.resized),
+    "IdentityN": moving.copied,
     "ResizeNearestNeighbor": moving.passed_on,
     **dict.fromkeys(("All", "Any", "Max", "Mean", "Min", "Prod", "Sum"), moving.reduced),
     "Transpose": moving.transposed,
