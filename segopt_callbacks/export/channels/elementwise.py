@@ -31,7 +31,8 @@ def nothing(*values: np.ndarray) -> np.ndarray:
 
 
 def _product(one: np.ndarray, other: np.ndarray) -> np.ndarray:
-    return np.where((one == 0) | (other == 0), 0.0, one * other)
+    is_zero = ((one == 0) & ~np.isinf(other)) | ((other == 0) & ~np.isinf(one))
+    return np.where(is_zero, 0.0, one * other)
 
 
 def _quotient(one: np.ndarray, other: np.ndarray) -> np.ndarray:

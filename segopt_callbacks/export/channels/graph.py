@@ -68,6 +68,9 @@ class Graph:
             if op.type == "ExpandDims" and tensor.shape[1:] == op.inputs[0].shape and len(tensor.shape) > 2:
                 if not self._adds_the_first_axis(op):
                     break
+            elif op.type == "Cast":
+                if not (tensor.dtype.is_floating and op.inputs[0].dtype.is_floating):
+                    break
             elif op.type not in _PASSED_ON:
                 break
             tensor = op.inputs[0]

@@ -77,7 +77,9 @@ class Builder:
             size = 1 if min(height, width) < 3 else self.choose([1, 3])
             kernel = self.weight((size, size, channels, count), -1)
             bias = self.offset(count, (kernel, -1))
-            out = [-(-one // stride) if padding == "SAME" else -(-(one - size + 1) // stride) for one in (height, width)]
+            out = [
+                -(-one // stride) if padding == "SAME" else -(-(one - size + 1) // stride) for one in (height, width)
+            ]
 
             def step(t, v):
                 return tf.nn.bias_add(tf.nn.conv2d(t[i], v[kernel], stride, padding), v[bias])
@@ -88,6 +90,7 @@ class Builder:
             kernel = self.weight((3, 3, count, channels), -2)
             if height > SIZE:
                 return
+
             def step(t, v):
                 shape = tf.stack([tf.shape(t[i])[0], 2 * height, 2 * width, count])
                 return tf.nn.conv2d_transpose(t[i], v[kernel], shape, 2, "SAME")
