@@ -8,7 +8,9 @@ import tensorflow as tf
 
 from segopt_callbacks import PruningScheduleCallback, channel, export_model
 from segopt_callbacks.compat import keras
+from segopt_callbacks.data import Feed
 from segopt_callbacks.export.channels import remove_channels
+from segopt_callbacks.export.inference.smaller import smaller
 from segopt_callbacks.model import signature
 from tests.export_zoo import attention, zoo
 from train_unet.unet import UNet
@@ -16,8 +18,10 @@ from train_unet.unet import UNet
 SPARSITY = 0.5
 
 
-def pruned(model, shape):
+def pruned(make, shape):
     """The model, half of whose channels are zero and whose other biases and offsets are not."""
+    keras.utils.set_random_seed(0)
+    model = make()
     model.compile("sgd", "mse")
     x = np.random.default_rng(0).uniform(size=(4, *shape)).astype("float32")
     y = np.zeros(model(x[:1]).shape, "float32").repeat(4, axis=0)
@@ -42,7 +46,7 @@ def answers(frozen, x):
 
 @pytest.fixture(scope="module")
 def unet():
-    return pruned(UNet(3, 8, levels=3, upsampling="transposed"), (32, 32, 3))
+    return pruned(lambda: UNet(3, 8, levels=3, upsampling="transposed"), (32, 32, 3))
 
 
 def test_a_subclassed_unet_computes_half_of_its_channels_and_answers_alike(unet):
@@ -59,7 +63,7 @@ def test_a_subclassed_unet_computes_half_of_its_channels_and_answers_alike(unet)
 
 
 def test_every_kind_of_layer_answers_alike_and_what_stays_is_named():
-    model, x = pruned(zoo(), (16, 16, 3))
+    model, x = pruned(zoo, (16, 16, 3))
     _, cut, removal = removed(model, (16, 16, 3))
     np.testing.assert_allclose(answers(cut, x)[0], model(x[:1]).numpy(), rtol=1e-4, atol=1e-5)
     kinds = {name for layer in ("plain", "separable", "joined", "resized") for name in removal.removed if layer in name}
@@ -103,7 +107,7 @@ def test_files_lose_channels_and_the_report_tells(unet, tmp_path):
 
 def test_channels_stay_where_they_are_asked_to(unet, tmp_path):
     model, _ = unet
-    report = export_model(model, tmp_path, ["float32"], latency=False, verbose=0, remove_channels=False)
+    report = export_model(model, tmp_path, "float32", latency=False, verbose=0, remove_channels=False)
     entry = report["formats"]["float32"]
     assert entry["elements"] == report["model"]["elements"]
     assert entry["zeros"] == report["model"]["zeros"]
@@ -125,3 +129,17 @@ def test_a_shared_layer_loses_what_is_dead_wherever_it_is_called():
     assert cut is frozen
     assert all("shared" in name for name, _, _ in removal.left)
     assert removal.left
+
+
+def test_a_wrong_cut_is_noticed_and_the_function_stays_whole(unet, monkeypatch):
+    model, x = unet
+    feed = Feed(model, (x, x), None)
+    frozen, cut, removal = removed(model, (32, 32, 3))
+    assert smaller(model, frozen, feed)[0] is not frozen
+    # A copy: nothing of the model or the fixture changes.
+    kernel = next(variable for path, variable in cut.weights.items() if path.endswith("head/kernel"))
+    kernel.assign(-kernel)
+    monkeypatch.setattr("segopt_callbacks.export.inference.smaller.remove_channels", lambda function: (cut, removal))
+    found, told = smaller(model, frozen, feed)
+    assert found is frozen
+    assert "the answers without them differ by" in told["left_whole"]
