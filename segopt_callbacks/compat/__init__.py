@@ -42,6 +42,7 @@ from segopt_callbacks.compat.inference import (
     needed_operations,
     operation_kinds,
 )
+from segopt_callbacks.compat.inlining import inlined
 from segopt_callbacks.compat.kerases import (
     Model,
     is_keras_2,
@@ -159,6 +160,7 @@ __all__ = [
     "importing_tfmot",
     "infer",
     "inference_graph",
+    "inlined",
     "inner_inputs",
     "integer_forms",
     "is_built",

@@ -8,6 +8,8 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
+_BOUND = ("_gradient_op_type", "_class")
+
 
 def constant_node(name: str, value: np.ndarray) -> Any:
     """The node of a constant."""
@@ -51,7 +53,7 @@ def evaluated(concrete: Any, names: Sequence[str]) -> dict[str, np.ndarray]:
     """
     if not names:
         return {}
-    nodes = _needed(concrete.graph.as_graph_def(), names)
+    nodes = _unbound(_needed(concrete.graph.as_graph_def(), names))
 
     @tf.function(autograph=False)
     def run() -> list[tf.Tensor]:
@@ -78,7 +80,7 @@ def rebuilt(
     """
     answers = concrete.structured_outputs
     elements = [answers[name].name for name in outputs]
-    nodes = _needed(definition, elements)
+    nodes = _unbound(_needed(definition, elements))
     arguments = concrete.inputs[: len(_specs(concrete))]
 
     def serve(*flat: tf.Tensor) -> dict[str, tf.Tensor]:
@@ -99,7 +101,7 @@ def _specs(concrete: Any) -> list[tf.TensorSpec]:
 
 def _captured(concrete: Any, definition: Any, replaced: Mapping[int, tf.Variable]) -> dict[str, tf.Tensor]:
     """What a function captures, as tensors of the current graph, by their names in the function."""
-    into: Any = tf.compat.v1.get_default_graph()
+    into: Any = tf.compat.v1.get_default_graph()  # a name with slashes would take the names of what reads it
     present = {one.name for one in definition.node}
     variables = {id(one.handle): one for one in concrete.graph.variables} | dict(replaced)
     given = {}
@@ -108,7 +110,9 @@ def _captured(concrete: Any, definition: Any, replaced: Mapping[int, tf.Variable
             variable = variables.get(id(outside))
             if variable is not None:
                 into.watch_variable(variable)
-            given[inside.name] = into.capture(outside if variable is None else variable.handle, name=inside.op.name)
+            given[inside.name] = into.capture(
+                outside if variable is None else variable.handle, name=inside.op.name.replace("/", "_")
+            )
     return given
 
 
@@ -135,6 +139,18 @@ def _needed(definition: Any, elements: Iterable[str]) -> Any:
     return definition_of(
         (one for name, one in ((n.name, kept.get(n.name)) for n in definition.node) if one), definition
     )
+
+
+def _unbound(definition: Any) -> Any:
+    """The definition without what binds it to another graph.
+
+    Gradients of their own, as `swish` has one, cannot be saved; places beside a variable are those of another variable.
+    """
+    for one in (*definition.node, *(node for function in definition.library.function for node in function.node_def)):
+        for name in _BOUND:
+            if name in one.attr:
+                del one.attr[name]
+    return definition
 
 
 def _is_reading(given: str, nodes: Mapping[str, Any]) -> bool:

@@ -113,8 +113,9 @@ class Graph:
         wanted = [
             name
             for name, readers in self._readers.items()
-            if (op := frozen.serve.graph.get_tensor_by_name(name).op).name in self._constant
-            and op.type not in ("Const", "ReadVariableOp")
+            if (tensor := frozen.serve.graph.get_tensor_by_name(name)).op.name in self._constant
+            and (tensor.dtype.is_floating or tensor.dtype.is_integer or tensor.dtype.is_bool)
+            and tensor.op.type not in ("Const", "ReadVariableOp")
             and any(one.name not in self._constant for one in readers)
         ]
         return compat.evaluated(frozen.serve, wanted)

@@ -118,6 +118,8 @@ def multiply_adds(op: tf.Operation, graph: Graph, inputs: int, outputs: int) -> 
     if isinstance(place, str) or not graph.is_constant(op.inputs[place.kernel]):
         return None
     kernel = op.inputs[place.kernel].shape.as_list()
+    if graph.size(op.inputs[place.x]) != kernel[place.read]:  # of one group
+        inputs = kernel[place.read]
     is_convolution = op.type in _CONVOLUTIONS or op.type == "DepthwiseConv2dNative"
     positions = (op.inputs[2] if place is TRANSPOSED else op.outputs[0]).shape.as_list()[:-1]
     taps = kernel[:-2] if is_convolution else []

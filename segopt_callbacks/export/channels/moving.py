@@ -22,7 +22,7 @@ def copied(op: tf.Operation, graph: Graph) -> Binding:
     """`IdentityN`: each output is the input of its number."""
     found = [apart(op, graph, (number,), same, number) for number in range(len(op.outputs))]
     refused = next((one.refused for one in found if one.refused), "")
-    claimed = dict.fromkeys(range(len(op.inputs)), (-1,))
+    claimed: dict[int, tuple[int, ...]] = dict.fromkeys(range(len(op.inputs)), (-1,))
     return Binding([one for each in found for one in each.links], claimed=claimed, refused=refused)
 
 

@@ -67,6 +67,7 @@ def remove_channels(frozen: signature.Frozen) -> tuple[signature.Frozen, Removal
         >>> [tuple(one.shape) for one in smaller.weights.values()], removal.parameters
         ([(3, 3), (3,), (3, 2), (2,)], (26, 20))
     """
+    whole, frozen = frozen, _opened(frozen)
     graph = Graph(frozen)
     bindings = [bind(op, graph) for op in graph.operations]
     answers = frozen.serve.structured_outputs.items()
@@ -78,16 +79,26 @@ def remove_channels(frozen: signature.Frozen) -> tuple[signature.Frozen, Removal
     smaller = _variables(frozen, graph, kept)
     removal = _told(frozen, graph, kept, smaller)
     if not any(kept.of(key) is not None for key in sizes):
-        return frozen, removal
+        return whole, removal
     definition = cut.cut(frozen.serve.graph.as_graph_def(), graph, kept)
+    return _of(frozen, definition, smaller), removal
+
+
+def _opened(frozen: signature.Frozen) -> signature.Frozen:
+    """The function, with the convolutions and products of functions that it calls among its own operations."""
+    definition = compat.inlined(frozen.serve.graph, frozenset(kernels.PRODUCTS))
+    return frozen if definition is None else _of(frozen, definition, {})
+
+
+def _of(frozen: signature.Frozen, definition: Any, smaller: dict[str, tf.Variable]) -> signature.Frozen:
+    """A function of another definition, on the same variables but for those that are smaller."""
     weights = {path: smaller.get(path, variable) for path, variable in frozen.weights.items()}
     handles = {id(frozen.weights[path].handle): variable for path, variable in smaller.items()}
-    names = [port.name for port in frozen.outputs]
-    serve, used = compat.rebuilt(frozen.serve, definition, handles, names)
+    serve, used = compat.rebuilt(frozen.serve, definition, handles, [port.name for port in frozen.outputs])
     read = {path: variable for path, variable in weights.items() if id(variable) in used}
     module = tf.Module()
     module.weights, module.resources = read, frozen.module.resources
-    return replace(frozen, module=module, serve=serve, weights=read), removal
+    return replace(frozen, module=module, serve=serve, weights=read)
 
 
 def _sizes(graph: Graph) -> dict[Key, int]:

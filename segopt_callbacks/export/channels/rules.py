@@ -11,7 +11,7 @@ from segopt_callbacks.export.channels.graph import Graph
 from segopt_callbacks.export.channels.links import Binding, Need
 
 Rule = Callable[[tf.Operation, Graph], Binding]
-_CALLS = ("PartitionedCall", "StatefulPartitionedCall")
+_CALLS = ("PartitionedCall", "StatefulPartitionedCall")  # those that are not opened: with state of their own
 
 RULES: dict[str, Rule] = {
     **dict.fromkeys(elementwise.FUNCTIONS, elementwise.elementwise),
@@ -78,5 +78,5 @@ def _unknown(op: tf.Operation) -> str:
     if op.type == "Placeholder":
         return "an input of the model"
     if op.type in _CALLS:
-        return "a function of its own, such as a grouped convolution"
+        return "a function with a state of its own"
     return "not known to treat channels apart"

@@ -16,9 +16,10 @@ def run_of(op: tf.Operation, graph: Graph) -> range | str:
         return UNKNOWN
     if op.type == "StridedSlice":
         return _strided(op, graph, count, after)
-    begin = graph.value(op.inputs[1])
-    if begin is None:
-        return range(count) if after == count else UNKNOWN
+    begin, size = graph.value(op.inputs[1]), graph.value(op.inputs[2])
+    if size is None or begin is None:
+        takes_all = size is not None and int(size[-1]) == -1 and after == count
+        return range(count) if takes_all else UNKNOWN
     return range(int(begin[-1]), int(begin[-1]) + after)
 
 

@@ -136,6 +136,8 @@ class Builder:
             self.together(i, height, width, channels)
         elif kind == "parts":
             self.parts(i, height, width, channels)
+        elif kind == "called":
+            self.called(i, height, width, channels)
         elif kind == "gate":
             kernel = self.weight((channels, channels), -1)
             self.add(
@@ -154,6 +156,21 @@ class Builder:
         elif kind == "mixed":
             function = self.choose([tf.nn.softmax, lambda x: x - tf.reduce_mean(x, -1, keepdims=True), tf.cumsum])
             self.add(lambda t, v: function(t[i]), (height, width, channels))
+
+    def called(self, i, height, width, channels):
+        kernel = self.weight((1, 1, channels, channels), -1)
+        is_nested = self.choose([True, False])
+
+        @tf.function(autograph=False)
+        def inner(x, variable):
+            return x, tf.nn.relu(tf.nn.conv2d(x, variable, 1, "SAME"))
+
+        @tf.function(autograph=False)
+        def outer(x, variable):
+            same, found = inner(x, variable)
+            return (found + same, x) if is_nested else (found, same)
+
+        self.add(lambda t, v: tf.subtract(*outer(t[i], v[kernel])), (height, width, channels))
 
     def space(self, i, height, width, channels):
         kind = self.choose(["max", "mean", "resize", "pad", "mirror", "dilated", "double"])
@@ -232,5 +249,5 @@ class Builder:
 
 KINDS = [
     *("conv", "conv", "conv", "transposed", "depthwise", "norm", "fused_norm", "activation", "activation", "space"),
-    *("together", "together", "parts", "gate", "flat", "mixed"),
+    *("together", "together", "parts", "called", "gate", "flat", "mixed"),
 ]
