@@ -66,6 +66,12 @@ def _define_what_files_may_hold(values: absl_flags.FlagValues) -> None:
         "dense weights only: tflite-micro, NPUs. Yes or no.",
         flag_values=values,
     )
+    absl_flags.DEFINE_boolean(
+        "remove_channels",
+        True,
+        "Remove channels that are zero whatever the input from every file. Yes or no.",
+        flag_values=values,
+    )
     absl_flags.DEFINE_enum(
         "accelerator",
         ACCELERATORS[2],

@@ -12,7 +12,7 @@ BOUNDS = ("max_bytes", "max_latency_ms", "min_metric", "max_metric_loss")
 # What a search chooses for itself, or has no use for.
 _DECIDED = (
     *("goal", "prune", "cluster", "quantize", "sensitivity", "baseline", "export_formats", "latency", "log_dir"),
-    *("float_fallback", "allow_float", "sparse", "accelerator"),
+    *("float_fallback", "allow_float", "sparse", "accelerator", "remove_channels"),
 )
 
 

@@ -23,6 +23,7 @@ FLOORS = (
     ("export.litert", "export.onnx", "export.saved_model"),
     ("export.openvino", "export.tensorrt", "export.tvm", "export.tflm"),
     ("export.ethos_u",),
+    ("export.channels",),
     ("export.formats", "export.delivery", "export.inference", "export.checks", "export.promises"),
     ("export.report", "export.settings", "export.intake"),
     ("export.writing",),

@@ -159,6 +159,7 @@ def make_export(values: Any, formats: Sequence[Any], folder: Any, test: Any, exp
             allow_float=values.allow_float,
             sparse="auto" if values.sparse else False,
             accelerator=values.accelerator,
+            remove_channels=values.remove_channels,
         )
     except ValueError as error:
         raise flags.FlagError(f"--export_formats: {error}") from error

@@ -21,6 +21,14 @@ from segopt_callbacks.compat.fitting import (
     watch_training_data,
 )
 from segopt_callbacks.compat.frozen import frozen_inference
+from segopt_callbacks.compat.graphs import (
+    constant_node,
+    copied_node,
+    definition_of,
+    evaluated,
+    node,
+    rebuilt,
+)
 from segopt_callbacks.compat.inference import (
     LOOK_UPS,
     captured_resources,
@@ -34,6 +42,7 @@ from segopt_callbacks.compat.inference import (
     needed_operations,
     operation_kinds,
 )
+from segopt_callbacks.compat.inlining import inlined
 from segopt_callbacks.compat.kerases import (
     Model,
     is_keras_2,
@@ -126,11 +135,15 @@ __all__ = [
     "changed_loss",
     "compiled_loss",
     "compiled_metrics",
+    "constant_node",
     "converter_errors",
+    "copied_node",
     "current_graph",
     "current_scope",
+    "definition_of",
     "drop_inference_functions",
     "drop_train_function",
+    "evaluated",
     "float32_compute",
     "freeze_statistics",
     "frozen_inference",
@@ -147,6 +160,7 @@ __all__ = [
     "importing_tfmot",
     "infer",
     "inference_graph",
+    "inlined",
     "inner_inputs",
     "integer_forms",
     "is_built",
@@ -166,6 +180,7 @@ __all__ = [
     "model_input_specs",
     "needed_operations",
     "nested_paths",
+    "node",
     "number_of_replicas",
     "number_of_workers",
     "operation_kinds",
@@ -173,6 +188,7 @@ __all__ = [
     "raw_variable",
     "read",
     "read_statistic",
+    "rebuilt",
     "remake_train_function",
     "require_known_keras",
     "require_one_process",

@@ -71,6 +71,8 @@ class ExportQuantizedCallback(CompressionCallback):
         allow_float: names of operations (`"ELU"`) or of layers that alone may compute in float in an integer file.
         sparse: `"auto"` leaves the zeros of weights out of a `.tflite` file where that makes it smaller; `False` writes
             them, for runtimes that take dense weights only, such as tflite-micro and NPUs.
+        remove_channels: whether channels that are zero whatever the input leave every file, with what reads them; see
+            `docs/channels.md`. `False` keeps them.
         accelerator: the NPU that `ethos_u` is compiled for, by Vela's name; one of `ethos_u.ACCELERATORS`.
 
     Raises:
@@ -111,6 +113,7 @@ class ExportQuantizedCallback(CompressionCallback):
     allow_float = _Setting()
     sparse = _Setting()
     accelerator = _Setting()
+    remove_channels = _Setting()
 
     def __init__(
         self,
@@ -131,6 +134,7 @@ class ExportQuantizedCallback(CompressionCallback):
         allow_float: Sequence[str] = (),
         sparse: Literal["auto", False] = "auto",
         accelerator: str = ethos_u.DEFAULT,
+        remove_channels: bool = True,
     ) -> None:
         super().__init__()
         self.settings = ExportSettings(
@@ -150,6 +154,7 @@ class ExportQuantizedCallback(CompressionCallback):
             allow_float=allow_float,
             sparse=sparse,
             accelerator=accelerator,
+            remove_channels=remove_channels,
             is_before_fit=True,
         )
         self.report: Report | None = None

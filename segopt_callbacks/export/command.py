@@ -140,6 +140,11 @@ def _add_what_files_may_hold(parser: argparse.ArgumentParser) -> None:
         "NPUs",
     )
     parser.add_argument(
+        "--noremove_channels",
+        action="store_true",
+        help="keep channels that are zero whatever the input, in every file; by default they leave it",
+    )
+    parser.add_argument(
         "--accelerator",
         default=ethos_u.DEFAULT,
         help=f"the NPU that ethos_u is compiled for: {', '.join(ethos_u.ACCELERATORS)}. Default: {ethos_u.DEFAULT}",
@@ -179,6 +184,7 @@ def _export(arguments: argparse.Namespace) -> None:
         allow_float=_names(arguments.allow_float),
         sparse=False if arguments.nosparse else "auto",
         accelerator=arguments.accelerator,
+        remove_channels=not arguments.noremove_channels,
     )
 
 

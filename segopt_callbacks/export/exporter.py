@@ -46,6 +46,7 @@ def export_model(
     allow_float: Sequence[str] = (),
     sparse: Literal["auto", False] = "auto",
     accelerator: str = ethos_u.DEFAULT,
+    remove_channels: bool = True,
 ) -> Report:
     """Exports a built model; runs every file on the same data as the model and compares them.
 
@@ -87,6 +88,8 @@ def export_model(
         allow_float: names of operations (`"ELU"`) or of layers that alone may compute in float in an integer file.
         sparse: `"auto"` leaves the zeros of weights out of a `.tflite` file where that makes it smaller; `False` writes
             them, for runtimes that take dense weights only, such as tflite-micro and NPUs.
+        remove_channels: whether channels that are zero whatever the input leave every file, with what reads them; see
+            `docs/channels.md`. `False` keeps them.
         accelerator: the NPU that `ethos_u` is compiled for, by Vela's name; one of `ethos_u.ACCELERATORS`.
 
     Returns:
@@ -125,6 +128,7 @@ def export_model(
         allow_float=allow_float,
         sparse=sparse,
         accelerator=accelerator,
+        remove_channels=remove_channels,
     )
     return export(model, settings, stacklevel=3)
 
@@ -143,6 +147,7 @@ def export(model: compat.Model, settings: ExportSettings, *, stacklevel: int = 2
     feed = Feed(model, settings.evaluation_data, settings.representative_dataset, settings.input_signature)
     with remembered_interrupts() as check, workspace(export_dir) as folder, contextlib.ExitStack() as open_processes:
         sources = Sources(compat.without_wrappers(model), feed, settings.wanted, folder, settings.plain_metadata)
+        sources.removes_channels = settings.remove_channels
         job = Job(sources, folder, settings, open_processes)
         job.write(settings.formats, check)
         job.warn()

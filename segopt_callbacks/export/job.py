@@ -94,9 +94,13 @@ class Job:
         target, source, notes, ranges = TARGETS[name], written.opened.source, written.notes, self.sources.ranges
         self.told[name], self.opened[name] = written.told, written.opened
         self.runners[name] = Remote(written.opened.process, self.settings.time_limit)
-        counted, doubts = promises.counted(written.rows, self._model_rows, self.sources.kernels)
-        doubts += promises.broken(written.rows, self._model_rows)
-        entry = {"seconds": round(written.seconds, 3), **audit.totals(counted), "weights": written.rows}
+        promised = _rows(self.sources.stored(target), self._model_rows)
+        counted, doubts = promises.counted(written.rows, promised, self.sources.kernels)
+        doubts += promises.broken(written.rows, promised)
+        rows = promises.with_removed(written.rows, self._model_rows)
+        entry = {"seconds": round(written.seconds, 3), **audit.totals(counted), "weights": rows}
+        removed = promises.removed(promised, self._model_rows, self.sources.kernels)
+        entry |= {"removed": removed} if removed else {}
         entry |= {"warnings": doubts} if doubts else {}
         entry |= {"activations": written.activations} if written.activations else {}
         if target.takes_ranges and ranges:
@@ -182,6 +186,7 @@ class Job:
             "verification": {"examples": verification.examples, "data": self.sources.feed.name},
             "latency": self.latencies.settings,
             "metadata": self.sources.metadata,
+            **({"channels": self.sources.channels} if self.sources.channels else {}),
             **({"sensitivity": self.settings.sensitivity.entry()} if self.settings.sensitivity else {}),
             **({"warnings": self._warnings()} if self._warnings() else {}),
         }
@@ -195,11 +200,11 @@ class Job:
     @functools.cached_property
     def _model_rows(self) -> list[dict[str, Any]]:
         """The audit of the model in memory."""
-        weights = {path: value for path, value in self.sources.weights.items() if value.ndim >= 2}
-        return [audit.weight_row(path, value, channel_axis=-1, weight=path) for path, value in weights.items()]
+        return _rows(self.sources.weights)
 
     def _warnings(self) -> list[str]:
-        return [*self.sources.feed.oddities, *self._nature.warnings()]
+        left_whole = self.sources.channels.get("left_whole")
+        return [*self.sources.feed.oddities, *self._nature.warnings(), *([left_whole] if left_whole else [])]
 
     def _fail(self, name: str, cause: str) -> None:
         self.causes[name] = cause
@@ -209,3 +214,15 @@ class Job:
     def _say(self, line: str) -> None:
         if self.settings.verbose:
             print(printable(f"export: {line}"), flush=True)
+
+
+def _rows(weights: Mapping[str, np.ndarray], known: Sequence[dict[str, Any]] = ()) -> list[dict[str, Any]]:
+    """The audit of weights of rank 2 or more; the `known` rows of those that have the same shape."""
+    by_path = {row["weight"]: row for row in known}
+    rows = []
+    for path, value in weights.items():
+        row = by_path.get(path)
+        if value.ndim >= 2:
+            is_whole = row is not None and row["shape"] == list(value.shape)
+            rows.append(row if row and is_whole else audit.weight_row(path, value, channel_axis=-1, weight=path))
+    return rows

@@ -46,6 +46,38 @@ def counted(
     return chosen, [told] if missing else []
 
 
+def removed(rows: Sequence[Row], model: Sequence[Row], kernels: Sequence[str]) -> int:
+    """How many of the weights that the model multiplies by a file is made without.
+
+    Args:
+        rows: the audit of the weights that the file is made of.
+        model: that of the model in memory.
+        kernels: paths of the weights that the model multiplies by.
+
+    Example:
+        >>> removed([{"weight": "kernel", "elements": 6}], [{"weight": "kernel", "elements": 8}], ["kernel"])
+        2
+    """
+    whole, left = (sum(row["elements"] for row in one if row["weight"] in set(kernels)) for one in (model, rows))
+    return int(whole - left)
+
+
+def with_removed(rows: Sequence[Row], model: Sequence[Row]) -> list[dict[str, Any]]:
+    """The rows, each told how many of the model's weights it is without: `removed`, where there are any.
+
+    Args:
+        rows: the audit of a file.
+        model: that of the model in memory.
+
+    Example:
+        >>> with_removed([{"weight": "kernel", "elements": 6}], [{"weight": "kernel", "elements": 8}])
+        [{'weight': 'kernel', 'elements': 6, 'removed': 2}]
+    """
+    whole = {row["weight"]: row["elements"] for row in model}
+    lost = [whole.get(row["weight"], row["elements"]) - row["elements"] for row in rows]
+    return [dict(row) | ({"removed": one} if one > 0 else {}) for row, one in zip(rows, lost, strict=True)]
+
+
 def broken(rows: Sequence[Row], model: Sequence[Row]) -> list[str]:
     """Where a file has more distinct values than the model: a converter has multiplied channels, or has rounded them.
 

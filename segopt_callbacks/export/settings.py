@@ -59,6 +59,7 @@ class ExportSettings:
     allow_float: Sequence[str] = ()
     sparse: Literal["auto", False] = "auto"
     accelerator: str = ethos_u.DEFAULT
+    remove_channels: bool = True
     is_before_fit: bool = False
     wanted: ranged.Wanted = field(init=False)
     plain_metadata: dict[str, Any] = field(init=False)
@@ -90,5 +91,6 @@ class ExportSettings:
         if self.sparse != "auto" and self.sparse is not False:
             raise ValueError(f"`sparse` must be 'auto' or False. Received: sparse={self.sparse!r}.")
         ethos_u.validate_accelerator(self.accelerator)
-        if not isinstance(self.latency, bool):
-            raise ValueError(f"`latency` must be True or False. Received: latency={self.latency!r}.")
+        for name in ("latency", "remove_channels"):
+            if not isinstance(getattr(self, name), bool):
+                raise ValueError(f"`{name}` must be True or False. Received: {name}={getattr(self, name)!r}.")

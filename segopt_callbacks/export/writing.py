@@ -119,11 +119,12 @@ class Writer:
         target, path = TARGETS[name], self.folder / TARGETS[name].file_name
         begun, converting = self._written(name)
         start = time.monotonic()
-        audit.require_size(path, self.sources.weights, target.bytes_per_weight)
+        weights = self.sources.stored(target)
+        audit.require_size(path, weights, target.bytes_per_weight)
         opened, told = self._open(name, path, begun)
         with damage_is_named("auditing it"):
             floats = self._float_operations(target, path)
-            rows = target.read_weights(path, self.sources.weights)
+            rows = target.read_weights(path, weights)
             activations = target.read_activations(path) if target.read_activations else []
             notes = target.notes(path) if target.notes else {}
         weight = weighed(path)

@@ -6,6 +6,7 @@ from segopt_callbacks.pages.files import write_whole
 from segopt_callbacks.pages.gallery import kept_pictures
 from segopt_callbacks.pages.page import page
 from segopt_callbacks.pages.palette import class_colours
+from segopt_callbacks.pages.removed import parse_channels, removed_words
 
 __all__ = [
     "EXPLANATION",
@@ -17,6 +18,8 @@ __all__ = [
     "kept_pictures",
     "main",
     "page",
+    "parse_channels",
+    "removed_words",
     "three_digits",
     "write_whole",
 ]

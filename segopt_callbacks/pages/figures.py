@@ -24,7 +24,8 @@ EXPLANATION = (
     "between the file's outputs and those of the model in memory, on the same data; `equal argmax` is the fraction of "
     "pixels (or examples) of equal class, in the output that has the fewest, where outputs have classes. Figures of "
     "weights count the same in every row: the weights of rank 2 or more that the model multiplies by, no tables whose "
-    "rows are looked up or added, and no biases. `zeros` is the fraction of zeros among them, as stored, and "
+    "rows are looked up or added, and no biases; channels that were removed are in the model's row alone. `zeros` is "
+    "the fraction of zeros among them, as stored, and "
     "`distinct/channel` the largest number of distinct stored values in one output channel."
 )
 

@@ -12,6 +12,7 @@ from segopt_callbacks.pages.figures import EXPLANATION
 from segopt_callbacks.pages.gallery import gallery
 from segopt_callbacks.pages.markup import Markup, document, element, joined, section, with_code
 from segopt_callbacks.pages.outputs import outputs_table
+from segopt_callbacks.pages.removed import channels_table, parse_channels
 from segopt_callbacks.pages.sensitivity import sensitivity_table
 from segopt_callbacks.pages.strips import strips
 from segopt_callbacks.pages.style import STYLE
@@ -28,7 +29,7 @@ def page(report: Mapping[str, Any], pictures: Mapping[str, str] | None = None) -
     Raises:
         CorruptFileError: if the report is not as it should be.
     """
-    parsed = reading.parse(report)
+    parsed, channels = reading.parse(report), parse_channels(report.get("channels"))
     rows = parsed.rows
     sections = [
         _header(parsed),
@@ -40,6 +41,7 @@ def page(report: Mapping[str, Any], pictures: Mapping[str, str] | None = None) -
         section("All metrics", tables.metrics_table(rows)),
         section("Outputs", outputs_table(rows)),
         section("Weights", strips([row for row in rows if row.kind != "baseline"]), _weights(rows)),
+        section("Channels", channels_table(channels) if channels else None),
         section("Sensitivity", sensitivity_table(parsed.sensitivity) if parsed.sensitivity else None),
         section("Where files disagree with the model", gallery(parsed, pictures or {})),
         section("What the bytes are", tables.ledger_table(rows)),

@@ -8,8 +8,15 @@ from __future__ import annotations
 from typing import Any, Literal, TypedDict
 
 
-class WeightRow(TypedDict):
-    """One stored weight; `weight` is its path in the model, where it is recognised."""
+class _SomeWeights(TypedDict, total=False):
+    removed: int
+
+
+class WeightRow(_SomeWeights):
+    """One stored weight; `weight` is its path in the model, where it is recognised.
+
+    `removed`: elements of the model's weight that are not in the file, as their channels were removed.
+    """
 
     name: str
     weight: str | None
@@ -59,6 +66,7 @@ class _SomeFormats(TypedDict, total=False):
     ledger: dict[str, Any]
     activations: list[dict[str, Any]]
     ranges: dict[str, Any]
+    removed: int
     latency_ms: dict[str, Any]
     float_operations: list[str]
     worst_example: dict[str, Any]
@@ -98,6 +106,7 @@ class Verified(TypedDict):
 
 
 class _SomeReports(TypedDict, total=False):
+    channels: dict[str, Any]
     sensitivity: dict[str, Any]
     warnings: list[str]
 

@@ -184,15 +184,15 @@ def formats() -> list[str]:
     return [name for name, target in wanted.items() if all(map(importlib.util.find_spec, target.requires))]
 
 
-def exported(model: Any, x: Any) -> dict[str, dict[str, Any]]:
-    """The report's entries of all formats."""
+def exported(model: Any, x: Any, **options: Any) -> dict[str, dict[str, Any]]:
+    """The report's entries of all formats; `options` are further ones of `export_model`."""
     from segopt_callbacks import export_model
 
     data = tf.data.Dataset.from_tensor_slices((x, np.zeros((len(tf.nest.flatten(x)[0]), 1)))).batch(2)
     with tempfile.TemporaryDirectory() as folder, warnings.catch_warnings():
         warnings.simplefilter("ignore")
         report = export_model(
-            model, folder, formats(), evaluation_data=data, on_failure="warn", latency=False, verbose=0
+            model, folder, formats(), evaluation_data=data, on_failure="warn", latency=False, verbose=0, **options
         )
     assert untyped(report, Report) == []
     return report["formats"]

@@ -27,7 +27,8 @@ def check(what, entries, record_property):
 def test_a_model_goes_into_every_format_or_the_page_says_why_not(what, record_property):
     model, x = MODELS[what]()
     before = [compat.read(weight).copy() for weight in model.weights]
-    check(what, exported(model, x), record_property)
+    # Without its dead channels the pruned one has less than the 8 channels that TensorRT computes in integers.
+    check(what, exported(model, x, remove_channels="tfmot: pruned" not in what), record_property)
     for weight, value in zip(model.weights, before, strict=True):
         np.testing.assert_array_equal(compat.read(weight), value)
 
@@ -51,7 +52,7 @@ def test_wrappers_are_left_out_and_stay_in_the_model(tmp_path, how):
     model, x = cases.wrapped(how)
     layers, nodes = list(model.layers), [len(layer._inbound_nodes) for layer in model.layers]
     data = (x, np.zeros((len(x), 8, 8, 3)))
-    report = export_model(model, tmp_path, ["float32"], evaluation_data=data, verbose=0)
+    report = export_model(model, tmp_path, ["float32"], evaluation_data=data, verbose=0, remove_channels=False)
     rows = report["formats"]["float32"]["weights"]
     for row in rows:
         assert how == "clustered" or row["zeros"] == round(0.5 * row["elements"])

@@ -44,7 +44,9 @@ def test_every_row_of_the_table_counts_the_same_elements(tmp_path, make, element
     model, x = make()
     pruned(model, 0.5)
     data = (x, np.zeros((len(x), 1)))
-    report = export_model(model, tmp_path, FORMATS, evaluation_data=data, latency=False, verbose=0)
+    report = export_model(
+        model, tmp_path, FORMATS, evaluation_data=data, latency=False, verbose=0, remove_channels=False
+    )
     rows = {"model": report["model"], **report["formats"]}
     if make is attention and compat.is_keras_2(model):  # tf2onnx merges the last product of it with another
         assert "attention_output/kernel" in rows.pop("onnx")["warnings"][0]

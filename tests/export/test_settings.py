@@ -24,6 +24,7 @@ GIVEN = {
     "latency": False,
     "sparse": False,
     "accelerator": "ethos-u85-256",
+    "remove_channels": False,
     "verbose": 0,
     "float_fallback": False,
     "allow_float": ["ELU"],

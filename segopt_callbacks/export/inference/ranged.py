@@ -89,6 +89,7 @@ def save_rounded(
     examples: Examples | None,
     folder: Path,
     batch_size: int | None = 1,
+    finish: Callable[[signature.Frozen], signature.Frozen] = lambda frozen: frozen,
 ) -> tuple[Source, dict[str, Any]]:
     """Saves the inference function with every tensor rounded that has a range in the file.
 
@@ -101,6 +102,7 @@ def save_rounded(
         examples: returns representative inputs; `None` where there are none.
         folder: for the source's files; must not exist.
         batch_size: that of the file; `None` for any.
+        finish: what else is done to the function before it is saved.
 
     Returns:
         the source, and for the report `learned`, how many ranges come from training, `calibrated`, names of those
@@ -130,6 +132,7 @@ def save_rounded(
             frozen = signature.freeze(model, inputs, batch_size=batch_size)
     finally:
         undo()
+    frozen = finish(frozen)
     signature.save(frozen, folder / ONE)
     names = sorted(calibrated)
     told = {"learned": sum(name not in sites.fixed for name in learned), "calibrated": names}

@@ -98,7 +98,7 @@ def _share(model: Any, graph: Any, index: int, biases: Sequence[int], kernels: S
     if any(np.size(graph.tensors[bias].quantization.scale) != channels for bias in biases):
         return False
     first = np.moveaxis(before, axis, 0)
-    for kernel in _alike(kernels, channels, before.size):
+    for kernel in alike(kernels, channels, before.size):
         found = shared_codes(first.reshape(channels, -1), scales, kernel)
         if found is None:
             continue
@@ -113,7 +113,7 @@ def _share(model: Any, graph: Any, index: int, biases: Sequence[int], kernels: S
     return False
 
 
-def _alike(kernels: Sequence[np.ndarray], channels: int, size: int) -> Iterator[np.ndarray]:
+def alike(kernels: Sequence[np.ndarray], channels: int, size: int) -> Iterator[np.ndarray]:
     """The kernels that have this shape in some layout, in that layout."""
     for kernel in kernels:
         yield from (one for one in layouts(kernel) if one.shape == (channels, size // channels))

@@ -12,7 +12,18 @@ from typing import Any
 
 from segopt_callbacks.export.checks import latency_figures
 from segopt_callbacks.export.report.text import delivered, failures, metric_names
-from segopt_callbacks.pages import EXPLANATION, FIGURES, LATENCIES, RATIO, cell, kept_pictures, page, write_whole
+from segopt_callbacks.pages import (
+    EXPLANATION,
+    FIGURES,
+    LATENCIES,
+    RATIO,
+    cell,
+    kept_pictures,
+    page,
+    parse_channels,
+    removed_words,
+    write_whole,
+)
 from segopt_callbacks.records import Report, changes_markdown
 from segopt_callbacks.sizes import CorruptFileError, file_bytes, gzip_bytes, read_ledger
 from segopt_callbacks.sizes import markdown as md
@@ -95,6 +106,7 @@ def markdown(report: Mapping[str, Any]) -> str:
     if outputs:
         head = ["format", "output", "largest diff.", "relative diff.", "equal argmax"]
         lines += ["## Outputs", "", *_markdown_table(head, outputs), ""]
+    lines += _channels(report)
     if report.get("sensitivity"):
         lines += ["## Sensitivity", "", *changes_markdown(report["sensitivity"]), ""]
     for entry in report["formats"].values():
@@ -151,6 +163,18 @@ def _output_rows(report: Mapping[str, Any]) -> list[list[str]]:
                 label = f"`{one['name']}`, channel {channel['channel']} (up to {channel['magnitude']:.2g})"
                 rows.append([f"`{name}`", label, "-", f"{channel['relative_difference']:.2e}", "-"])
     return rows
+
+
+def _channels(report: Mapping[str, Any]) -> list[str]:
+    """What became of channels that are zero whatever the input; empty where there are none."""
+    channels = parse_channels(report.get("channels"))
+    if channels is None:
+        return []
+    lines = ["## Channels", "", removed_words(channels), ""]
+    rows = [[md.code(one.tensor), str(one.channels), md.prose(one.reason)] for one in channels.left]
+    return lines + (
+        ["These are zero and stay:", "", *_markdown_table(["", "channels", "why"], rows), ""] if rows else []
+    )
 
 
 def _verified_on(report: Mapping[str, Any]) -> str:

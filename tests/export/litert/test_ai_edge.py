@@ -96,7 +96,7 @@ def compressed(tmp_path_factory):
     dead[..., 2] = 0
     compat.assign(kernel, dead)
     cluster_model(model, 16)
-    return folder, model, export_model(model, folder, FORMATS, evaluation_data=DATA, verbose=0)
+    return folder, model, export_model(model, folder, FORMATS, evaluation_data=DATA, verbose=0, remove_channels=False)
 
 
 @pytest.mark.parametrize("name", FORMATS)

@@ -105,7 +105,9 @@ def sparse_export(tmp_path_factory):
     folder = tmp_path_factory.mktemp("export")
     keras.utils.set_random_seed(7)
     model = pruned(wide(), 0.8)
-    return folder, export_model(model, folder, LITERT, evaluation_data=(X, LABELS[:8]), verbose=0)
+    return folder, export_model(
+        model, folder, LITERT, evaluation_data=(X, LABELS[:8]), verbose=0, remove_channels=False
+    )
 
 
 # Bytes of the sparse file, as a fraction of the dense one's. The large kernels of dynamic_int8 and int4 stay dense.

@@ -84,7 +84,7 @@ def compressed(tmp_path_factory):
     folder = tmp_path_factory.mktemp("export")
     model = export_models.compressed()
     zeros = {path: int((compat.read(weight) == 0).sum()) for path, weight in select_weights(model).items()}
-    report = export_model(model, folder, FORMATS, evaluation_data=DATA, verbose=0)
+    report = export_model(model, folder, FORMATS, evaluation_data=DATA, verbose=0, remove_channels=False)
     return folder, report["formats"]["openvino_int8"], zeros, answers(model)
 
 

@@ -46,7 +46,7 @@ def compressed(tmp_path_factory):
     """A model with 80% zeros and 16 distinct values in each kernel, exported."""
     folder = tmp_path_factory.mktemp("export")
     model = export_models.compressed()
-    report = export_model(model, folder, ["tvm", "float32"], evaluation_data=DATA, verbose=0)
+    report = export_model(model, folder, ["tvm", "float32"], evaluation_data=DATA, verbose=0, remove_channels=False)
     return folder / "tvm", report["formats"], model
 
 
