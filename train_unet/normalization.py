@@ -10,7 +10,7 @@ from segopt_callbacks.compat import is_keras_2, keras
 
 
 @keras.utils.register_keras_serializable(package="train_unet")
-class FusedBatchNormalization(keras.layers.BatchNormalization):  # type: ignore[misc]  # either Keras
+class FusedBatchNormalization(keras.layers.BatchNormalization):
     """`keras.layers.BatchNormalization` of images, trained by TensorFlow's fused operation as Keras 2 does by itself.
 
     The answers are the same. The moving variance takes the batch's variance over `n - 1` values instead of `n`.
