@@ -1,6 +1,6 @@
 """What removing dead channels wins: bytes and latency of files with `channel()`'s channels removed, and kept.
 
-    python benchmarks/speed.py [--filters 32] [--sparsities 0.5 0.7] [--size 128] [--rounds 60]
+    python benchmarks/speed.py [--filters 32] [--sparsities 0.5 0.7] [--multiples 1] [--size 128] [--rounds 60]
 
 A U-Net of random weights loses whole channels by `channel()` within one short fit on noise; what it answers does not
 matter to its speed, and no accuracy is claimed. Every model is exported twice, with its channels and without. Then all
@@ -15,6 +15,7 @@ import os
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 
 import argparse
+import itertools
 import sys
 import tempfile
 import time
@@ -34,14 +35,14 @@ WARM_UP = 5
 CLASSES = 4
 
 
-def pruned(filters: int, size: int, sparsity: float) -> Any:
-    """A U-Net of which `channel()` has zeroed that fraction."""
+def pruned(filters: int, size: int, sparsity: float, multiple: int) -> Any:
+    """A U-Net of which `channel(multiple=multiple)` has zeroed that fraction."""
     keras.utils.set_random_seed(0)
     model = UNet(CLASSES, filters)
     images = np.random.default_rng(0).integers(0, 256, (4, size, size, 3), np.uint8)
     masks = np.zeros((4, size, size), np.int32)
     model.compile("sgd", keras.losses.SparseCategoricalCrossentropy(from_logits=True))
-    callbacks = [PruningScheduleCallback(sparsity, pattern=channel(), verbose=0)] if sparsity else []
+    callbacks = [PruningScheduleCallback(sparsity, pattern=channel(multiple=multiple), verbose=0)] if sparsity else []
     model.fit(images, masks, batch_size=2, epochs=2, verbose=0, callbacks=callbacks)
     return model
 
@@ -86,31 +87,34 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--filters", type=int, default=32, help="of the U-Net at full resolution")
     parser.add_argument("--sparsities", type=float, nargs="+", default=[0.5, 0.7], help="fractions of channels")
+    parser.add_argument("--multiples", type=int, nargs="+", default=[1], help="of channels that stay in a layer")
     parser.add_argument("--size", type=int, default=128, help="height and width of images")
     parser.add_argument("--rounds", type=int, default=60)
     arguments = parser.parse_args()
     paths, reports = {}, {}
     with tempfile.TemporaryDirectory() as name:
-        for sparsity in (0.0, *arguments.sparsities):
-            model = pruned(arguments.filters, arguments.size, sparsity)
-            for removes in (False, True) if sparsity else (False,):
-                folder = Path(name) / f"{sparsity}_{removes}"
-                reports[sparsity, removes] = exported(model, folder, arguments.size, removes=removes)
+        for case in [(0.0, 1), *itertools.product(arguments.sparsities, arguments.multiples)]:
+            model = pruned(arguments.filters, arguments.size, *case)
+            for removes in (False, True) if case[0] else (False,):
+                folder = Path(name) / f"{case}_{removes}"
+                reports[case, removes] = exported(model, folder, arguments.size, removes=removes)
                 for one in FORMATS:
-                    paths[f"{sparsity} {removes} {one}"] = folder / reports[sparsity, removes]["formats"][one]["file"]
+                    paths[f"{case} {removes} {one}"] = folder / reports[case, removes]["formats"][one]["file"]
         times = timed(paths, arguments.size, arguments.rounds)
-    print("| channels pruned | format | | bytes | gzip bytes | ms | time / kept | parameters | multiply-adds |")
-    print("|---:|---|---|---:|---:|---:|---:|---:|---:|")
-    for (sparsity, removes), report in reports.items():
-        counts = report.get("channels", {})
+    print(
+        "| channels pruned | multiple | format | | bytes | gzip bytes | ms | time / kept | parameters | multiply-adds |"
+    )
+    print("|---:|---:|---|---|---:|---:|---:|---:|---:|---:|")
+    for ((sparsity, multiple), removes), report in reports.items():
+        case, counts = (sparsity, multiple), report.get("channels", {})
         for one in FORMATS:
-            entry, key = report["formats"][one], f"{sparsity} {removes} {one}"
-            ratio = _text(times[key] / times[f"{sparsity} False {one}"], 3) if removes else ""
+            entry, key = report["formats"][one], f"{case} {removes} {one}"
+            ratio = _text(times[key] / times[f"{case} False {one}"], 3) if removes else ""
             numbers = [counts[name]["after"] if removes else "" for name in ("parameters", "multiply_adds")]
             what = "" if not sparsity else "removed" if removes else "kept"
             sizes = f"{entry['bytes']:,} | {entry['gzip_bytes']:,}"
             print(
-                f"| {sparsity} | `{one}` | {what} | {sizes} | {_text(times[key])} | {ratio} | "
+                f"| {sparsity} | {multiple} | `{one}` | {what} | {sizes} | {_text(times[key])} | {ratio} | "
                 f"{' | '.join(f'{number:,}' if number else '' for number in numbers)} |",
                 flush=True,
             )

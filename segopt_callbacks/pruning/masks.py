@@ -87,7 +87,8 @@ def layer_mask(
     _check_sparsity(sparsity)
     units = pattern.units(scores if pattern == UNSTRUCTURED else np.abs(scores), outputs)
     ranks = _Ranks(units, pruned, name)
-    return units.expand(_keep(ranks, units.sizes, number_of_zeros(scores.size, sparsity), spared=1))
+    kept = _keep(ranks, units.sizes, number_of_zeros(scores.size, sparsity), spared=1)
+    return units.expand(_in_multiples(kept, ranks[:], pattern.multiple) if pattern.multiple > 1 else kept)
 
 
 def global_masks(
@@ -128,6 +129,8 @@ def global_masks(
     zeros = number_of_zeros(sum(one.size for one in scores), sparsity)
     kept = _keep(np.concatenate(ranks), sizes, zeros, spared=len(ranks))
     parts = np.split(kept, np.cumsum([one.size for one in ranks])[:-1])
+    if pattern.multiple > 1:
+        parts = [_in_multiples(part, one, pattern.multiple) for part, one in zip(parts, ranks, strict=True)]
     return [units.expand(part) for units, part in zip(every, parts, strict=True)]
 
 
@@ -203,6 +206,19 @@ def _keep_units(ranks: np.ndarray, sizes: np.ndarray, zeros: int, *, spared: int
     kept = np.ones(ranks.size, bool)
     kept[order[:count]] = False
     return kept
+
+
+def _in_multiples(kept: np.ndarray, ranks: np.ndarray, multiple: int) -> np.ndarray:
+    """So many of the highest ranks that their number is the multiple nearest to that of `kept`; or all.
+
+    What is pruned already stays pruned.
+    """
+    count, most = int(kept.sum()), kept.size
+    choices = np.append(np.arange(multiple, most, multiple), most)
+    count = min(choices[np.argmin(np.abs(choices - count))], int(np.count_nonzero(ranks >= 0)))
+    chosen = np.zeros(kept.size, bool)
+    chosen[np.argsort(ranks, kind="stable")[most - count :]] = True
+    return chosen
 
 
 def _nth_smallest(ranks: _Ranks | np.ndarray, n: int) -> int:

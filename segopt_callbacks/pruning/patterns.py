@@ -37,6 +37,11 @@ class Pattern:
     """No pattern: each weight by itself."""
 
     @property
+    def multiple(self) -> int:
+        """See `channel`."""
+        return 1
+
+    @property
     def least_sparsity(self) -> float:
         """The fraction of zeros from which on the pattern is complete, in [0, 1)."""
         return 0.0
@@ -120,6 +125,8 @@ class NOfM(Pattern):
 class Channel(Pattern):
     """See `channel`."""
 
+    multiple: int = 1
+
     def units(self, scores: np.ndarray, outputs: tuple[int, ...] = (-1,)) -> Units:
         """A unit is an output channel; its score is the average of its weights."""
         matrix = as_matrix(scores, outputs)
@@ -152,8 +159,7 @@ def block(rows: int, columns: int, *, pooling: str = "average") -> Pattern:
     array([[0, 0, 1],
            [0, 0, 1]])
     """
-    for name, value in (("rows", rows), ("columns", columns)):
-        _require_count(name, value)
+    _require_counts(rows=rows, columns=columns)
     if pooling not in ("average", "max"):
         raise ValueError(f'`pooling` must be "average" or "max". Received: pooling={pooling!r}.')
     return Block(rows, columns, pooling)
@@ -179,27 +185,33 @@ def n_of_m(n: int = 2, m: int = 4) -> Pattern:
     >>> layer_mask(np.array([[1.0], [2.0], [9.0], [3.0]], np.float32), 0.5, n_of_m(2, 4)).astype(int).ravel()
     array([0, 0, 1, 1])
     """
-    for name, value in (("n", n), ("m", m)):
-        _require_count(name, value)
+    _require_counts(n=n, m=m)
     if n >= m:
         raise ValueError(f"`n`, the weights kept of every `m`, must be smaller than `m`. Received: n={n}, m={m}.")
     return NOfM(n, m)
 
 
-def channel() -> Pattern:
-    """Prunes whole output channels of a layer.
+def channel(*, multiple: int = 1) -> Pattern:
+    """Prunes whole output channels of a layer, which leave exported files.
 
     The score of a channel is the average of its weights' scores (for magnitudes, its L1 norm: Li et al. 2017,
     https://arxiv.org/abs/1608.08710). The bias, and the scale and offset of a BatchNorm that follows, are zeroed with
     it, so that the channel is zero whatever the input. They are found in the model's inference graph; layers that give
     the model's output are spared, since their channels are the answer.
 
+    Args:
+        multiple: of what the number of channels that stay in a layer is a multiple, the nearest; unless all stay.
+
+    Raises:
+        ValueError: for an argument outside its range.
+
     >>> from segopt_callbacks.pruning.masks import layer_mask
     >>> layer_mask(np.array([[1.0, 2.0], [1.0, 0.1]], np.float32), 0.5, channel()).astype(int)
     array([[0, 1],
            [0, 1]])
     """
-    return Channel()
+    _require_counts(multiple=multiple)
+    return Channel(multiple)
 
 
 def as_matrix(weight: np.ndarray, outputs: tuple[int, ...]) -> np.ndarray:
@@ -232,6 +244,7 @@ def _reduce(function: np.ufunc, matrix: np.ndarray, starts: list[np.ndarray]) ->
     return function.reduceat(function.reduceat(matrix, starts[0], axis=0), starts[1], axis=1)
 
 
-def _require_count(name: str, value: object) -> None:
-    if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-        raise ValueError(f"`{name}` must be a whole number, at least 1. Received: {name}={value!r}.")
+def _require_counts(**values: object) -> None:
+    for name, value in values.items():
+        if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+            raise ValueError(f"`{name}` must be a whole number, at least 1. Received: {name}={value!r}.")

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as npst
 
 from segopt_callbacks import block, channel, n_of_m
-from segopt_callbacks.pruning.masks import layer_mask, number_of_zeros
+from segopt_callbacks.pruning.masks import global_masks, layer_mask, number_of_zeros
 from segopt_callbacks.pruning.patterns import UNSTRUCTURED, as_matrix, from_matrix
 
 PATTERNS = (UNSTRUCTURED, block(1, 4), block(3, 2), block(2, 2, pooling="max"), n_of_m(), n_of_m(1, 3), channel())
@@ -41,7 +41,7 @@ def test_the_number_of_zeros_is_the_nearest_that_the_units_allow(scores, sparsit
 @given(
     scores=scores,
     both=st.tuples(fractions, fractions),
-    pattern=st.sampled_from(PATTERNS),
+    pattern=st.sampled_from((*PATTERNS, channel(multiple=2), channel(multiple=3))),
     outputs=st.sampled_from(OUTPUTS),
 )
 def test_masks_nest_as_sparsity_grows(scores, both, pattern, outputs):
@@ -110,6 +110,35 @@ def test_two_of_four_is_that_of_tfmot(shape):
     mask = layer_mask(np.abs(kernel), 0.5, n_of_m(2, 4))
     np.testing.assert_array_equal(mask, reference.numpy().astype(bool))
     assert pruning_utils.is_pruned_m_by_n(tf.constant(kernel * mask), (2, 4))
+
+
+@settings(deadline=None)
+@given(scores=scores, sparsity=fractions, multiple=st.integers(2, 4))
+def test_the_channels_that_stay_are_a_multiple_or_all(scores, sparsity, multiple):
+    pattern = channel(multiple=multiple)
+    mask = layer_mask(scores, sparsity, pattern)
+    kept, order = as_matrix(mask, (-1,)).all(0), np.argsort(pattern.units(scores).scores, kind="stable")
+    count, plain = kept.sum(), as_matrix(layer_mask(scores, sparsity, channel()), (-1,)).all(0).sum()
+    assert count == kept.size or count % multiple == 0
+    assert abs(count - plain) <= multiple / 2 or count == min(multiple, kept.size) or kept.size - plain < multiple
+    np.testing.assert_array_equal(np.sort(order[kept.size - count :]), np.flatnonzero(kept))  # the best
+    again = layer_mask(scores * mask, sparsity, pattern, pruned=~mask)
+    np.testing.assert_array_equal(again, mask)
+
+
+def test_multiples_hold_in_each_layer_where_one_threshold_chooses():
+    layers = [np.random.default_rng(seed).uniform(size=(9, 20 + seed)).astype("float32") for seed in range(3)]
+    arguments = {"pruned": [None] * 3, "outputs": [(-1,)] * 3, "names": ["a", "b", "c"]}
+    masks = global_masks(layers, 0.6, channel(multiple=4), **arguments)
+    counts = [int(as_matrix(mask, (-1,)).all(0).sum()) for mask in masks]
+    assert all(count % 4 == 0 for count in counts)
+    assert 0.5 < 1 - sum(counts) / 63 < 0.7
+
+
+@pytest.mark.parametrize("multiple", [0, 2.0, True])
+def test_a_multiple_is_a_count(multiple):
+    with pytest.raises(ValueError, match="`multiple` must be a whole number, at least 1"):
+        channel(multiple=multiple)
 
 
 def test_a_group_that_is_not_full_keeps_what_fits():
