@@ -102,7 +102,7 @@ def main() -> int:
                     paths[f"{case} {removes} {one}"] = folder / reports[case, removes]["formats"][one]["file"]
         times = timed(paths, arguments.size, arguments.rounds)
     print(
-        "| channels pruned | multiple | format | | bytes | gzip bytes | ms | time / kept | parameters | multiply-adds |"
+        "| pruned | multiple | format | | bytes | gzip bytes | ms | time / kept | parameters | multiply-adds |"
     )
     print("|---:|---:|---|---|---:|---:|---:|---:|---:|---:|")
     for ((sparsity, multiple), removes), report in reports.items():
