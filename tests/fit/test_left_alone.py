@@ -265,7 +265,9 @@ def test_what_only_an_unused_output_of_a_nested_model_reads_is_left_alone_and_mi
     model = around(keras.Model(inputs, [hidden, keras.layers.Dense(4, name="pooled")(hidden)]))
     model(X[:1])
     model.compile("adam", "mse")
-    export = ExportQuantizedCallback(tmp_path, ("float32",), evaluation_data=(X, Y), latency=False, verbose=0)
+    export = ExportQuantizedCallback(
+        tmp_path, ("float32",), evaluation_data=(X, Y), latency=False, remove_channels=False, verbose=0
+    )
     with pytest.warns(UserWarning, match="left alone since inference never reads them: .*pooled/kernel"):
         history = model.fit(X, Y, batch_size=16, verbose=0, callbacks=[PruningScheduleCallback(0.75), export])
     assert history.history["sparsity"] == [0.75]
