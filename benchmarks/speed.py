@@ -101,9 +101,7 @@ def main() -> int:
                 for one in FORMATS:
                     paths[f"{case} {removes} {one}"] = folder / reports[case, removes]["formats"][one]["file"]
         times = timed(paths, arguments.size, arguments.rounds)
-    print(
-        "| pruned | multiple | format | | bytes | gzip bytes | ms | time / kept | parameters | multiply-adds |"
-    )
+    print("| pruned | multiple | format | | bytes | gzip bytes | ms | time / kept | parameters | multiply-adds |")
     print("|---:|---:|---|---|---:|---:|---:|---:|---:|---:|")
     for ((sparsity, multiple), removes), report in reports.items():
         case, counts = (sparsity, multiple), report.get("channels", {})
