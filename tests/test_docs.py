@@ -13,6 +13,7 @@ import segopt_callbacks
 from segopt_callbacks.export.formats import TARGETS
 from tests import warm
 from tests.export.latency_targets import UNTIMED
+from tests.versions import matrix
 
 ROOT = pathlib.Path(__file__).parent.parent
 PAGES = [ROOT / "README.md", ROOT / "README.zh-CN.md", *sorted((ROOT / "docs").glob("*.md"))]
@@ -99,6 +100,17 @@ def test_each_page_is_on_the_site():
     assert sorted(re.findall(r"([\w.]+\.md)$", nav, re.MULTILINE)) == sorted(
         page.name for page in PAGES if page.parent.name == "docs"
     )
+
+
+def test_the_table_of_versions_can_be_compared_with_a_run():
+    rows = matrix.rows_on_page()
+    assert len(rows) >= len(matrix.ROWS)
+    for row in rows:
+        python, tensorflow, keras, *features = matrix.promise(row)
+        assert python.count(".") == 1
+        assert tensorflow.count(".") == 2
+        assert keras
+        assert "ok" in features
 
 
 def test_every_dependency_is_accounted_for():

@@ -88,7 +88,7 @@ def main() -> int:
         for row in chosen:
             for line in probed(row, wheel, pathlib.Path(folder), kerases, has_suite=arguments.suite):
                 print(line, flush=True)
-                differs |= promise(line) not in map(promise, PAGE.read_text().splitlines())
+                differs |= promise(line) not in map(promise, rows_on_page())
                 if not arguments.check:
                     write(line)
     return int(arguments.check and differs)
@@ -96,16 +96,20 @@ def main() -> int:
 
 def promise(line: str) -> list[str]:
     """What a line says that a later day and another machine must find as well: not the newest NumPy, nor a patch."""
-    python, tensorflow, keras, _, *features = [cell.strip() for cell in line.split("|")[1:-1]] or [""] * 4
-    return [".".join(python.split(".")[:2]), tensorflow, keras, *features] if features else []
+    python, tensorflow, keras, _, *features = [cell.strip() for cell in line.split("|")[1:-1]]
+    return [".".join(python.split(".")[:2]), tensorflow, keras, *features]
+
+
+def rows_on_page() -> list[str]:
+    """The lines of the page's table, without its heading."""
+    return PAGE.read_text().split(BEGIN)[1].split(END)[0].strip().splitlines()[2:]
 
 
 def write(line: str) -> None:
     """Puts one line into the page, over that of the same versions."""
     page = PAGE.read_text()
     before, behind = page.split(BEGIN)[0], page.split(END)[1]
-    table = page.split(BEGIN)[1].split(END)[0].strip().splitlines()[2:]
-    rows = {key(one): one for one in [*table, line]}
+    rows = {key(one): one for one in [*rows_on_page(), line]}
     PAGE.write_text(f"{before}{BEGIN}\n{heading([rows[one] for one in sorted(rows)])}\n{END}{behind}")
 
 
