@@ -146,3 +146,21 @@ def test_a_wrong_cut_is_noticed_and_the_function_stays_whole(unet, monkeypatch):
     found, told = smaller(model, frozen, feed)
     assert found is frozen
     assert "the answers without them differ by" in told["left_whole"]
+
+
+@pytest.mark.either_keras
+def test_a_graph_that_cannot_be_read_or_is_open_keeps_its_channels(tmp_path):
+    tokens = keras.Input((6,), dtype="int32")
+    hidden = keras.layers.Embedding(9, 4, mask_zero=True)(tokens)
+    words = keras.Model(tokens, keras.layers.Dense(3)(keras.layers.Bidirectional(keras.layers.LSTM(4))(hidden)))
+    image = keras.Input((None, None, 3))
+    pictures = keras.Model(image, keras.layers.Conv2D(2, 1)(keras.layers.Conv2D(4, 3)(image)))
+    data = {words: np.ones((2, 6), "int32"), pictures: np.ones((2, 8, 8, 3), "float32")}
+    for number, (model, inputs) in enumerate(data.items()):
+        for layer in model.layers[-2:]:
+            layer.set_weights([np.where(np.arange(one.shape[-1]) == 0, 0, one) for one in layer.get_weights()])
+        report = export_model(
+            model, tmp_path / str(number), ("float32",), evaluation_data=inputs, latency=False, verbose=0
+        )
+        assert report["formats"]["float32"]["status"] == "ok"
+        assert not report.get("channels", {}).get("removed")
