@@ -160,3 +160,16 @@ def test_a_recurrent_model_with_masks_is_exported_whole(tmp_path):
     report = export_model(model, tmp_path, formats, evaluation_data=words, latency=False, verbose=0)
     assert all(report["formats"][name]["status"] == "ok" for name in formats)
     assert not report.get("channels", {}).get("removed")
+
+
+@pytest.mark.either_keras
+def test_a_normalization_that_zeroes_a_channel_is_enough(tmp_path):
+    norm = keras.layers.BatchNormalization()
+    layers = [keras.layers.Conv2D(8, 3), norm, keras.layers.ReLU(), keras.layers.Conv2D(2, 1)]
+    model = keras.Sequential([keras.Input((8, 8, 3)), *layers])
+    lives = (np.arange(8) > 2).astype("float32")  # every kernel has weights
+    norm.set_weights([lives, lives, np.zeros(8), np.ones(8)])
+    images = np.random.default_rng(0).uniform(size=(4, 8, 8, 3)).astype("float32")
+    report = export_model(model, tmp_path, ("float32",), evaluation_data=images, latency=False, verbose=0)
+    assert list(report["channels"]["removed"].values()) == [3]
+    assert report["formats"]["float32"]["largest_difference"] < 1e-5

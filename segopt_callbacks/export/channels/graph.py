@@ -78,6 +78,8 @@ class Graph:
 
     def size(self, tensor: tf.Tensor, axis: int = -1) -> int | None:
         """The number of channels, 1 of a scalar; `None` where it is not known."""
+        if tensor.dtype == tf.resource:
+            return None  # a variable by its name, which loops read by themselves
         rank = tensor.shape.rank
         if rank is None or rank < -axis:
             return 1 if rank == 0 else None

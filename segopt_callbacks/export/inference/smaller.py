@@ -32,8 +32,6 @@ def smaller(
     Returns:
         the function, and what the report tells of its channels; empty where none is dead.
     """
-    if not _may_have_dead_channels(frozen):
-        return frozen, {}
     try:
         cut, removal = remove_channels(frozen)
         if not removal.removed and not removal.left:
@@ -42,22 +40,11 @@ def smaller(
             return frozen, removal.entry()
         with compat.kept_state(model):
             difference = _difference(frozen, cut, feed)
-    except Exception as error:  # whatever a graph holds that the pass does not know: files are made of the whole one
+    except compat.converter_errors() as error:
         return frozen, {"left_whole": f"channels stay, since the smaller function does not run: {first_line(error)}"}
     if difference > (ROUNDED_TOLERANCE if is_rounded else TOLERANCE):
         return frozen, {"left_whole": f"channels stay, since the answers without them differ by {difference:.2g}"}
     return cut, removal.entry()
-
-
-def _may_have_dead_channels(frozen: signature.Frozen) -> bool:
-    """Whether sizes are known, and a kernel has a channel of zeros; nothing is touched otherwise."""
-    if any(size is None for port in frozen.inputs for size in port.shape[1:]):
-        return False
-    kernels = [variable.numpy() for variable in frozen.weights.values() if len(variable.shape) >= 2]
-    outputs = [~np.any(kernel, axis=tuple(range(kernel.ndim - 1))) for kernel in kernels]
-    # Of transposed and depthwise convolutions, outputs are the last axis but one.
-    outputs += [~np.any(kernel, axis=(*range(kernel.ndim - 2), -1)) for kernel in kernels if kernel.ndim > 2]
-    return any(one.any() for one in outputs)
 
 
 def _difference(whole: signature.Frozen, cut: signature.Frozen, feed: Feed) -> float:

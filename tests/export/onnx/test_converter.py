@@ -17,7 +17,10 @@ from segopt_callbacks.errors import FormatError
 from segopt_callbacks.export import ExportError
 from segopt_callbacks.export.formats import TARGETS
 from segopt_callbacks.export.onnx import audit as onnx_file
+from segopt_callbacks.export.onnx import converter
 from segopt_callbacks.export.onnx import graph as onnx_graph
+from segopt_callbacks.export.source import ONE, Source
+from segopt_callbacks.model import signature
 from tests.export import export_targets
 from tests.export_models import CLASSES, DATA, IMAGES, Segmenter, answers, built, functional, pruned
 
@@ -195,6 +198,30 @@ def test_an_operation_that_onnx_lacks_is_named(tmp_path):
     with pytest.raises(ExportError, match=r"onnx: operations are not in ONNX: Digamma \(.*\); replace them") as caught:
         export_model(built(Strange), tmp_path, ["onnx", "saved_model"], evaluation_data=DATA, verbose=0)
     assert list(caught.value.causes) == ["onnx"]
+
+
+@pytest.mark.parametrize("wrong", [1, converter.ATTEMPTS])
+def test_a_conversion_of_other_outputs_is_made_again_a_few_times(tmp_path, monkeypatch, wrong):
+    frozen = signature.freeze(built(), tf.TensorSpec((None, *IMAGES.shape[1:])))
+    signature.save(frozen, tmp_path / ONE)
+    source = Source(tmp_path, frozen.inputs, frozen.outputs, {})
+    good, calls = converter._converted(source), []
+
+    def convert(source):
+        """As tf2onnx sometimes does."""
+        calls.append(source)
+        made = onnx.ModelProto.FromString(good.SerializeToString())
+        if len(calls) <= wrong:
+            made.graph.output[0].type.tensor_type.shape.dim.add().dim_value = 1
+        return made
+
+    monkeypatch.setattr(converter, "_converted", convert)
+    if wrong == converter.ATTEMPTS:
+        with pytest.raises(FormatError):
+            converter.onnx_source(source)
+    else:
+        assert converter.onnx_source(source).exists()
+    assert len(calls) == min(wrong + 1, converter.ATTEMPTS)
 
 
 @pytest.mark.parametrize(
