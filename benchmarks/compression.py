@@ -5,14 +5,14 @@
 A U-Net of four levels (0.49M weights) on the embedded land cover and on aerial images of Dubai, and ones of five levels
 (1.95M, or 7.8M with twice the filters) on the latter, trained longer. Each row is one training; all of a setting are
 equally long, the dense one too.
-Pruning by Erdos-Renyi-Kernel reaches its sparsity at six tenths of the training (at a half, where the learning rate is
-half as high), and weights share their values from eight tenths on, with the scales of normalisations folded into them,
-unless the row says otherwise. Rows of 4 bits train their kernels against that rounding from where pruning ends, and
+Unless a row says otherwise, pruning by Erdos-Renyi-Kernel ends at six tenths of the training. It ends at a half where
+the learning rate is half as high. Weights share their values from eight tenths on; scales of normalisations are folded
+into them. Rows of 4 bits train their kernels against that rounding from where pruning ends, and
 hold the statistics of normalisations from 0.95 of the training on, or from 0.8 (held early).
 The size is that of the whole file after `gzip -9`, its graph included; mIoU is that of the file, run on the test split.
 Results are appended to benchmarks/results/compression.jsonl, and what stands there is not measured again. A training of
-four levels takes some two minutes on two idle cores; one of five levels 11 to 35, when the three seeds are trained
-beside each other, on one thread each (TF_NUM_INTRAOP_THREADS=1 TF_NUM_INTEROP_THREADS=1), which makes them repeatable.
+four levels takes some two minutes on two idle cores. One of five levels takes 11 to 35, with three seeds at a time on
+one thread each (TF_NUM_INTRAOP_THREADS=1 TF_NUM_INTEROP_THREADS=1), which makes them repeatable.
 The table goes into docs/compression.md, and docs/images/make_compression.py draws the picture.
 """
 

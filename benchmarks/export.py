@@ -8,11 +8,10 @@ write by hand: `model.export`, TensorFlow's converter from that SavedModel in fl
 int8 through NNCF. All int8 files see the same images.
 
 Latency: batch 1, from NumPy arrays to NumPy arrays, in a process of its own for each file; on one thread, pinned to one
-CPU, and on all. In each round every file has a turn of a few runs, in a new random order, so that the machine's moods
-meet all alike; a figure is the median over rounds of the median of a turn, with its 95% interval by bootstrap over
-rounds, and ratios, to OpenVINO int8 by hand, are taken round by round. `least ms` is the fastest run: a busy machine
-stretches milliseconds and widens intervals, and the least it spares longest. Times of conversion are those of one
-conversion; ours include opening and auditing the file.
+CPU, and on all. In each round every file has a turn of a few runs, in a new random order, so that a busy moment slows
+all alike. A figure is the median over rounds of the median of a turn, with its 95% interval by bootstrap over rounds.
+Ratios, to OpenVINO int8 by hand, are taken round by round. Times of conversion are those of one conversion; ours
+include opening and auditing the file.
 
 `--speed` measures whole exports beside the same files converted by hand instead, see `export_speed`.
 With `--write` the tables go into docs/latency.md.

@@ -33,9 +33,9 @@ def build_child(layer: Any, shape: Shape | list[Shape]) -> None:
 class Standardize(Layer):
     """Raw images -> about zero mean and unit deviation: `(sqrt(x / 255) - 0.42) / 0.2`.
 
-    The square root evens out the dark majority of satellite pixels. Bytes are looked up in a table of all 256 results,
-    so that a fully quantized LiteRT model starts at the raw bytes without a float operation; floats are computed, and
-    each of those operations has an int8 kernel too.
+    The square root evens out the dark majority of satellite pixels. Bytes are looked up in a table of all 256 results:
+    a fully quantized LiteRT model starts at the raw bytes, without a float operation. Floats are computed, by
+    operations that have int8 kernels too.
 
     >>> Standardize()(tf.constant([[0, 255]], tf.uint8)).numpy().round(2).tolist()
     [[-2.1, 2.9]]

@@ -38,9 +38,9 @@ class DistillationCallback(CompressionCallback):
             with one; `None` leaves an output out.
 
     Raises:
-        ValueError: for an argument outside its range; when training begins, for a teacher that shares weights with the
-            model, or for a model without one that has never trained; in the first step, for answers of another shape
-            or kind.
+        ValueError: for an argument outside its range. When training begins, for a teacher that shares weights with the
+            model, or if a model that is to teach itself has never trained. In the first step, for answers of another
+            shape or kind.
         RuntimeError: after the first step, if it did not call the model's `compute_loss`.
 
     Example:

@@ -50,9 +50,9 @@ class ExportQuantizedCallback(CompressionCallback):
         export_dir: the folder for all files.
         formats: names of export formats.
         representative_dataset: examples for the ranges of activations: a callable that yields lists or dicts of
-            inputs, or a `tf.data.Dataset`. Default: a random sample of at most 128 of the examples that the fit trains
-            on, as it feeds them to the model, in at most 64 MiB (but 8 examples); where none can be taken, the inputs
-            of `evaluation_data`. The report says which.
+            inputs, or a `tf.data.Dataset`. Default: a random sample of what the fit feeds to the model: at most 128
+            examples and 64 MiB, but 8 examples. Where none can be taken, the inputs of `evaluation_data`. The report
+            says which.
         evaluation_data: what `fit` takes as `validation_data`.
         metrics: name -> Keras metric, computed on every file's own answers. Default: the compiled ones.
         metadata: what every file is to tell about itself: `classes`, `palette`, anything that JSON can hold. Files tell
@@ -76,10 +76,9 @@ class ExportQuantizedCallback(CompressionCallback):
         accelerator: the NPU that `ethos_u` is compiled for, by Vela's name; one of `ethos_u.ACCELERATORS`.
 
     Raises:
-        ValueError: for an unknown format, one that is not available, or another argument outside its range; before the
-            first step, for an integer format without any data where no training inputs can be sampled either: outside
-            of `fit`, or of inputs that are not numbers. `int8` needs none where a `QuantizationAwareTrainingCallback`
-            learns its ranges.
+        ValueError: for an unknown format, one that is not available, or another argument outside its range. Before the
+            first step, for an integer format without data, where training inputs cannot be sampled: outside of `fit`,
+            or if they are not numbers. `int8` needs none where a `QuantizationAwareTrainingCallback` learns its ranges.
         OSError: when training begins, if `export_dir` cannot be made or written.
         RuntimeError: when training begins, under a strategy of several workers.
 

@@ -64,11 +64,10 @@ def layer_mask(
 ) -> np.ndarray:
     """Keeps the units of highest score in one weight.
 
-    Without a pattern exactly `round(sparsity * size)` weights are pruned, whatever the ties: among equal scores those
-    that come first in memory order go first. A pattern of larger units prunes the number of units whose size comes
-    nearest to that (of two that are equally near, the smaller); once some are pruned, more follow only where more than
-    half a unit is missing, so that the same sparsity again changes nothing. One unit always stays. What is pruned
-    already goes before all others, so that masks nest while the sparsity grows.
+    Without a pattern exactly `round(sparsity * size)` weights are pruned. Of equal scores, the first in memory order
+    goes first. Larger units are pruned in the number whose size is nearest to that; of two as near, in the smaller.
+    Once some are pruned, more follow only where more than half a unit is missing: the same sparsity again changes
+    nothing. One unit always stays. What is pruned already goes before all others, so that masks nest.
 
     Args:
         scores: the weight's shape, finite; their magnitudes count: the weight itself, for example.

@@ -1,8 +1,8 @@
 """Which weights are pruned together. Pure NumPy.
 
 A pattern cuts a weight into units and gives each a score; `masks` chooses among them. Weights of any rank are read as
-a matrix: a column for each output channel of the layer, a row for each position of the kernel and input channel, in
-memory order (`(height * width * in, out)` for a convolution).
+a matrix in memory order: `(height * width * in, out)` for a convolution. A column is an output channel of the layer, a
+row is a position of the kernel and an input channel.
 """
 
 from __future__ import annotations
@@ -168,11 +168,11 @@ def block(rows: int, columns: int, *, pooling: str = "average") -> Pattern:
 def n_of_m(n: int = 2, m: int = 4) -> Pattern:
     """Keeps at most `n` of every `m` neighbouring input channels, at each kernel position and output channel.
 
-    `n` counts the *kept* weights; tfmot's `sparsity_m_by_n` counts zeros. While the schedule's sparsity is below
-    `1 - n / m`, the weights that the pattern has too many go in the order of their scores, over the whole weight; at
-    `1 - n / m` each group of `m` keeps exactly `n`; beyond, groups lose more. So the number of zeros is exact at any
-    sparsity. Where the input channels do not divide by `m`, the last group counts as filled up with zeros: one with no
-    more than `n` channels keeps them all. (There the pattern alone is below `1 - n / m`, and more goes by score.)
+    `n` counts the *kept* weights; tfmot's `sparsity_m_by_n` counts zeros. Below a sparsity of `1 - n / m`, weights that
+    are too many for the pattern go in the order of their scores, over the whole weight. At `1 - n / m` each group of
+    `m` keeps exactly `n`; beyond, groups lose more. So the number of zeros is exact at any sparsity. Where input
+    channels do not divide by `m`, zeros fill up the last group: with `n` channels or fewer it keeps them all. Others
+    then lose more, by score.
 
     Args:
         n: kept weights, at least 1.

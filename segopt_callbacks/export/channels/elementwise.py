@@ -66,20 +66,9 @@ FUNCTIONS: dict[str, Function] = {
     **dict.fromkeys(
         (
             *("Acos", "Acosh", "Cos", "Cosh", "Digamma", "Div", "DivNoNan", "Equal", "Erfc", "Exp", "FloorDiv"),
-            *(
-                "FloorMod",
-                "Greater",
-                "GreaterEqual",
-                "Inv",
-                "IsFinite",
-                "IsInf",
-                "IsNan",
-                "Less",
-                "LessEqual",
-                "Lgamma",
-            ),
-            *("Log", "LogicalAnd", "LogicalNot", "LogicalOr", "NotEqual", "OnesLike", "Pow", "Reciprocal", "Rsqrt"),
-            *("Sigmoid", "Softplus", "Xdivy", "Xlogy"),
+            *("FloorMod", "Greater", "GreaterEqual", "Inv", "IsFinite", "IsInf", "IsNan", "Less", "LessEqual"),
+            *("Lgamma", "Log", "LogicalAnd", "LogicalNot", "LogicalOr", "NotEqual", "OnesLike", "Pow", "Reciprocal"),
+            *("Rsqrt", "Sigmoid", "Softplus", "Xdivy", "Xlogy"),
         ),
         nothing,
     ),

@@ -109,8 +109,8 @@ def save_rounded(
         that come from representative data, and by which `method`.
 
     Raises:
-        FormatError: if ranges are missing and there are no examples, or none of the known ones is of this model; where
-            all are to be those of the converter, also for a model some of whose operations have no range here.
+        FormatError: if ranges are missing and there are no examples, or if none of the known ones is of this model.
+            Where all are to be those of the converter, also if an operation of the model has no range here.
     """
     try:
         sites = find_sites(model, inputs)

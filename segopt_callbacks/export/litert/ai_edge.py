@@ -15,10 +15,10 @@ one thread, on a trained U-Net of 0.5M weights (test mIoU 0.743 in float32, 0.74
 | float, all weights behind a DEQUANTIZE | 0.140 | 3.5 |
 | int8, ranges from data | 0.155 | 0.9 |
 
-Integer activations gain little, for it is `int8` (0.3) that is fast; and they cost much: they need data, and
-ai-edge-quantizer leaves many operators in float that TensorFlow's converter quantizes. 4 bits are for a small file, and
-this way any model gets one. Clipping outliers for a smaller mean squared error (the algorithms OCTAV and MSE, or a
-search) gained nothing, and MSE divides by zero in a dead channel.
+Integer activations gain little: only `int8` (0.3) is fast. They cost much: they need data, and ai-edge-quantizer leaves
+operators in float that TensorFlow's converter quantizes. 4 bits are for a small file, and any model gets one this way.
+Clipping outliers for a smaller mean squared error (the algorithms OCTAV and MSE, or a search) gained nothing, and MSE
+divides by zero in a dead channel.
 """
 
 from __future__ import annotations

@@ -60,7 +60,8 @@ def _rows(entries: Mapping[str, Any], metrics: list[str]) -> list[list[str]]:
     """The heading and a row for each entry."""
     base = entries.get("float32", {}).get("gzip_bytes")
     timed = [one for one in LATENCIES if any(one[0] in entry.get("latency_ms", {}) for entry in entries.values())][:1]
-    agreement = [] if metrics else [one for one in _AGREEMENT if any(one[0] in entry for entry in entries.values())]
+    told = [one for one in _AGREEMENT if any(entry.get(one[0]) is not None for entry in entries.values())]
+    agreement = [] if metrics else told
     head = ["", *metrics, *(heading for _, heading, _ in agreement), "bytes", "gzip bytes"]
     head += [RATIO] * bool(base) + [text for _, heading in timed for text in (heading, RATIO)]
     rows = [[printable(one) for one in head]]
