@@ -64,6 +64,8 @@ def test_sizes_and_times_stand_beside_those_of_float32_and_the_table_fits_a_term
     shown = table({**REPORT, "model": {"metrics": {}}, "formats": without}).splitlines()
     assert "equal argmax" in shown[0]
     assert shown[3].split()[1] == "0.5000"
+    unknown = {name: {**one, "equal_argmax": None} for name, one in without.items()}
+    assert "argmax" not in table({**REPORT, "model": {"metrics": {}}, "formats": unknown})
 
 
 def test_the_files_are_complete_and_machine_readable(tmp_path):
