@@ -127,9 +127,13 @@ class Sources:
     def _smaller(self, frozen: signature.Frozen, *, kind: str) -> signature.Frozen:
         """The function without its dead channels."""
         told: dict[str, Any] = {}
+        whole = frozen.weights
         if self.removes_channels:
             frozen, told = smaller(self.model, frozen, self.feed, is_rounded=kind == _ROUNDED)
-        self._stored[kind] = {path: variable.numpy() for path, variable in frozen.weights.items()}
+        self._stored[kind] = {  # what was not cut is in memory once
+            path: self.weights[path] if variable is whole.get(path) and path in self.weights else variable.numpy()
+            for path, variable in frozen.weights.items()
+        }
         if told and (kind == ONE or not self.channels):  # of one example, sizes are known
             self.channels = told
         return frozen
