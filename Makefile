@@ -60,11 +60,11 @@ bench: setup
 	for script in benchmarks/*.py; do $(BIN)/python $$script || exit 1; done
 
 zoo: setup
-	$(INSTALL) -e ".[zoo]"
+	$(PIP) -e ".[zoo]"
 	$(BIN)/python -m tests.zoo.run
 
 docs: $(VENV)/.ready
-	$(INSTALL) -e ".[docs]"
+	$(PIP) -e ".[docs]"
 	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict
 
 figures: setup
