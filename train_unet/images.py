@@ -30,7 +30,9 @@ def side_by_side(images: np.ndarray, truth: np.ndarray, predicted: np.ndarray, p
 
 
 class PredictionImages(keras.callbacks.Callback):
-    """Writes `input | truth | prediction` pictures to TensorBoard after each epoch.
+    """Writes `input | truth | prediction` pictures to TensorBoard after epochs 1, 2, 4, 8 and so on, and the last.
+
+    TensorBoard shows ten of a kind at most, and pictures are most of a log's bytes.
 
     Args:
         log_dir: of TensorBoard; the pictures go to `log_dir/images`.
@@ -47,8 +49,15 @@ class PredictionImages(keras.callbacks.Callback):
 
     def on_train_begin(self, logs: Any = None) -> None:
         self._writer = tf.summary.create_file_writer(str(self.log_dir / "images"))
+        self._last, self._is_drawn = 0, True
 
     def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
+        ended = epoch + 1
+        self._last, self._is_drawn = epoch, ended & (ended - 1) == 0
+        if self._is_drawn:
+            self._draw(epoch)
+
+    def _draw(self, epoch: int) -> None:
         images, truth = self.data
         logits = self.model.predict_on_batch(images)  # (batch, height, width, classes)
         pictures = side_by_side(images, truth, np.argmax(logits, axis=-1), self.palette)
@@ -57,4 +66,6 @@ class PredictionImages(keras.callbacks.Callback):
             self._writer.flush()
 
     def on_train_end(self, logs: Any = None) -> None:
+        if not self._is_drawn:
+            self._draw(self._last)
         self._writer.close()

@@ -87,7 +87,7 @@ from segopt_callbacks.compat.optimizers import averages_of, build_optimizer, ite
 from segopt_callbacks.compat.precision import float32_compute
 from segopt_callbacks.compat.recurrence import plain_recurrence
 from segopt_callbacks.compat.strategies import is_chief, number_of_replicas, strategy_scope
-from segopt_callbacks.compat.tensorboard import histogram_metadata
+from segopt_callbacks.compat.tensorboard import histogram_metadata, scalars_layout, tensor_metadata
 from segopt_callbacks.compat.tfmot import (
     importing_tfmot,
     is_tfmot_schedule,

@@ -71,7 +71,7 @@ def weight_row(
     Returns:
         `name`, `weight`, `shape`, `dtype`, `elements`, `zeros` (a count), `distinct` (stored values in all),
         `max_distinct_per_channel` (the most in one output channel), `entropy_bytes` (see `entropy_bytes`) and `scales`
-        (a count).
+        (a count); where there are scales, `scale_range`, the smallest and the largest.
 
     Example:
         >>> row = weight_row("kernel", np.array([[0.0, 1.0], [2.0, 1.0]]), channel_axis=-1)
@@ -82,7 +82,7 @@ def weight_row(
     channels = np.sort(by_channel.reshape(values.shape[channel_axis], -1), axis=1)
     per_channel = 1 + (channels[:, 1:] != channels[:, :-1]).sum(axis=1)
     _, counts = distinct(values)
-    return {
+    row = {
         "name": name,
         "weight": weight,
         "shape": list(values.shape),
@@ -94,6 +94,7 @@ def weight_row(
         "entropy_bytes": entropy_bytes(counts, 0.5 if dtype == "int4" else values.itemsize),
         "scales": int(np.size(scales)),
     }
+    return {**row, "scale_range": [float(np.min(scales)), float(np.max(scales))]} if row["scales"] else row
 
 
 def weight_rows(stored: Sequence[StoredWeight], weights: Mapping[str, np.ndarray]) -> list[dict[str, Any]]:

@@ -197,7 +197,7 @@ class ExportQuantizedCallback(CompressionCallback):
     def finish(self, logs: Any = None) -> None:
         """Exports the finished model; where nothing comes of it, saves its weights elsewhere."""
         with rescue.weights_kept(self.model):
-            self.report = self._export(_training(self.model, logs))
+            self.report = self.told.report = self._export(_training(self.model, logs))
         if all(entry["status"] != "ok" for entry in self.report["formats"].values()):
             told = rescue.save_elsewhere(self.model)
             warnings.warn(f"No format could be exported; {told}.", stacklevel=2)

@@ -217,6 +217,11 @@ class Lifecycle:
         for member in self._members:
             member.on_masks_changed()
 
+    @property
+    def members(self) -> list[CompressionCallback]:
+        """Our callbacks in this fit, in the order of their stages."""
+        return list(self._members)
+
     def other_callbacks(self, name: str) -> list[Any]:
         """The user's callbacks of a class of this name, or of one derived from it."""
         everybody = self._callbacks.callbacks if self._callbacks else []

@@ -8,7 +8,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from segopt_callbacks.records import Codebook, Folded, Sensitivity
+from segopt_callbacks.records import Codebook, Folded, Report, Sensitivity
 
 
 class HasMask(Protocol):
@@ -32,6 +32,7 @@ class Told:
         ranges: name of a tensor -> its lowest and highest value, empty while they are learned; `None` where nobody
             trains against rounding.
         sensitivity: how sensitive each weight is, where that was measured.
+        report: of the export, once there is one.
     """
 
     selected: dict[str, Any] = field(default_factory=dict)
@@ -41,6 +42,7 @@ class Told:
     folds: dict[str, Folded] = field(default_factory=dict)
     ranges: dict[str, tuple[float, float]] | None = None
     sensitivity: Sensitivity | None = None
+    report: Report | None = None
 
     @property
     def masks(self) -> dict[str, np.ndarray]:

@@ -30,6 +30,7 @@ __all__ = [
     "Sensitivity",
     "Treated",
     "about",
+    "board",
     "change_text",
     "changes_markdown",
     "choose_monitor",

@@ -10,12 +10,14 @@ from typing import Any, Literal, TypedDict
 
 class _SomeWeights(TypedDict, total=False):
     removed: int
+    scale_range: list[float]
 
 
 class WeightRow(_SomeWeights):
     """One stored weight; `weight` is its path in the model, where it is recognised.
 
     `removed`: elements of the model's weight that are not in the file, as their channels were removed.
+    `scale_range`: the smallest and the largest scale of a quantized weight.
     """
 
     name: str

@@ -77,11 +77,11 @@ def coloured_pixels(element) -> np.ndarray:
 
 
 def test_sparsity_is_drawn_as_a_rising_line(page):
-    found = cards(page, "^sparsity/", "scalar-card")
+    found = cards(page, "(^all_weights|^pruning)/sparsity", "scalar-card")
     assert len(found) > 1
-    area = found["sparsity/overall"].find_element("css selector", ".series-view")
+    area = found["all_weights/sparsity"].find_element("css selector", ".series-view")
 
-    tensorboard_page.wait_for(lambda: len(coloured_pixels(area)) > 100, "the line of sparsity/overall")
+    tensorboard_page.wait_for(lambda: len(coloured_pixels(area)) > 100, "the line of all_weights/sparsity")
     rows, columns = coloured_pixels(area).T
     assert np.ptp(columns) > area.size["width"] / 2
     left, right = rows[columns < columns.min() + 10].mean(), rows[columns > columns.max() - 10].mean()
@@ -97,10 +97,10 @@ def test_what_was_never_written_has_no_card(page):
 
 def test_masks_are_drawn_as_dark_as_they_keep_weights(page, fitted):
     driver, _ = page
-    found = cards(page, "^mask/.*conv2d.*/kernel$", "image-card")
+    found = cards(page, "^pruning/mask/.*conv2d.*/kernel$", "image-card")
     assert found
     kept = {path.partition("/")[2]: np.mean(value != 0) for path, value in kernels(fitted[1]).items()}
     for tag, card in found.items():
         share = driver.execute_script(DARK, card.find_element("css selector", "img"))
-        assert share == pytest.approx(kept[tag.removeprefix("mask/")], abs=0.01)
+        assert share == pytest.approx(kept[tag.removeprefix("pruning/mask/")], abs=0.01)
         assert 0 < share < 0.5

@@ -18,11 +18,13 @@ from segopt_callbacks import (
     PruningScheduleCallback,
 )
 from segopt_callbacks.compat import keras, read
-from segopt_callbacks.records.codebooks import Density
-from segopt_callbacks.summaries.callback import write_summaries
+from segopt_callbacks.records import Density, board
 from segopt_callbacks.summaries.pictures import density_picture, mask_picture
+from segopt_callbacks.summaries.writing import State, write_state
 from tests.conformance import EPOCHS, SITUATIONS, STEPS, Bypassing, Segmenter, built, compiled, fit, functional, kernels
 
+# The layout of Custom Scalars, and what the page `segopt` reads.
+RECORDS = ("custom_scalars__config__", board.SETTINGS_TAG, board.WEIGHTS_TAG, board.RESULTS_TAG)
 RAMP = PolynomialDecay(0.2, 0.75, 0, EPOCHS * STEPS - 1, frequency=1)
 
 
@@ -30,12 +32,12 @@ def written(log_dir, tag=None):
     """Tag -> [(step, value)], of the run `compression`."""
     reader = EventAccumulator(str(log_dir / "compression"), size_guidance={TENSORS: 0})
     reader.Reload()
-    assert set(os.listdir(log_dir)) == {"compression"}
+    assert set(os.listdir(log_dir)) <= {"compression", "results"}
     tags = [tag] if tag else reader.Tags()["tensors"]
     return {one: [(event.step, tf.make_ndarray(event.tensor_proto)) for event in reader.Tensors(one)] for one in tags}
 
 
-def steps(log_dir, tag="sparsity/overall"):
+def steps(log_dir, tag="all_weights/sparsity"):
     return [step for step, _ in written(log_dir, tag)[tag]]
 
 
@@ -53,22 +55,24 @@ def test_the_last_values_are_those_of_the_finished_model(situation, tmp_path):
         fit(model, CompressionSummaries(tmp_path), ClusterOnTrainEndCallback(4), PruningScheduleCallback(RAMP))
     log = written(tmp_path)
     weights = {re.sub("^[0-9]+/", "", path): value for path, value in kernels(model).items()}
+    record = board.decoded(log[board.WEIGHTS_TAG][-1][1].item())
     zeros = {path: np.mean(value == 0) for path, value in weights.items()}
     for path, value in weights.items():
-        assert log[f"sparsity/{path}"][-1][1] == pytest.approx(zeros[path])
-        assert log[f"unique_weights/{path}"][-1][1] == np.unique(value).size <= 4
-        assert log[f"target_sparsity/{path}"][-1][1] == pytest.approx(0.75)
+        assert log[f"pruning/sparsity/{path}"][-1][1] == pytest.approx(zeros[path])
+        assert log[f"clustering/unique_weights/{path}"][-1][1] == np.unique(value).size <= 4
+        assert log[f"pruning/target_sparsity/{path}"][-1][1] == pytest.approx(0.75)
         assert log[f"weights/{path}"][-1][1][:, 2].sum() == value.size
-        assert np.array_equal(picture(log[f"mask/{path}"][-1][1]), mask_picture(value != 0))
-        assert set(log[f"codebook/{path}"][-1][1][:, 2]) <= set(range(5))
-        assert log[f"codebook/{path}"][-1][1][:, 2].sum() == np.unique(value).size
+        assert np.array_equal(picture(log[f"pruning/mask/{path}"][-1][1]), mask_picture(value != 0))
+        assert set(log[f"clustering/codebook/{path}"][-1][1][:, 2]) <= set(range(5))
+        assert log[f"clustering/codebook/{path}"][-1][1][:, 2].sum() == np.unique(value).size
         sizes = np.unique(value, return_counts=True)[1]
-        assert np.array_equal(log[f"cluster_sizes/{path}"][-1][1][:, 2], sizes)
-        assert 0 <= log[f"cluster_error/{path}"][-1][1] < 1
-        assert picture(log[f"density/{path}"][-1][1]).shape == (128, 512)
+        assert np.array_equal(log[f"clustering/cluster_sizes/{path}"][-1][1][:, 2], sizes)
+        assert 0 <= record[path]["error"] < 1
+        assert record[path]["values"] == pytest.approx(np.unique(value), rel=1e-3)
+        assert picture(log[f"clustering/density/{path}"][-1][1]).shape == (128, 512)
     total = sum(value.size for value in weights.values())
-    assert log["sparsity/overall"][-1][1] == pytest.approx(sum(zeros[p] * v.size for p, v in weights.items()) / total)
-    assert len(log) == 1 + 9 * len(weights)
+    assert log["all_weights/sparsity"][-1][1] == pytest.approx(sum(zeros[p] * v.size for p, v in weights.items()) / total)
+    assert len(log) == 3 + 4 + 8 * len(weights)
     fits = situation.fits_before + situation.fits
     expected = range(STEPS * (EPOCHS * situation.fits_before + 1), STEPS * EPOCHS * fits + 1, STEPS)
     assert steps(tmp_path) == list(expected)
@@ -87,10 +91,10 @@ def test_sparsity_follows_the_schedule_whatever_the_order_of_the_callbacks(tmp_p
         for one, other in zip(events, logs[1][tag], strict=True):
             assert one[0] == other[0]
             np.testing.assert_array_equal(one[1], other[1])
-    overall = dict(logs[0]["sparsity/overall"])
+    overall = dict(logs[0]["all_weights/sparsity"])
     assert list(overall) == list(range(1, 9))
     assert [overall[STEPS], overall[2 * STEPS]] == pytest.approx(history["sparsity"])
-    targets = [value for _, value in logs[0][next(tag for tag in logs[0] if tag.startswith("target"))]]
+    targets = [value for _, value in logs[0][next(tag for tag in logs[0] if tag.startswith("pruning/target"))]]
     assert targets == pytest.approx([RAMP(min(step, 7))[1].numpy() for step in range(1, 9)])
 
 
@@ -117,26 +121,32 @@ def test_steps_increase_over_fits_on_any_model(tmp_path):
 def test_batches_count_where_no_optimizer_does(tmp_path):
     fit(compiled(Bypassing(), metrics=None), CompressionSummaries(tmp_path, 2), PruningScheduleCallback(0.5))
     log = written(tmp_path)
-    assert [step for step, _ in log["sparsity/overall"]] == [2, 4, 6, 8]
-    assert [float(value) for _, value in log["sparsity/overall"]] == pytest.approx([0.5] * 4, abs=0.01)
+    assert [step for step, _ in log["all_weights/sparsity"]] == [2, 4, 6, 8]
+    assert [float(value) for _, value in log["all_weights/sparsity"]] == pytest.approx([0.5] * 4, abs=0.01)
 
 
 def test_without_pruning_there_are_statistics_and_no_masks(tmp_path):
     model = compiled(Segmenter())
     fit(model, CompressionSummaries(tmp_path))
     log = written(tmp_path)
-    assert {tag.partition("/")[0] for tag in log} == {"sparsity", "unique_weights", "weights"}
-    assert len(log) == 1 + 3 * len(kernels(model))
+    of_weights = [tag for tag in log if tag.endswith("kernel")]
+    shown = {"pruning/sparsity", "clustering/unique_weights", "weights"}
+    assert {tag.partition("/segmenter")[0] for tag in of_weights} == shown
+    assert len(of_weights) == 3 * len(kernels(model))
+    assert set(log) - set(of_weights) == {"all_weights/sparsity", *RECORDS}
 
 
 def test_only_what_the_others_selected_is_shown(tmp_path):
     model = compiled(built(Segmenter)())
     fit(model, PruningScheduleCallback(0.5, r"segmenter\w*/conv2d\w*/kernel$"), CompressionSummaries(tmp_path))
     log = written(tmp_path)
-    assert {tag.partition("/")[2] for tag in log} - {"overall"} == {tag[5:] for tag in log if tag.startswith("mask/")}
-    assert len(log) == 1 + 5 * 2
+    of_weights = {tag for tag in log if tag.endswith("kernel")}
+    masks = {tag.removeprefix("pruning/mask/") for tag in log if tag.startswith("pruning/mask/")}
+    assert {re.search("segmenter.*", tag)[0] for tag in of_weights} == masks
+    assert len(of_weights) == 5 * 2
+    assert set(log) - of_weights == {"all_weights/sparsity", "all_weights/target_sparsity", *RECORDS}
     for layer in (model.decoder, model.head):
-        assert log["sparsity/overall"][-1][1] == np.mean(read(layer.kernel) == 0) == 0.5
+        assert log["all_weights/sparsity"][-1][1] == np.mean(read(layer.kernel) == 0) == 0.5
 
 
 class Interrupting(keras.callbacks.Callback):
@@ -154,11 +164,13 @@ def test_an_interrupted_fit_leaves_nothing_in_the_way_of_the_next(tmp_path):
 
 def test_values_that_are_no_numbers_are_left_out_of_the_histogram(tmp_path):
     with tf.summary.create_file_writer(str(tmp_path / "compression")).as_default():
-        write_summaries({"w": np.array([[0, 1, np.nan, np.inf]], "float32")}, {}, {}, step=3)
-        write_summaries({"w": np.full((2, 2), np.nan, "float32")}, {}, {}, step=4)
+        write_state(State({"w": np.array([[0, 1, np.nan, np.inf]], "float32")}), step=3)
+        write_state(State({"w": np.full((2, 2), np.nan, "float32")}), step=4)
     log = written(tmp_path)
     assert [value[:, 2].sum() for _, value in log["weights/w"]] == [2, 0]
-    assert [float(value) for _, value in log["sparsity/w"]] == [0.25, 0]
+    assert [float(value) for _, value in log["pruning/sparsity/w"]] == [0.25, 0]
+    records = [board.decoded(value.item())["w"] for _, value in log[board.WEIGHTS_TAG]]
+    assert [(one["low"], one["high"]) for one in records] == [(0, 1), (None, None)]
 
 
 @pytest.mark.parametrize("value", [0, -1, True, 1.5, "batch", None])
@@ -201,13 +213,18 @@ def test_the_codebook_moves_while_it_trains_and_the_error_stays(tmp_path):
     model = compiled(functional())
     fit(model, ClusterScheduleCallback(4, begin_step=2), CompressionSummaries(tmp_path, 1))
     log = written(tmp_path)
-    tags = [tag for tag in log if tag.startswith("codebook/")]
+    tags = [tag for tag in log if tag.startswith("clustering/codebook/")]
     assert len(tags) == 2
     for tag in tags:
         assert [step for step, _ in log[tag]] == list(range(2, 9))
         assert not np.array_equal(log[tag][0][1], log[tag][-2][1])
-        errors = [value for _, value in log[tag.replace("codebook", "cluster_error")]]
-        assert 0 < errors[0] == pytest.approx(errors[-1])
+        records = [board.decoded(value.item())[tag.removeprefix("clustering/codebook/")] for _, value in log[RECORDS[2]]]
+        errors = [one["error"] for one in records if "error" in one]
+        assert 0 < errors[0] == errors[-1]
+        assert [step for step, _ in log[tag.replace("codebook", "density")]] == [2, 4, 8]  # pictures are drawn less often
+    errors = [value for _, value in log["all_weights/cluster_error"]]
+    assert len(errors) == 7
+    assert 0 < errors[0] == pytest.approx(errors[-1])
 
 
 def test_a_density_shows_where_weights_lay_and_lines_at_the_values():
