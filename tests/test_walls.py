@@ -12,7 +12,7 @@ FLOORS = (
     ("errors", "faces"),
     ("arrays", "sizes"),
     ("records",),
-    ("pages", "compat", "processes"),
+    ("pages", "board", "compat", "processes"),
     ("model",),
     ("data", "fit"),
     ("pruning", "clustering", "quantization", "normalization", "distillation"),

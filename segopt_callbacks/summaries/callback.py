@@ -48,7 +48,7 @@ class CompressionSummaries(CompressionCallback):
 
     | tag | what |
     |---|---|
-    | `all_weights/sparsity` | of the finished weights |
+    | `finished/sparsity` | fraction of zeros over all these weights |
     | `epoch/<name>` | figures of the last epoch, such as `epoch/val_loss` |
     | `export/<format>/<figure>` | of each file: `bytes`, `gzip_bytes`, `latency_ms` (one thread), its metrics |
 
@@ -146,7 +146,7 @@ class CompressionSummaries(CompressionCallback):
             write_results(
                 log_dir / "results",
                 self._settings(),
-                {f"{board.OVERALL}/sparsity": state.sparsity, **result_scalars(results)},
+                {"finished/sparsity": state.sparsity, **result_scalars(results)},
                 name="/".join(log_dir.resolve().parts[-2:]),  # equal settings in two places are two rows
                 step=self._last_step,
             )

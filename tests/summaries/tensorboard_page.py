@@ -11,13 +11,17 @@ import socket
 import subprocess
 import sys
 import time
+import tomllib
 import urllib.error
 import urllib.parse
 import urllib.request
 from collections.abc import Callable, Iterator
+from importlib import metadata
 from pathlib import Path
 from typing import Any
 
+ROOT = Path(__file__).parents[2]
+GROUP = "tensorboard_plugins"
 BROWSERS = ("chromium", "chromium-browser", "google-chrome")
 # No request leaves the machine, and a container's root needs no sandbox.
 ARGUMENTS = (
@@ -60,6 +64,24 @@ def wait_for(condition: Callable[[], Any], what: str, seconds: float = 60) -> An
     return answer
 
 
+def plugin_entry_points() -> dict[str, str]:
+    """Name -> object, as pyproject.toml announces plugins of TensorBoard."""
+    return tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["entry-points"][GROUP]
+
+
+def announced(folder: Path) -> dict[str, str]:
+    """The environment of a process that finds our plugins, also where the package was installed before it had any."""
+    paths = [str(ROOT), os.environ.get("PYTHONPATH", "")]
+    if not {one.name for one in metadata.entry_points(group=GROUP)} >= set(plugin_entry_points()):
+        told = folder / "checkout-0.dist-info"
+        told.mkdir(parents=True)
+        (told / "METADATA").write_text("Metadata-Version: 2.1\nName: checkout\nVersion: 0\n")
+        lines = [f"{name} = {value}" for name, value in plugin_entry_points().items()]
+        (told / "entry_points.txt").write_text("\n".join([f"[{GROUP}]", *lines, ""]))
+        paths.insert(0, str(folder))
+    return {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, paths))}
+
+
 @contextlib.contextmanager
 def served(log_dir: Path, messages: Path) -> Iterator[str]:
     """Runs `tensorboard --logdir`; the address of its page. What it prints goes to the file `messages`."""
@@ -68,8 +90,9 @@ def served(log_dir: Path, messages: Path) -> Iterator[str]:
         port = probe.getsockname()[1]
     command = [sys.executable, "-m", "tensorboard.main", "--logdir", str(log_dir), "--host", "127.0.0.1"]
     command += ["--port", str(port), "--load_fast", "false", "--reload_interval", "5"]
+    environment = announced(messages.with_suffix(".announced"))
     with messages.open("wb") as output:
-        process = subprocess.Popen(command, stdout=output, stderr=subprocess.STDOUT, start_new_session=True)
+        process = subprocess.Popen(command, stdout=output, stderr=subprocess.STDOUT, start_new_session=True, env=environment)
         try:
             address = f"http://127.0.0.1:{port}/"
             wait_for(lambda: process.poll() is not None or _answers(address), "TensorBoard's page", 120)

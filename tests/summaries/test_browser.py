@@ -1,15 +1,28 @@
-"""TensorBoard's own page on what a real fit wrote, in a real browser."""
+"""TensorBoard's pages and our own on what a real fit wrote, in a real browser."""
 
 from __future__ import annotations
 
 import io
+import json
 import os
+import urllib.parse
+import urllib.request
 
 import numpy as np
 import pytest
+import tensorflow as tf
 from PIL import Image
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+from tensorboard.plugins.hparams import metadata
 
-from segopt_callbacks import ClusterOnTrainEndCallback, CompressionSummaries, PolynomialDecay, PruningScheduleCallback
+from segopt_callbacks import (
+    ClusterOnTrainEndCallback,
+    CompressionSummaries,
+    ExportQuantizedCallback,
+    PolynomialDecay,
+    PruningScheduleCallback,
+)
+from segopt_callbacks.summaries.writing import State, write_state
 from tests.conformance import EPOCHS, STEPS, Segmenter, compiled, fit, kernels
 from tests.summaries import tensorboard_page
 
@@ -36,17 +49,19 @@ def installed():
 
 @pytest.fixture(scope="module")
 def fitted(tmp_path_factory):
-    """A log directory, and the model whose fit wrote it."""
+    """A log directory, the model whose fit wrote it, and the report of its export."""
     log_dir = tmp_path_factory.mktemp("logs")
     model = compiled(Segmenter())
     ramp = PolynomialDecay(0.2, 0.75, 0, EPOCHS * STEPS - 1, frequency=1)
+    export = ExportQuantizedCallback(tmp_path_factory.mktemp("files"), "int8", latency=False, verbose=0)
     fit(
         model,
         CompressionSummaries(log_dir, update_freq=1),
+        export,
         PruningScheduleCallback(ramp),
         ClusterOnTrainEndCallback(8),
     )
-    return log_dir, model
+    return log_dir, model, export.report
 
 
 @pytest.fixture(scope="module")
@@ -104,3 +119,175 @@ def test_masks_are_drawn_as_dark_as_they_keep_weights(page, fitted):
         share = driver.execute_script(DARK, card.find_element("css selector", "img"))
         assert share == pytest.approx(kept[tag.removeprefix("pruning/mask/")], abs=0.01)
         assert 0 < share < 0.5
+
+
+# --- our own page ----------------------------------------------------------------------------------------------------
+
+ROWS = "main .run [role=option]"
+HOSTILE = "<img id=hostile src=x onerror=alert(1)>/kernel"
+# Red, green, blue and opacity of a row's strip, in the middle of each of so many columns.
+COLOURS = """
+const canvas = arguments[0].querySelector("canvas"), columns = arguments[1];
+const at = (column) => Math.floor(canvas.width * (column + 0.5) / columns);
+return [...Array(columns).keys()].map((one) => [...canvas.getContext("2d").getImageData(at(one), 0, 1, 1).data]);
+"""
+
+
+@pytest.fixture
+def board_page(page):
+    """The browser inside the plugin's frame, at 1400 pixels and in light."""
+    driver, address = page
+    show_board(driver, address)
+    yield driver
+    driver.switch_to.default_content()
+    driver.set_window_size(1400, 1000)
+
+
+def show_board(driver, address, theme="light"):
+    driver.get(address)
+    driver.execute_script("localStorage.setItem('_tb_global_settings', arguments[0])", json.dumps({"theme": theme}))
+    driver.get(f"{address}#segopt")
+    driver.refresh()
+    frames = tensorboard_page.wait_for(lambda: tensorboard_page.elements(driver, "iframe"), "the plugin's frame")
+    driver.switch_to.frame(frames[0])
+    tensorboard_page.wait_for(lambda: driver.find_elements("css selector", ".panel dl"), "a weight in detail")
+
+
+def rows(driver):
+    """Path -> row."""
+    return {row.get_attribute("data-path"): row for row in driver.find_elements("css selector", ROWS)}
+
+
+def text_of(driver, selector):
+    return " ".join(driver.find_element("css selector", selector).text.split())
+
+
+def get(page, route, **arguments):
+    with urllib.request.urlopen(f"{page[1]}data/{route}?{urllib.parse.urlencode(arguments)}", timeout=20) as answer:
+        return json.load(answer)
+
+
+def test_the_server_finds_the_plugin_and_answers_what_the_fit_was(page, fitted):
+    _, model, report = fitted
+    listed = get(page, "plugins_listing")["segopt"]
+    assert (listed["enabled"], listed["tab_name"]) == (True, "Compression")
+    told = get(page, "plugin/segopt/run", run="compression")
+    assert told["steps"] == list(range(1, EPOCHS * STEPS + 1))
+    assert told["is_finished"]
+    values = {path.partition("/")[2]: value for path, value in kernels(model).items()}
+    assert [one["path"] for one in told["weights"]] == list(values)
+    for one in told["weights"]:
+        value = values[one["path"]]
+        assert one["sparsity"][-1] == pytest.approx(np.mean(value == 0))
+        assert one["values"] == pytest.approx(np.unique(value), rel=1e-3)
+        buckets = get(page, "plugin/segopt/weight", run="compression", path=one["path"])["buckets"]
+        counts, edges = np.histogram(value, 30)
+        np.testing.assert_allclose(buckets, np.stack([edges[:-1], edges[1:], counts], axis=1), atol=1e-6)
+    stored = {row["weight"]: row for row in report["formats"]["int8"]["weights"]}
+    file = told["results"]["formats"]["int8"]
+    assert (file["bytes"], file["gzip_bytes"]) == tuple(report["formats"]["int8"][key] for key in ("bytes", "gzip_bytes"))
+    assert {path: one["scale_range"] for path, one in file["weights"].items()} == {
+        path: row["scale_range"] for path, row in stored.items()
+    }
+    assert set(stored) == set(values)
+
+
+def test_results_are_a_row_of_hparams(fitted):
+    log_dir, _, report = fitted
+    events = EventAccumulator(str(log_dir / "results")).Reload()
+    content = events.summary_metadata[metadata.SESSION_START_INFO_TAG].plugin_data.content
+    settings = metadata.parse_session_start_info_plugin_data(content).hparams
+    assert settings["PruningSchedule.schedule"].string_value == "PolynomialDecay"
+    assert settings["PruningSchedule.schedule.final_sparsity"].number_value == 0.75
+    assert settings["ClusterOnTrainEnd.number_of_clusters"].number_value == 8
+    assert settings["ExportQuantized.formats"].string_value == "int8"
+    assert not any("dir" in name for name in settings)
+    figures = {tag: tf.make_ndarray(events.Tensors(tag)[-1].tensor_proto) for tag in events.Tags()["tensors"]}
+    assert figures["export/int8/bytes"] == report["formats"]["int8"]["bytes"]
+    assert figures["finished/sparsity"] == pytest.approx(0.75, abs=0.01)
+    assert "epoch/loss" in figures
+
+
+def test_each_weight_is_a_row_that_darkens_as_it_is_pruned(board_page):
+    assert len(rows(board_page)) == 5
+    for row in rows(board_page).values():
+        assert row.find_element("css selector", ".value").text == "0.750"
+        colours = np.array(board_page.execute_script(COLOURS, row, EPOCHS * STEPS))
+        assert (colours[:, 3] == 255).all()
+        brightness = colours[:, :3].sum(axis=1)
+        assert brightness[0] - brightness[-1] > 100
+        assert (np.diff(brightness) <= 0).all()
+    for curve in board_page.find_elements("css selector", ".curve path.actual, .curve path.target"):
+        assert curve.size["width"] > 300
+        assert curve.size["height"] > 30
+
+
+def test_a_click_and_the_keyboard_choose_a_weight(board_page, fitted):
+    from selenium.webdriver.common.keys import Keys
+
+    stored = {row["weight"]: row for row in fitted[2]["formats"]["int8"]["weights"]}
+    first, second, *_ = rows(board_page)
+
+    def shown(path):
+        tensorboard_page.wait_for(lambda: text_of(board_page, ".panel h2") == path, f"{path} in detail")
+        assert rows(board_page)[path].get_attribute("aria-selected") == "true"
+        assert len(board_page.find_elements("css selector", f"{ROWS}[aria-selected=true]")) == 1
+        assert f"in int8 int8, {stored[path]['scales']} scales, " in text_of(board_page, ".panel dl")
+        assert len(board_page.find_elements("css selector", ".panel path.shared")) == 8
+        picture = board_page.find_element("css selector", ".panel .mask img")
+        tensorboard_page.wait_for(lambda: picture.get_property("naturalWidth"), "the mask")
+
+    rows(board_page)[second].click()
+    shown(second)
+    board_page.switch_to.active_element.send_keys(Keys.ARROW_UP)
+    shown(first)
+    assert board_page.switch_to.active_element.get_attribute("data-path") == first
+    board_page.switch_to.active_element.send_keys(Keys.ARROW_LEFT)
+    assert text_of(board_page, ".readout").startswith(f"Step {EPOCHS * STEPS - 1} · all weights 0.")
+    board_page.switch_to.active_element.send_keys(Keys.ESCAPE)
+    assert not board_page.find_element("css selector", ".panel").is_displayed()
+
+
+def test_a_phone_shows_the_page_without_scrolling_sideways_and_dark_is_dark(page):
+    driver, address = page
+    driver.set_window_size(500, 900)  # no window is narrower; the frame is
+    try:
+        show_board_narrow(driver, address)
+        width = "return [document.documentElement.scrollWidth, document.documentElement.clientWidth]"
+        scrolled, visible = driver.execute_script(width)
+        assert scrolled <= visible <= 400
+        assert all(row.size["width"] > 300 for row in rows(driver).values())
+        assert driver.execute_script("return getComputedStyle(document.body).backgroundColor") == "rgb(20, 23, 27)"
+    finally:
+        driver.switch_to.default_content()
+        driver.set_window_size(1400, 1000)
+
+
+def show_board_narrow(driver, address):
+    driver.get(address)
+    driver.execute_script("localStorage.setItem('_tb_global_settings', arguments[0])", json.dumps({"theme": "dark"}))
+    driver.get(f"{address}#segopt")
+    driver.refresh()
+    frames = tensorboard_page.wait_for(lambda: tensorboard_page.elements(driver, "iframe"), "the plugin's frame")
+    driver.execute_script("arguments[0].style.width = '400px'", frames[0])
+    driver.switch_to.frame(frames[0])
+    tensorboard_page.wait_for(lambda: driver.find_elements("css selector", ROWS), "rows")
+
+
+def test_a_live_run_is_followed_beside_another_and_names_are_no_markup(board_page, fitted):
+    def headline(step):
+        sections = board_page.find_elements("css selector", "main .run")
+        return [one.text for one in sections if f"step {step} · in training" in one.text]
+
+    with tf.summary.create_file_writer(str(fitted[0] / "live" / "compression")).as_default() as writer:
+        write_state(State({HOSTILE: np.eye(3, dtype="float32")}), step=20)
+        writer.flush()
+        tensorboard_page.wait_for(lambda: board_page.find_elements("css selector", ".picker label"), "a choice of runs")
+        board_page.find_elements("css selector", ".picker label")[1].click()
+        tensorboard_page.wait_for(lambda: headline(20), "the new run")
+        assert HOSTILE in rows(board_page)
+        write_state(State({HOSTILE: np.eye(3, dtype="float32")}), step=40)
+        writer.flush()
+        tensorboard_page.wait_for(lambda: headline(40), "its next step")
+    assert len(board_page.find_elements("css selector", "main .run")) == 2
+    assert board_page.find_elements("css selector", "#hostile") == []
