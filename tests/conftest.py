@@ -52,6 +52,7 @@ ONCE = (
     "search/test_space.py",
     "sizes",
     "summaries/test_browser.py",
+    "summaries/test_told.py",
     "train_unet/test_data.py",
     "train_unet/test_flags.py",
     "train_unet/test_headline.py",

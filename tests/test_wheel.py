@@ -34,8 +34,14 @@ def test_it_contains_the_library_and_nothing_else(wheel):
         next(name.partition("/")[0] for name in names if ".dist-info/" in name),
     }
     sources = {str(path.relative_to(ROOT)) for path in (ROOT / "segopt_callbacks").rglob("*.py")}
-    assert sources <= set(names)
+    page = {str(path.relative_to(ROOT)) for path in (ROOT / "segopt_callbacks" / "board" / "static").iterdir()}
+    assert len(page) > 5
+    assert sources | page <= set(names)
     assert "segopt_callbacks/py.typed" in names
+    assert (
+        "[tensorboard_plugins]\nsegopt = "
+        in zipfile.ZipFile(wheel).read(f"{wheel_folder(wheel)}/entry_points.txt").decode()
+    )
 
 
 def test_its_metadata_say_what_an_index_page_needs(wheel):
@@ -89,6 +95,19 @@ def link(distribution, into):
             (into / file).symlink_to(distribution.locate_file(file))
 
 
+# As TensorBoard looks for plugins, and asks one for its page.
+FINDS_THE_PLUGIN = """
+from tensorboard.default import get_dynamic_plugins
+from tensorboard.plugins.base_plugin import TBContext
+from werkzeug.test import Client
+for plugin in get_dynamic_plugins():
+    if plugin.__module__.startswith("segopt"):
+        made = plugin(TBContext())
+        module = made.get_plugin_apps()[made.frontend_metadata().es_module_path]
+        print(made.plugin_name, Client(module).get("/").status_code)
+"""
+
+
 @pytest.mark.slow
 def test_the_readme_example_runs_where_only_the_wheel_is_installed(wheel, tmp_path):
     """With what it says it needs, as `make setup` has installed it: `pip check` finds every requirement there."""
@@ -118,3 +137,12 @@ def test_the_readme_example_runs_where_only_the_wheel_is_installed(wheel, tmp_pa
     )
     assert sizes.returncode == 0, sizes.stderr
     assert "int8.tflite" in sizes.stdout
+    found = subprocess.run(
+        [str(binaries / "python"), "-c", FINDS_THE_PLUGIN],
+        cwd=tmp_path,
+        env=environment,
+        capture_output=True,
+        text=True,
+    )
+    assert found.returncode == 0, found.stderr
+    assert found.stdout.split() == ["segopt", "200"]

@@ -97,7 +97,7 @@ def _json(request: wrappers.Request, content: Mapping[str, Any]) -> wrappers.Res
 
 
 def _file(name: str, request: wrappers.Request) -> wrappers.Response:
-    content = resources.files("segopt_callbacks.board").joinpath("static", name).read_bytes()
+    content = (resources.files("segopt_callbacks.board") / "static" / name).read_bytes()
     return http_util.Respond(request, content, _TYPES[name.rpartition(".")[2]])
 
 

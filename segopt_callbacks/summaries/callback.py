@@ -9,7 +9,6 @@ from typing import Any
 import tensorflow as tf
 
 from segopt_callbacks import compat
-from segopt_callbacks.arrays import distinct
 from segopt_callbacks.fit import CompressionCallback, Stage
 from segopt_callbacks.model import select_weights
 from segopt_callbacks.records import board

@@ -184,7 +184,14 @@ def test_files_are_served_as_they_lie_in_the_package(client, name):
 
 @pytest.mark.parametrize(
     "path",
-    ["../plugin.py", "%2e%2e/plugin.py", "..%2fplugin.py", "static/index.js", "index.js/../../plugin.py", "/etc/passwd"],
+    [
+        "../plugin.py",
+        "%2e%2e/plugin.py",
+        "..%2fplugin.py",
+        "static/index.js",
+        "index.js/../../plugin.py",
+        "/etc/passwd",
+    ],
 )
 def test_no_path_leads_to_another_file(client, path):
     assert client.get(f"/data/plugin/segopt/{path}").status_code == 404

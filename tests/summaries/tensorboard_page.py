@@ -92,7 +92,9 @@ def served(log_dir: Path, messages: Path) -> Iterator[str]:
     command += ["--port", str(port), "--load_fast", "false", "--reload_interval", "5"]
     environment = announced(messages.with_suffix(".announced"))
     with messages.open("wb") as output:
-        process = subprocess.Popen(command, stdout=output, stderr=subprocess.STDOUT, start_new_session=True, env=environment)
+        process = subprocess.Popen(
+            command, stdout=output, stderr=subprocess.STDOUT, start_new_session=True, env=environment
+        )
         try:
             address = f"http://127.0.0.1:{port}/"
             wait_for(lambda: process.poll() is not None or _answers(address), "TensorBoard's page", 120)
@@ -148,6 +150,19 @@ def show_time_series(driver: Any, address: str, tags: str) -> None:
     driver.execute_script("localStorage.setItem('_tb_global_settings', arguments[0])", json.dumps(settings))
     driver.get(f"{address}?tagFilter={urllib.parse.quote(tags)}&smoothing=0#timeseries")
     driver.refresh()  # the page reads its settings when it is loaded, and an address behind `#` loads nothing
+
+
+def show_compression(driver: Any, address: str, *, theme: str = "light", frame_width: int | None = None) -> None:
+    """Opens our own page, and enters its frame; that is made narrower where a width in CSS pixels is given."""
+    driver.get(address)
+    driver.execute_script("localStorage.setItem('_tb_global_settings', arguments[0])", json.dumps({"theme": theme}))
+    driver.get(f"{address}#segopt")
+    driver.refresh()
+    frames = wait_for(lambda: elements(driver, "iframe"), "the plugin's frame")
+    if frame_width:
+        driver.execute_script("arguments[0].style.width = `${arguments[1]}px`", frames[0], frame_width)
+    driver.switch_to.frame(frames[0])
+    wait_for(lambda: driver.find_elements("css selector", "main .run [role=option]"), "the heat map")
 
 
 def is_drawn(driver: Any) -> bool:

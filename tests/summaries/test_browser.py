@@ -137,20 +137,11 @@ return [...Array(columns).keys()].map((one) => [...canvas.getContext("2d").getIm
 def board_page(page):
     """The browser inside the plugin's frame, at 1400 pixels and in light."""
     driver, address = page
-    show_board(driver, address)
+    tensorboard_page.show_compression(driver, address)
+    tensorboard_page.wait_for(lambda: text_of(driver, ".panel h2"), "a weight in detail")
     yield driver
     driver.switch_to.default_content()
     driver.set_window_size(1400, 1000)
-
-
-def show_board(driver, address, theme="light"):
-    driver.get(address)
-    driver.execute_script("localStorage.setItem('_tb_global_settings', arguments[0])", json.dumps({"theme": theme}))
-    driver.get(f"{address}#segopt")
-    driver.refresh()
-    frames = tensorboard_page.wait_for(lambda: tensorboard_page.elements(driver, "iframe"), "the plugin's frame")
-    driver.switch_to.frame(frames[0])
-    tensorboard_page.wait_for(lambda: driver.find_elements("css selector", ".panel dl"), "a weight in detail")
 
 
 def rows(driver):
@@ -159,7 +150,9 @@ def rows(driver):
 
 
 def text_of(driver, selector):
-    return " ".join(driver.find_element("css selector", selector).text.split())
+    """In one call: between two, the page may draw the element anew."""
+    text = driver.execute_script("return document.querySelector(arguments[0])?.innerText ?? ''", selector)
+    return " ".join(text.split())
 
 
 def get(page, route, **arguments):
@@ -185,7 +178,9 @@ def test_the_server_finds_the_plugin_and_answers_what_the_fit_was(page, fitted):
         np.testing.assert_allclose(buckets, np.stack([edges[:-1], edges[1:], counts], axis=1), atol=1e-6)
     stored = {row["weight"]: row for row in report["formats"]["int8"]["weights"]}
     file = told["results"]["formats"]["int8"]
-    assert (file["bytes"], file["gzip_bytes"]) == tuple(report["formats"]["int8"][key] for key in ("bytes", "gzip_bytes"))
+    assert (file["bytes"], file["gzip_bytes"]) == tuple(
+        report["formats"]["int8"][key] for key in ("bytes", "gzip_bytes")
+    )
     assert {path: one["scale_range"] for path, one in file["weights"].items()} == {
         path: row["scale_range"] for path, row in stored.items()
     }
@@ -222,7 +217,7 @@ def test_each_weight_is_a_row_that_darkens_as_it_is_pruned(board_page):
         assert curve.size["height"] > 30
 
 
-def test_a_click_and_the_keyboard_choose_a_weight(board_page, fitted):
+def test_a_click_and_the_keyboard_choose_a_weight(board_page, page, fitted):
     from selenium.webdriver.common.keys import Keys
 
     stored = {row["weight"]: row for row in fitted[2]["formats"]["int8"]["weights"]}
@@ -234,16 +229,20 @@ def test_a_click_and_the_keyboard_choose_a_weight(board_page, fitted):
         assert len(board_page.find_elements("css selector", f"{ROWS}[aria-selected=true]")) == 1
         assert f"in int8 int8, {stored[path]['scales']} scales, " in text_of(board_page, ".panel dl")
         assert len(board_page.find_elements("css selector", ".panel path.shared")) == 8
-        picture = board_page.find_element("css selector", ".panel .mask img")
-        tensorboard_page.wait_for(lambda: picture.get_property("naturalWidth"), "the mask")
+        drawn = "return document.querySelector('.panel .mask img')?.naturalWidth"
+        tensorboard_page.wait_for(lambda: board_page.execute_script(drawn), "the mask")
 
     rows(board_page)[second].click()
     shown(second)
     board_page.switch_to.active_element.send_keys(Keys.ARROW_UP)
     shown(first)
     assert board_page.switch_to.active_element.get_attribute("data-path") == first
-    board_page.switch_to.active_element.send_keys(Keys.ARROW_LEFT)
-    assert text_of(board_page, ".readout").startswith(f"Step {EPOCHS * STEPS - 1} · all weights 0.")
+    for column in (0, 1, 0):  # the pointer has left the mark somewhere
+        key = Keys.ARROW_RIGHT if column else Keys.ARROW_LEFT * EPOCHS * STEPS
+        board_page.switch_to.active_element.send_keys(key)
+        sparsity = get(page, "plugin/segopt/run", run="compression")["weights"][0]["sparsity"][column]
+        assert text_of(board_page, ".readout").startswith(f"Step {column + 1} · all weights 0.")
+        assert f"{first.split('/', 1)[1]} {sparsity:.3f} (target" in text_of(board_page, ".readout")
     board_page.switch_to.active_element.send_keys(Keys.ESCAPE)
     assert not board_page.find_element("css selector", ".panel").is_displayed()
 
@@ -252,7 +251,7 @@ def test_a_phone_shows_the_page_without_scrolling_sideways_and_dark_is_dark(page
     driver, address = page
     driver.set_window_size(500, 900)  # no window is narrower; the frame is
     try:
-        show_board_narrow(driver, address)
+        tensorboard_page.show_compression(driver, address, theme="dark", frame_width=400)
         width = "return [document.documentElement.scrollWidth, document.documentElement.clientWidth]"
         scrolled, visible = driver.execute_script(width)
         assert scrolled <= visible <= 400
@@ -263,17 +262,6 @@ def test_a_phone_shows_the_page_without_scrolling_sideways_and_dark_is_dark(page
         driver.set_window_size(1400, 1000)
 
 
-def show_board_narrow(driver, address):
-    driver.get(address)
-    driver.execute_script("localStorage.setItem('_tb_global_settings', arguments[0])", json.dumps({"theme": "dark"}))
-    driver.get(f"{address}#segopt")
-    driver.refresh()
-    frames = tensorboard_page.wait_for(lambda: tensorboard_page.elements(driver, "iframe"), "the plugin's frame")
-    driver.execute_script("arguments[0].style.width = '400px'", frames[0])
-    driver.switch_to.frame(frames[0])
-    tensorboard_page.wait_for(lambda: driver.find_elements("css selector", ROWS), "rows")
-
-
 def test_a_live_run_is_followed_beside_another_and_names_are_no_markup(board_page, fitted):
     def headline(step):
         sections = board_page.find_elements("css selector", "main .run")
@@ -282,7 +270,7 @@ def test_a_live_run_is_followed_beside_another_and_names_are_no_markup(board_pag
     with tf.summary.create_file_writer(str(fitted[0] / "live" / "compression")).as_default() as writer:
         write_state(State({HOSTILE: np.eye(3, dtype="float32")}), step=20)
         writer.flush()
-        tensorboard_page.wait_for(lambda: board_page.find_elements("css selector", ".picker label"), "a choice of runs")
+        tensorboard_page.wait_for(lambda: "live" in text_of(board_page, ".picker"), "a choice of runs")
         board_page.find_elements("css selector", ".picker label")[1].click()
         tensorboard_page.wait_for(lambda: headline(20), "the new run")
         assert HOSTILE in rows(board_page)

@@ -71,7 +71,9 @@ def test_the_last_values_are_those_of_the_finished_model(situation, tmp_path):
         assert record[path]["values"] == pytest.approx(np.unique(value), rel=1e-3)
         assert picture(log[f"clustering/density/{path}"][-1][1]).shape == (128, 512)
     total = sum(value.size for value in weights.values())
-    assert log["all_weights/sparsity"][-1][1] == pytest.approx(sum(zeros[p] * v.size for p, v in weights.items()) / total)
+    assert log["all_weights/sparsity"][-1][1] == pytest.approx(
+        sum(zeros[p] * v.size for p, v in weights.items()) / total
+    )
     assert len(log) == 3 + 4 + 8 * len(weights)
     fits = situation.fits_before + situation.fits
     expected = range(STEPS * (EPOCHS * situation.fits_before + 1), STEPS * EPOCHS * fits + 1, STEPS)
@@ -218,10 +220,16 @@ def test_the_codebook_moves_while_it_trains_and_the_error_stays(tmp_path):
     for tag in tags:
         assert [step for step, _ in log[tag]] == list(range(2, 9))
         assert not np.array_equal(log[tag][0][1], log[tag][-2][1])
-        records = [board.decoded(value.item())[tag.removeprefix("clustering/codebook/")] for _, value in log[RECORDS[2]]]
+        records = [
+            board.decoded(value.item())[tag.removeprefix("clustering/codebook/")] for _, value in log[RECORDS[2]]
+        ]
         errors = [one["error"] for one in records if "error" in one]
         assert 0 < errors[0] == errors[-1]
-        assert [step for step, _ in log[tag.replace("codebook", "density")]] == [2, 4, 8]  # pictures are drawn less often
+        assert [step for step, _ in log[tag.replace("codebook", "density")]] == [
+            2,
+            4,
+            8,
+        ]  # pictures are drawn less often
     errors = [value for _, value in log["all_weights/cluster_error"]]
     assert len(errors) == 7
     assert 0 < errors[0] == pytest.approx(errors[-1])
