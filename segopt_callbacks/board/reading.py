@@ -148,7 +148,7 @@ def _run(run: str, tags: Any) -> dict[str, Any]:
         "name": run.removesuffix(board.RUN).rstrip("/") or ".",
         "step": written.max_step,
         "wall_time": max(written.max_wall_time, results.max_wall_time if results else 0),
-        "is_finished": results is not None and results.max_step >= written.max_step,
+        "is_finished": results is not None and results.max_wall_time >= written.max_wall_time,
     }
 
 

@@ -279,3 +279,5 @@ def test_a_live_run_is_followed_beside_another_and_names_are_no_markup(board_pag
         tensorboard_page.wait_for(lambda: headline(40), "its next step")
     assert len(board_page.find_elements("css selector", "main .run")) == 2
     assert board_page.find_elements("css selector", "#hostile") == []
+    broken = [one for one in board_page.get_log("browser") if one["level"] == "SEVERE" and "segopt" in one["message"]]
+    assert broken == []
