@@ -141,12 +141,12 @@ class CompressionSummaries(CompressionCallback):
             write_record(board.RESULTS_TAG, results, self._last_step)
         self._close()
         if compat.is_chief(self.model):
-            log_dir = Path(self.log_dir)
+            log_dir = os.fspath(self.log_dir)
             write_results(
-                log_dir / "results",
+                os.path.join(log_dir, "results"),
                 self._settings(),
                 {"finished/sparsity": state.sparsity, **result_scalars(results)},
-                name="/".join(log_dir.resolve().parts[-2:]),  # equal settings in two places are two rows
+                name="/".join(Path(os.path.abspath(log_dir)).parts[-2:]),  # equal settings in two places are two rows
                 step=self._last_step,
             )
 

@@ -1,4 +1,4 @@
-"""Settings of callbacks as a flat table, which is what TensorBoard's HParams takes. Pure Python."""
+"""Settings of callbacks as a flat table, which is what TensorBoard's HParams takes."""
 
 from __future__ import annotations
 
@@ -7,6 +7,8 @@ from dataclasses import fields, is_dataclass
 from typing import Any
 
 import numpy as np
+
+from segopt_callbacks import compat
 
 Setting = bool | int | float | str
 _LONGEST = 80  # characters
@@ -54,9 +56,7 @@ def _told(name: str, value: Any) -> Iterator[tuple[str, Setting]]:
 
 
 def _settings_of(value: Any) -> dict[str, Any] | None:
-    if isinstance(value, type):
-        return None
-    if is_dataclass(value):
+    if is_dataclass(value) and not isinstance(value, type):
         return {one.name: getattr(value, one.name) for one in fields(value) if not one.name.startswith("_")}
-    config = value.get_config() if hasattr(value, "get_config") else None
-    return config.get("config", config) if config else None  # tfmot's schedules: {"class_name": ..., "config": {...}}
+    # No other `get_config` is asked: a teacher's tells of every layer.
+    return value.get_config()["config"] if compat.is_tfmot_schedule(value) else None

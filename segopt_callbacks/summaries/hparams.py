@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 
 import tensorflow as tf
 
@@ -11,7 +11,7 @@ from segopt_callbacks.summaries.flat import Setting
 
 
 def write_results(
-    folder: Path,
+    folder: str | os.PathLike[str],
     settings: Mapping[str, Setting],
     results: Mapping[str, float | Sequence[float]],
     *,
@@ -29,7 +29,7 @@ def write_results(
     """
     from tensorboard.plugins.hparams import api
 
-    writer = tf.summary.create_file_writer(str(folder))
+    writer = tf.summary.create_file_writer(os.fspath(folder))
     with writer.as_default():
         api.hparams(dict(settings), trial_id=name)
         for tag, value in results.items():

@@ -43,10 +43,15 @@ def test_settings_are_told_with_those_of_schedules_and_patterns(tmp_path):
     assert flat_settings([CompressionSummaries(tmp_path)]) == {"CompressionSummaries.update_freq": "epoch"}
 
 
-def test_long_words_are_cut_and_numpy_numbers_are_numbers():
+def test_long_words_are_cut_numpy_numbers_are_numbers_and_objects_are_not_asked():
+    class Model:
+        def get_config(self):
+            raise NotImplementedError("a subclassed model tells nothing")
+
     class Odd:
         def get_config(self):
-            return {"rate": np.float32(0.5), "text": "x" * 200, "kind": dict, "call": len, "none": None, "empty": []}
+            words = {"rate": np.float32(0.5), "text": "x" * 200}
+            return {**words, "teacher": Model(), "kind": dict, "call": len, "none": None, "empty": []}
 
     assert flat_settings([Odd()]) == {"Odd.rate": 0.5, "Odd.text": "x" * 80}
 

@@ -22,7 +22,7 @@ export async function render() {
   document.documentElement.lang = "en";
   document.title = "Compression";
   const style = element("link", { rel: "stylesheet", href: "style.css" });
-  const styled = new Promise((resolve) => style.addEventListener("load", resolve));
+  const styled = new Promise((resolve) => ["load", "error"].forEach((event) => style.addEventListener(event, resolve)));
   document.head.append(style);
   await styled;
   followTheme(() => document.querySelectorAll(".map").forEach((map) => map.dispatchEvent(new Event("theme"))));
@@ -50,6 +50,10 @@ async function update() {
   const names = (some) => some.map((one) => one.run).join("\n");
   const isOther = names(runs) !== names(page.runs) || page.shown === null;
   page.runs = runs;
+  for (const gone of [...page.data.keys()].filter((run) => !runs.some((one) => one.run === run))) {
+    page.data.delete(gone);
+    page.shown.delete(gone);
+  }
   page.shown ??= new Set(runs.slice(0, SHOWN_AT_FIRST).map((one) => one.run));
   if (runs.length > 0 && page.shown.size === 0 && page.data.size === 0) page.shown.add(runs[0].run);
   const isNew = await readShown();
