@@ -453,6 +453,25 @@ def test_pictures_show_input_truth_and_prediction():
 
 
 @pytest.mark.either_keras
+@pytest.mark.parametrize(("epochs", "drawn"), [(1, [0]), (4, [0, 1, 3]), (7, [0, 1, 3, 6])])
+def test_predictions_are_drawn_after_epochs_1_2_4_8_and_the_last(epochs, drawn, tmp_path):
+    class Model:
+        def predict_on_batch(self, pictures):
+            return np.zeros((*pictures.shape[:3], 2))
+
+    data = np.zeros((1, 4, 4, 3), "uint8"), np.zeros((1, 4, 4), "int32")
+    callback = images.PredictionImages(tmp_path, data, palette=np.zeros((3, 3), "uint8"))
+    callback.set_model(Model())
+    callback.on_train_begin()
+    for epoch in range(epochs):
+        callback.on_epoch_end(epoch)
+    callback.on_train_end()
+    (path,) = tmp_path.rglob("events.*")
+    records = [tf.compat.v1.Event.FromString(one) for one in tf.data.TFRecordDataset(str(path)).as_numpy_iterator()]
+    assert [record.step for record in records if record.summary.value] == drawn
+
+
+@pytest.mark.either_keras
 def test_a_failed_save_leaves_the_older_file_and_no_partial_one(tmp_path):
     path = tmp_path / "model.keras"
     path.write_text("older")
