@@ -212,7 +212,9 @@ def test_each_weight_is_a_row_that_darkens_as_it_is_pruned(board_page):
         brightness = colours[:, :3].sum(axis=1)
         assert brightness[0] - brightness[-1] > 100
         assert (np.diff(brightness) <= 0).all()
-    for curve in board_page.find_elements("css selector", ".curve path.actual, .curve path.target"):
+    curves = board_page.find_elements("css selector", ".curve path.actual, .curve path.target")
+    assert len(curves) == 2
+    for curve in curves:
         assert curve.size["width"] > 300
         assert curve.size["height"] > 30
 
@@ -257,6 +259,14 @@ def test_a_phone_shows_the_page_without_scrolling_sideways_and_dark_is_dark(page
         assert scrolled <= visible <= 400
         assert all(row.size["width"] > 300 for row in rows(driver).values())
         assert driver.execute_script("return getComputedStyle(document.body).backgroundColor") == "rgb(20, 23, 27)"
+        list(rows(driver).values())[-1].click()
+        tensorboard_page.wait_for(lambda: text_of(driver, ".panel h2"), "a weight in detail")
+        above = """
+            const [row, panel] = arguments[0].map((one) => document.querySelector(one).getBoundingClientRect());
+            return row.top >= 0 && row.bottom <= panel.top;
+        """
+        seen = [f"{ROWS}[aria-selected=true]", ".panel"]
+        tensorboard_page.wait_for(lambda: driver.execute_script(above, seen), "the row above its details")
     finally:
         driver.switch_to.default_content()
         driver.set_window_size(1400, 1000)

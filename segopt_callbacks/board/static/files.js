@@ -26,16 +26,17 @@ export function files(results) {
   return table("Exported files", head, metrics.length > 0 ? [model, ...rows] : rows);
 }
 
-/** Settings of the callbacks; those that are not the same in all runs that are shown are marked. */
+/** Settings of the callbacks; those that are not the same in all runs that are shown come first, marked. */
 export function settings(data, runs) {
   const told = Object.entries(data.settings);
   if (told.length === 0) return null;
-  const rows = told.map(([name, value]) => {
-    const differs = runs.some((other) => other.settings[name] !== value);
-    return element("tr", { class: differs ? "differs" : null }, element("th", { scope: "row" }, name), element("td", {}, String(value)));
+  const differing = new Set(told.filter(([name, value]) => runs.some((other) => other.settings[name] !== value)));
+  const sorted = [...differing, ...told.filter((one) => !differing.has(one))];
+  const rows = sorted.map((one) => {
+    const [name, value] = one;
+    return element("tr", { class: differing.has(one) ? "differs" : null }, element("th", { scope: "row" }, name), element("td", {}, String(value)));
   });
-  const some = rows.filter((row) => row.className === "differs").length;
-  const about = runs.length > 1 ? `${told.length} settings, ${some} differ` : `${told.length} settings`;
+  const about = runs.length > 1 ? `${told.length} settings, ${differing.size} not as in all runs` : `${told.length} settings`;
   return element("details", { class: "settings", "data-key": "settings" }, element("summary", {}, about), element("div", { class: "scroll" }, element("table", {}, element("tbody", {}, rows))));
 }
 

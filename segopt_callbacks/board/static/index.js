@@ -115,6 +115,7 @@ async function choose(path, run) {
     if (isChosen && row.closest(".run").dataset.run === run) row.focus();
   }
   await drawPanel(shownData());
+  document.activeElement.closest("[role=option]")?.scrollIntoView({ block: "nearest" }); // above the details, on a phone
 }
 
 function close() {

@@ -61,7 +61,8 @@ function inFiles(path, results) {
 }
 
 function scales({ dtype, scales: number, scale_range: [smallest, largest] }) {
-  const told = number === 1 ? `scale ${digits(largest)}` : `${count(number)} scales, ${digits(smallest)} to ${digits(largest)}`;
+  const [low, high] = [digits(smallest), digits(largest)];
+  const told = number === 1 ? `scale ${high}` : `${count(number)} scales, ${low === high ? `all ${high}` : `${low} to ${high}`}`;
   const code = LARGEST_CODE[dtype];
   return `${dtype}, ${told}${code ? `, range ±${digits(code * largest)}` : ""}`;
 }
