@@ -274,17 +274,19 @@ def test_a_phone_shows_the_page_without_scrolling_sideways_and_dark_is_dark(page
 
 def test_a_live_run_is_followed_beside_another_and_names_are_no_markup(board_page, fitted):
     def headline(step):
-        sections = board_page.find_elements("css selector", "main .run")
-        return [one.text for one in sections if f"step {step} · in training" in one.text]
+        return f"step {step} · in training" in text_of(board_page, "main")
 
+    state = State({HOSTILE: np.eye(3, dtype="float32"), "other/kernel": np.eye(3, dtype="float32")})
     with tf.summary.create_file_writer(str(fitted[0] / "live" / "compression")).as_default() as writer:
-        write_state(State({HOSTILE: np.eye(3, dtype="float32")}), step=20)
+        write_state(state, step=20)
         writer.flush()
         tensorboard_page.wait_for(lambda: "live" in text_of(board_page, ".picker"), "a choice of runs")
         board_page.find_elements("css selector", ".picker label")[1].click()
         tensorboard_page.wait_for(lambda: headline(20), "the new run")
-        assert HOSTILE in rows(board_page)
-        write_state(State({HOSTILE: np.eye(3, dtype="float32")}), step=40)
+        paths = "return [...document.querySelectorAll(arguments[0])].map((row) => row.dataset.path)"
+        assert HOSTILE in board_page.execute_script(paths, ROWS)
+        assert "<img id=hostile" in text_of(board_page, "main")
+        write_state(state, step=40)
         writer.flush()
         tensorboard_page.wait_for(lambda: headline(40), "its next step")
     assert len(board_page.find_elements("css selector", "main .run")) == 2
