@@ -140,3 +140,9 @@ def test_a_model_that_tfmot_has_clustered_and_stripped_has_the_same_counts_in_it
     for name, axes in (("saved_model", [0, 1, 2, 3]), ("float32", [1, 2, 3, 0])):  # LiteRT has output channels first
         rows = report["formats"][name]["weights"]
         assert {tuple(np.take(row["shape"], axes)): row["distinct"] for row in rows} == counts
+
+
+@pytest.mark.parametrize(("scales", "told"), [([0.25, 0.5, 0.125], [0.125, 0.5]), ([0.5], [0.5, 0.5]), ([], None)])
+def test_the_range_of_scales_is_told_where_there_are_any(scales, told):
+    row = audit.weight_row("kernel", np.ones((2, 3), np.int8), channel_axis=-1, scales=np.array(scales, np.float32))
+    assert (row["scales"], row.get("scale_range")) == (len(scales), told)
