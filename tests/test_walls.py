@@ -25,7 +25,7 @@ FLOORS = (
     ("export.ethos_u",),
     ("export.channels",),
     ("export.formats", "export.delivery", "export.inference", "export.checks", "export.promises"),
-    ("export.report", "export.settings", "export.intake"),
+    ("export.report", "export.settings", "export.intake", "export.progress"),
     ("export.writing",),
     ("export.job",),
     ("export.exporter",),

@@ -126,6 +126,22 @@ def evaluation_batches(data: Any, batch_size: int = BATCH_SIZE) -> Iterator[tupl
         yield tf.nest.map_structure(lambda one, a=start, b=stop: None if one is None else one[a:b], arrays)
 
 
+def count_batches(data: Any, batch_size: int = BATCH_SIZE) -> int | None:
+    """How many batches `evaluation_batches` yields; `None` where that is not known before they are read.
+
+    Example:
+        >>> count_batches((np.zeros((20, 4)), np.zeros(20)))
+        2
+    """
+    data = as_evaluation_data(data)
+    if isinstance(data, Batches):
+        return None
+    if isinstance(data, tf.data.Dataset):
+        count = int(data.cardinality())
+        return count if count >= 0 else None
+    return -(-len(leaves(data[0])[0]) // batch_size)
+
+
 def validate_representative_dataset(data: Any) -> None:
     """Checks representative data without reading it.
 

@@ -17,6 +17,7 @@ from segopt_callbacks.export.delivery import disk_errors_explained, require_repl
 from segopt_callbacks.export.formats import TARGETS, Format
 from segopt_callbacks.export.inference import Sources, ranged
 from segopt_callbacks.export.job import Job
+from segopt_callbacks.export.progress import Progress, telling
 from segopt_callbacks.export.report import table
 from segopt_callbacks.export.settings import FORMATS, ExportSettings, OnFailure
 from segopt_callbacks.model import signature
@@ -144,20 +145,8 @@ def export(model: compat.Model, settings: ExportSettings, *, stacklevel: int = 2
     signature.require_built(model)
     export_dir = Path(settings.export_dir).resolve()
     require_replaceable(export_dir, [TARGETS[name].file_name for name in settings.formats])
-    feed = Feed(model, settings.evaluation_data, settings.representative_dataset, settings.input_signature)
-    with remembered_interrupts() as check, workspace(export_dir) as folder, contextlib.ExitStack() as open_processes:
-        sources = Sources(compat.without_wrappers(model), feed, settings.wanted, folder, settings.plain_metadata)
-        sources.removes_channels = settings.remove_channels
-        job = Job(sources, folder, settings, open_processes)
-        job.write(settings.formats, check)
-        job.warn()
-        verification = job.verify(settings.metrics)
-        check()
-        if settings.latency:
-            job.time(verification.example, check)
-            check()
-        with disk_errors_explained():
-            report = job.deliver(settings.formats, verification, export_dir)
+    with telling(settings.verbose) as progress:
+        job, report = _work(model, settings, export_dir, progress)
     if settings.verbose:
         print(f"\n{table(report)}\n\nThe files and report.html: {settings.export_dir}", flush=True)
     if job.causes:
@@ -166,3 +155,22 @@ def export(model: compat.Model, settings: ExportSettings, *, stacklevel: int = 2
             raise error
         warnings.warn(str(error), stacklevel=stacklevel)
     return report
+
+
+def _work(model: compat.Model, settings: ExportSettings, export_dir: Path, progress: Progress) -> tuple[Job, Report]:
+    """Everything up to the delivery."""
+    progress.begin("reading data", 0.0)
+    feed = Feed(model, settings.evaluation_data, settings.representative_dataset, settings.input_signature)
+    with remembered_interrupts() as check, workspace(export_dir) as folder, contextlib.ExitStack() as open_processes:
+        sources = Sources(compat.without_wrappers(model), feed, settings.wanted, folder, settings.plain_metadata)
+        sources.removes_channels = settings.remove_channels
+        job = Job(sources, folder, settings, open_processes, progress)
+        job.write(settings.formats, check)
+        job.warn()
+        verification = job.verify(settings.metrics)
+        check()
+        if settings.latency:
+            job.time(verification.example, check)
+            check()
+        with disk_errors_explained():
+            return job, job.deliver(settings.formats, verification, export_dir)
