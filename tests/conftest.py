@@ -33,6 +33,7 @@ ONCE = (
     "export/litert/test_sparse.py",
     "export/onnx",
     "export/openvino",
+    "export/progress",
     "export/report",
     "export/tensorrt",
     "export/test_audit.py",
@@ -40,6 +41,7 @@ ONCE = (
     "export/tvm",
     "pages",
     "processes/test_interrupts.py",
+    "processes/test_quiet.py",
     "pruning/test_masks.py",
     "pruning/test_patterns.py",
     "pruning/test_schedules.py",
@@ -53,7 +55,6 @@ ONCE = (
     "summaries/test_browser.py",
     "train_unet/test_data.py",
     "train_unet/test_flags.py",
-    "train_unet/test_headline.py",
 )
 HERE = pathlib.Path(__file__).parent
 IS_KERAS_2 = os.environ.get("TF_USE_LEGACY_KERAS") == "1"

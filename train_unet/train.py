@@ -60,10 +60,9 @@ def main(argv: list[str] | None = None) -> int:
 
 def run(values: Any, check: Callable[[], None]) -> None:
     """Trains, compresses, exports and reports as the flags say; calls `check` behind each batch."""
-    from segopt_callbacks.export import add_baseline, table
+    from segopt_callbacks.export import add_baseline, headline, table
     from train_unet.color_lookup import score
     from train_unet.fitting import SaveOnTrainEnd, evaluate, fit, make_output_dir
-    from train_unet.headline import headline
     from train_unet.training import log_callbacks
 
     folder, data = open_data(values)
@@ -91,8 +90,9 @@ def run(values: Any, check: Callable[[], None]) -> None:
         print(f"Test mIoU of the dense float32 baseline: {baseline:.4f}")
         if formats:
             print(table(add_baseline(output_dir / "export", "dense float32", {"mIoU": baseline})))
-    if formats and (line := headline(callbacks[-1].report, lookup=score(folder), dense=baseline)):
-        print(line)
+    if formats:
+        beside = {} if baseline is None else {"dense float model": baseline}
+        print(headline(callbacks[-1].report, {**beside, "colour lookup": score(folder)}))
 
 
 def open_data(values: Any) -> tuple[Any, dict[str, Any]]:

@@ -18,7 +18,7 @@ from segopt_callbacks.export.formats import TARGETS, Format
 from segopt_callbacks.export.inference import Sources, ranged
 from segopt_callbacks.export.job import Job
 from segopt_callbacks.export.progress import Progress, telling
-from segopt_callbacks.export.report import table
+from segopt_callbacks.export.report import headline, table
 from segopt_callbacks.export.settings import FORMATS, ExportSettings, OnFailure
 from segopt_callbacks.model import signature
 from segopt_callbacks.processes import remembered_interrupts
@@ -148,7 +148,8 @@ def export(model: compat.Model, settings: ExportSettings, *, stacklevel: int = 2
     with telling(settings.verbose) as progress:
         job, report = _work(model, settings, export_dir, progress)
     if settings.verbose:
-        print(f"\n{table(report)}\n\nThe files and report.html: {settings.export_dir}", flush=True)
+        ending = f"The files and report.html: {settings.export_dir}", headline(report)
+        print(f"\n{table(report)}\n\n" + "\n".join(filter(None, ending)), flush=True)
     if job.causes:
         error = ExportError(job.causes, report)
         if settings.on_failure == "raise":

@@ -129,12 +129,14 @@ class Job:
     def verify(self, metrics: Mapping[str, Any] | None) -> Verification:
         """Runs all files that could be opened."""
         start = time.monotonic()
-        self.progress.begin(f"running {len(self.runners)} files", self._shares.run)
+        running = f"running {len(self.runners)} files"
+        self.progress.begin(running, self._shares.run)
         try:
             model, feed = self.sources.model, self.sources.feed
             names = self.sources.metadata.get("classes", ())
             known = {"metrics": metrics, "nature": self._nature, "class_names": len(names)}
-            outcome = verify(model, feed, self.runners, **known, told=self._tell_examples)
+            told = self.progress.counting(running, feed.batch_count)
+            outcome = verify(model, feed, self.runners, **known, told=told)
             if self._nature.is_random:
                 draw(
                     model, feed, outcome, self.runners, {name: TARGETS[name].tolerance or 0.0 for name in self.runners}
@@ -151,11 +153,6 @@ class Job:
             f"ran {len(self.runners)} files on {outcome.examples} examples in {time.monotonic() - start:.1f} s"
         )
         return outcome
-
-    def _tell_examples(self, batches: int, examples: int) -> None:
-        count = self.sources.feed.batch_count
-        part = min(batches / count, 1.0) if count else None
-        self.progress.reach(part, f"running {len(self.runners)} files, {examples} examples so far")
 
     def time(self, example: list[np.ndarray], check: Callable[[], None]) -> None:
         """Times one inference of all files that have passed."""
@@ -213,10 +210,7 @@ class Job:
     @functools.cached_property
     def _shares(self) -> Shares:
         """What the stages take beside each other."""
-        targets = {name: TARGETS[name] for name in self.settings.formats}
-        observed = [name for name, one in targets.items() if one.takes_ranges]
-        saved = [name for name, one in targets.items() if one.any_batch]
-        return Shares.of(targets, observed, saved, is_timed=self.settings.latency)
+        return Shares.of({name: TARGETS[name] for name in self.settings.formats}, is_timed=self.settings.latency)
 
     @functools.cached_property
     def _nature(self) -> Nature:

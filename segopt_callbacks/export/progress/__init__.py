@@ -1,6 +1,6 @@
 """What an export tells while it works."""
 
-from segopt_callbacks.export.progress.pace import LOOK, TELL, Pace, Shares
-from segopt_callbacks.export.progress.progress import Bar, Lines, Progress, telling
+from segopt_callbacks.export.progress.pace import LOOK, TELL, Shares
+from segopt_callbacks.export.progress.progress import Progress, telling
 
-__all__ = ["LOOK", "TELL", "Bar", "Lines", "Pace", "Progress", "Shares", "telling"]
+__all__ = ["LOOK", "TELL", "Progress", "Shares", "telling"]

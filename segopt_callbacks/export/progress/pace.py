@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Mapping
 from dataclasses import dataclass, field
+
+from segopt_callbacks.export.target import Target
 
 # What stages take beside each other, about: seconds for a U-Net of half a million weights on two CPUs.
 LOOK, READ, OBSERVE, SAVE, OPEN, RUN, TIME, TELL = 1.0, 0.5, 5.0, 2.0, 1.0, 1.0, 0.7, 0.5
@@ -27,21 +29,20 @@ class Shares:
     time: float
 
     @classmethod
-    def of(cls, names: Iterable[str], observed: Iterable[str], saved: Iterable[str], *, is_timed: bool) -> Shares:
+    def of(cls, targets: Mapping[str, Target], *, is_timed: bool) -> Shares:
         """Of some formats.
 
         Args:
-            names: of all formats.
-            observed: of those for which ranges are found.
-            saved: of those for which TensorFlow saves a function of its own.
+            targets: by name.
             is_timed: whether files are timed.
 
         Example:
-            >>> Shares.of(["float32", "int8"], ["int8"], [], is_timed=False).total
-            11.0
+            >>> Shares.of({}, is_timed=True).total
+            1.5
         """
-        observed, saved = set(observed), set(saved)
-        begin = {one: OBSERVE if one in observed else SAVE if one in saved else READ for one in names}
+        begin = {
+            name: OBSERVE if one.takes_ranges else SAVE if one.any_batch else READ for name, one in targets.items()
+        }
         return cls(begin, OPEN, RUN * len(begin), TIME * len(begin) if is_timed else 0.0)
 
     @property

@@ -6,7 +6,7 @@ import contextlib
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 from segopt_callbacks.errors import printable
@@ -43,16 +43,20 @@ class Progress:
         self.doing = printable(doing)
         self.pace.begin(share, time.monotonic())
 
-    def reach(self, part: float | None, doing: str) -> None:
-        """The stage goes on.
+    def counting(self, doing: str, total: int | None) -> Callable[[int, int], None]:
+        """What is to be called after each batch of a stage, with the number of batches and of examples so far.
 
         Args:
-            part: what is done of it, a fraction in [0, 1]; `None` where that is not known.
-            doing: what is done now.
+            doing: what is done with them.
+            total: how many batches there are, where that is known.
         """
-        self.doing = printable(doing)
-        if part is not None:
-            self.pace.reach(part, time.monotonic())
+
+        def told(batches: int, examples: int) -> None:
+            self.doing = printable(f"{doing}, {examples} examples so far")
+            if total:
+                self.pace.reach(min(batches / total, 1.0), time.monotonic())
+
+        return told
 
     def say(self, line: str) -> None:
         """Says something that stays."""
