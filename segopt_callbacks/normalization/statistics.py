@@ -66,7 +66,7 @@ def require_batch_norms(model: Any) -> list[Any]:
 
 def _averages(model: Any, layers: list[Any], inputs: Iterator[Any]) -> list[tuple[Any, np.ndarray]]:
     """The statistics and their means over all batches, of the layers that a training step updates."""
-    run = tf.function(lambda one: model(one, training=True), reduce_retracing=True)
+    run = compat.traced(lambda one: model(one, training=True), reduce_retracing=True)
     statistics = [variable for layer in layers for variable in (layer.moving_mean, layer.moving_variance)]
     sums: list[Any] = [0.0] * len(statistics)
     count = 0

@@ -187,7 +187,8 @@ class QuantizationAwareTrainingCallback(CompressionCallback):
         if self._was_rounded:
             self._few_bits.round(self.told.codebooks)
         read = {name: one.read() for name, one in simulation.ranges.items()}
-        warn_of_unseen([name for name, pair in read.items() if pair is None])
+        unseen = [name for name, pair in read.items() if pair is None]
+        warn_of_unseen([name for name in unseen if name not in simulation.sites.prepared])
         if self.learn_ranges and not any(one.was_learned for one in simulation.ranges.values()):
             warn_of_no_learning(self._learn_step, self.lifecycle.step, self.freeze_at)
         self.ranges = {name: pair for name, pair in read.items() if pair is not None}
