@@ -16,6 +16,7 @@ ONCE = (
     "test_docs.py",
     "test_package.py",
     "test_wheel.py",
+    "test_wrong_arguments.py",
     "clustering/test_centroids.py",
     "clustering/test_initializations.py",
     "data/test_forms.py",

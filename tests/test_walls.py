@@ -9,7 +9,7 @@ ROOT = pathlib.Path(__file__).parent.parent
 LIBRARY = "segopt_callbacks"
 # Bottom up. A room imports from the floors below, never from its own but its own modules, and never from above.
 FLOORS = (
-    ("errors", "faces"),
+    ("errors", "faces", "rules"),
     ("arrays", "sizes"),
     ("records",),
     ("pages", "compat", "processes"),

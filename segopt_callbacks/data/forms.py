@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from typing import Any
 
@@ -35,6 +36,13 @@ def as_evaluation_data(data: Any) -> Any:
         return data
     if isinstance(data, tf.data.Dataset):
         return _finite_dataset(data)
+    if isinstance(data, str | bytes | os.PathLike):
+        raise ValueError(
+            "`evaluation_data` must be arrays or batches of them, not where they lie; load them, by np.load(...) for "
+            f"instance. Received: {data!r}."
+        )
+    if isinstance(data, np.generic):
+        raise ValueError(f"`evaluation_data` must have a batch axis. Received: a number, {data!r}.")
     if hasattr(data, "shape") or isinstance(data, dict):
         data = (data, None)
     if isinstance(data, tuple | list):

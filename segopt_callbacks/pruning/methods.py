@@ -12,6 +12,7 @@ from segopt_callbacks.pruning.distributions import DISTRIBUTIONS, Distribution, 
 from segopt_callbacks.pruning.masks import global_masks, layer_mask
 from segopt_callbacks.pruning.patterns import UNSTRUCTURED, Channel, Pattern
 from segopt_callbacks.pruning.regrowth import regrown_mask
+from segopt_callbacks.rules import require_one_of
 
 Scope = Literal["layer", "global"]
 Criterion = Literal["magnitude", "saliency"]
@@ -47,11 +48,11 @@ class Method:
             raise ValueError(
                 f"`pattern` must be None, block(...), n_of_m(...) or channel(). Received: pattern={self.pattern!r}."
             )
-        _require_one_of("scope", self.scope, get_args(Scope))
-        _require_one_of("distribution", self.distribution, DISTRIBUTIONS)
-        _require_one_of("criterion", self.criterion, get_args(Criterion))
+        require_one_of("scope", self.scope, get_args(Scope))
+        require_one_of("distribution", self.distribution, DISTRIBUTIONS)
+        require_one_of("criterion", self.criterion, get_args(Criterion))
         if self.regrow is not None:
-            _require_one_of("regrow", self.regrow, get_args(Regrowth))
+            require_one_of("regrow", self.regrow, get_args(Regrowth))
         if self.scope == "global" and self.distribution != "uniform":
             raise ValueError(
                 'scope="global" spreads the zeros itself; leave `distribution` out, or use scope="layer". '
@@ -149,8 +150,3 @@ class Method:
         if self.criterion == "magnitude" or saliency is None:
             return np.asarray(weight, np.float32)
         return saliency
-
-
-def _require_one_of(name: str, value: object, allowed: tuple[str, ...]) -> None:
-    if value not in allowed:
-        raise ValueError(f"`{name}` must be one of {', '.join(allowed)}. Received: {name}={value!r}.")

@@ -17,9 +17,10 @@ from segopt_callbacks.quantization.few_bits import FewBits
 from segopt_callbacks.quantization.finite import is_due, require_finite
 from segopt_callbacks.quantization.missed import warn_of_no_learning, warn_of_no_rounding, warn_of_unseen
 from segopt_callbacks.quantization.ranges import Range
-from segopt_callbacks.quantization.settings import validate_settings
+from segopt_callbacks.quantization.settings import checked_ranges, validate_settings
 from segopt_callbacks.quantization.simulation import Simulation
 from segopt_callbacks.quantization.sites import find_sites
+from segopt_callbacks.rules import require_verbose
 
 _OBSERVED = 10  # steps, at least, before a range is learned
 
@@ -92,8 +93,9 @@ class QuantizationAwareTrainingCallback(CompressionCallback):
         self.num_bits = num_bits
         self.learn_ranges = learn_ranges
         self.freeze_at = freeze_at
+        require_verbose(verbose)
         self.verbose = verbose
-        self.ranges: dict[str, tuple[float, float]] = dict(ranges or {})
+        self.ranges = checked_ranges(ranges)
         self._given = dict(self.ranges)
 
     def on_train_begin(self, logs: Any = None) -> None:

@@ -13,6 +13,7 @@ from segopt_callbacks.arrays import distinct
 from segopt_callbacks.fit import CompressionCallback, Stage
 from segopt_callbacks.model import select_weights
 from segopt_callbacks.records import Codebook, Sensitivity, changes_markdown
+from segopt_callbacks.rules import require_folder
 from segopt_callbacks.summaries.pictures import bars_picture, density_picture, mask_picture
 
 _BUCKETS = 30  # of a histogram; TensorBoard draws no more
@@ -69,8 +70,7 @@ class CompressionSummaries(CompressionCallback):
 
     def __init__(self, log_dir: str | os.PathLike[str], update_freq: str | int = "epoch") -> None:
         super().__init__()
-        if not isinstance(log_dir, str | os.PathLike) or not os.fspath(log_dir):
-            raise ValueError(f"`log_dir` must be the path of a folder. Received: log_dir={log_dir!r}.")
+        require_folder("log_dir", log_dir)
         is_number = isinstance(update_freq, int) and not isinstance(update_freq, bool) and update_freq >= 1
         if update_freq != "epoch" and not is_number:
             raise ValueError(

@@ -24,11 +24,11 @@ FORMATS = {
 
 
 def test_the_fastest_integer_file_is_told_of():
-    told = "int8.tflite: 0.25 MB (0.14 MB after gzip), 8.0 times smaller than the float weights and 4.0 times as fast as "
-    assert headline(report(FORMATS)) == f"{told}float32; mIoU 0.757 (float32 0.800)"
+    told = "int8.tflite: 0.25 MB (0.14 MB after gzip), 8.0 times smaller than the float weights and 4.0 times as fast "
+    assert headline(report(FORMATS)) == f"{told}as float32; mIoU 0.757 (float32 0.800)"
     beside = {"dense float model": 0.759, "colour lookup": 0.744}
     assert headline(report(FORMATS), beside) == (
-        f"{told}float32; mIoU 0.757 (dense float model 0.759, colour lookup 0.744)"
+        f"{told}as float32; mIoU 0.757 (dense float model 0.759, colour lookup 0.744)"
     )
 
 
