@@ -11,13 +11,13 @@ from typing import Any
 _ALIKE = 0.5  # of two names, from 0 (nothing in common) to 1
 
 
-def did_you_mean(value: object, known: Iterable[str], prefix: str = "") -> str:
+def did_you_mean(value: object, known: Iterable[str], *, is_quoted: bool = True) -> str:
     """What was probably meant by a name that is not known, as a sentence to put between rule and value.
 
     Args:
         value: what was given.
         known: what there is.
-        prefix: of names as users write them, such as `"--"`; without one they are quoted.
+        is_quoted: whether it is text, and no flag or call.
 
     Returns:
         the sentence, with a space before it; empty where nothing is alike.
@@ -25,10 +25,12 @@ def did_you_mean(value: object, known: Iterable[str], prefix: str = "") -> str:
     >>> did_you_mean("int_8", ["int8", "float32"]), did_you_mean("tflite", ["int8"])
     (" Did you mean 'int8'?", '')
     """
-    by_lower = {one.lower(): one for one in known}
-    close = difflib.get_close_matches(value.lower(), by_lower, n=1, cutoff=_ALIKE) if isinstance(value, str) else []
-    shown = [f"{prefix}{by_lower[one]}" if prefix else repr(by_lower[one]) for one in close]
-    return f" Did you mean {shown[0]}?" if shown else ""
+    by_lower: dict[str, str] = {}
+    for one in known:
+        by_lower.setdefault(one.lower().lstrip("-"), one)
+    given = value.lower().lstrip("-") if isinstance(value, str) else ""
+    close = difflib.get_close_matches(given, by_lower, n=1, cutoff=_ALIKE)
+    return "".join(f" Did you mean {repr(by_lower[one]) if is_quoted else by_lower[one]}?" for one in close)
 
 
 def require_one_of(name: str, value: object, known: Iterable[str]) -> None:

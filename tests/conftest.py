@@ -13,6 +13,7 @@ import pytest
 # Neither Keras is in these, or both are, or a SavedModel of either is all the same to them: they run once. So do tests
 # that are marked `either_keras`. tests/export/test_conformance.py has every format under both.
 ONCE = (
+    "test_commands.py",
     "test_docs.py",
     "test_package.py",
     "test_wheel.py",

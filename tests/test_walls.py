@@ -10,6 +10,7 @@ LIBRARY = "segopt_callbacks"
 # Bottom up. A room imports from the floors below, never from its own but its own modules, and never from above.
 FLOORS = (
     ("errors", "faces", "rules"),
+    ("commands",),
     ("arrays", "sizes"),
     ("records",),
     ("pages", "compat", "processes"),

@@ -17,11 +17,13 @@ from typing import Any
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # of the checkout: what is installed is the library alone
 
 import flags
+from segopt_callbacks.commands import ends_with_its_reader
 from train_unet.process import ExitOnInterrupt, without_start_up_noise
 
 FAILED, USAGE_ERROR = 1, 2  # exit codes
 
 
+@ends_with_its_reader
 def main(argv: list[str] | None = None) -> int:
     """Runs one training.
 

@@ -13,7 +13,7 @@ from segopt_callbacks import compat
 from segopt_callbacks.data import Feed
 from segopt_callbacks.errors import ExportError
 from segopt_callbacks.export import ethos_u
-from segopt_callbacks.export.delivery import disk_errors_explained, require_replaceable, workspace
+from segopt_callbacks.export.delivery import disk_errors_explained, require_replaceable, warn_if_shared, workspace
 from segopt_callbacks.export.formats import TARGETS, Format
 from segopt_callbacks.export.inference import Sources, ranged
 from segopt_callbacks.export.job import Job
@@ -163,6 +163,7 @@ def _work(model: compat.Model, settings: ExportSettings, export_dir: Path, progr
     progress.begin("reading data", 0.0)
     feed = Feed(model, settings.evaluation_data, settings.representative_dataset, settings.input_signature)
     with remembered_interrupts() as check, workspace(export_dir) as folder, contextlib.ExitStack() as open_processes:
+        is_shared = warn_if_shared(folder, export_dir)
         sources = Sources(compat.without_wrappers(model), feed, settings.wanted, folder, settings.plain_metadata)
         sources.removes_channels = settings.remove_channels
         job = Job(sources, folder, settings, open_processes, progress)
@@ -173,5 +174,7 @@ def _work(model: compat.Model, settings: ExportSettings, export_dir: Path, progr
         if settings.latency:
             job.time(verification.example, check)
             check()
+        if not is_shared:  # or another has begun meanwhile
+            warn_if_shared(folder, export_dir)
         with disk_errors_explained():
             return job, job.deliver(settings.formats, verification, export_dir)

@@ -12,7 +12,7 @@ from segopt_callbacks.pruning.distributions import DISTRIBUTIONS, Distribution, 
 from segopt_callbacks.pruning.masks import global_masks, layer_mask
 from segopt_callbacks.pruning.patterns import UNSTRUCTURED, Channel, Pattern
 from segopt_callbacks.pruning.regrowth import regrown_mask
-from segopt_callbacks.rules import require_one_of
+from segopt_callbacks.rules import did_you_mean, require_one_of
 
 Scope = Literal["layer", "global"]
 Criterion = Literal["magnitude", "saliency"]
@@ -45,8 +45,11 @@ class Method:
 
     def __post_init__(self) -> None:
         if not isinstance(self.pattern, Pattern):
+            name = self.pattern if isinstance(self.pattern, str) else getattr(self.pattern, "__name__", None)
+            hint = did_you_mean(name, ("block(...)", "n_of_m(...)", "channel()"), is_quoted=False)
             raise ValueError(
-                f"`pattern` must be None, block(...), n_of_m(...) or channel(). Received: pattern={self.pattern!r}."
+                f"`pattern` must be None, block(...), n_of_m(...) or channel().{hint} Received: "
+                f"pattern={self.pattern!r}."
             )
         require_one_of("scope", self.scope, get_args(Scope))
         require_one_of("distribution", self.distribution, DISTRIBUTIONS)
