@@ -9,6 +9,7 @@ from collections.abc import Iterable
 from typing import Any
 
 _ALIKE = 0.5  # of two names, from 0 (nothing in common) to 1
+_LEAST_PERCENTAGE = 2  # that somebody means by a number; 1.5 is a slip
 
 
 def did_you_mean(value: object, known: Iterable[str], *, is_quoted: bool = True) -> str:
@@ -70,9 +71,9 @@ def percent_for_fraction(value: Any) -> str:
         return ""
     if not is_number(number) or not 0 < number <= 100:
         return ""
-    if number > 1:
+    if number >= _LEAST_PERCENTAGE:
         return f" Did you mean {number / 100:g}?"
-    return f" Did you mean {number:g}?" if isinstance(value, str) else ""
+    return f" Did you mean {number:g}?" if isinstance(value, str) and number <= 1 else ""
 
 
 def require_fraction(name: str, value: Any, what: str, *, low: str = "[", high: str = "]") -> None:

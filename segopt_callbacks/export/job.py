@@ -135,8 +135,9 @@ class Job:
             model, feed = self.sources.model, self.sources.feed
             names = self.sources.metadata.get("classes", ())
             told = self.progress.counting(running, feed.batch_count)
-            judged = functools.partial(verify, metrics=metrics, nature=self._nature, class_names=len(names))
-            outcome = judged(model, feed, self.runners, told=told)
+            outcome = verify(
+                model, feed, self.runners, metrics=metrics, nature=self._nature, class_names=len(names), told=told
+            )
             if self._nature.is_random:
                 draw(
                     model, feed, outcome, self.runners, {name: TARGETS[name].tolerance or 0.0 for name in self.runners}
