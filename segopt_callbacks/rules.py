@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import math
+import numbers
 import os
 from collections.abc import Iterable
 from typing import Any
@@ -51,12 +52,12 @@ def require_one_of(name: str, value: object, known: Iterable[str]) -> None:
 
 
 def is_number(value: object) -> bool:
-    """Whether this is a finite number.
+    """Whether this is a finite number, of Python or NumPy.
 
     >>> is_number(0.5), is_number(float("nan")), is_number(True)
     (True, False, False)
     """
-    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+    return isinstance(value, numbers.Real) and not isinstance(value, bool) and math.isfinite(value)
 
 
 def percent_for_fraction(value: Any) -> str:
@@ -142,7 +143,21 @@ def require_verbose(value: object) -> None:
         raise ValueError(f"`verbose` must be 0 for silence, or 1. Received: verbose={value!r}.")
 
 
-def require_folder(name: str, value: object, *, or_none: bool = False) -> None:
+def require_path(name: str, value: object, *, or_none: bool = False) -> None:
+    """Checks the path of a folder, without looking what is there.
+
+    Raises:
+        ValueError: for what is no path.
+
+    >>> require_path("export_dir", "files")
+    """
+    is_path = isinstance(value, str | os.PathLike) and os.fspath(value)
+    if not is_path and not (value is None and or_none):
+        more = ", or None" if or_none else ""
+        raise ValueError(f"`{name}` must be the path of a folder{more}. Received: {name}={_shown(value)}.")
+
+
+def require_folder(name: str, value: Any, *, or_none: bool = False) -> None:
     """Checks the path of a folder, which need not exist.
 
     Raises:
@@ -150,14 +165,10 @@ def require_folder(name: str, value: object, *, or_none: bool = False) -> None:
 
     >>> require_folder("log_dir", "logs")
     """
-    if value is None and or_none:
-        return
-    more = ", or None" if or_none else ""
-    if not isinstance(value, str | os.PathLike) or not os.fspath(value):
-        raise ValueError(f"`{name}` must be the path of a folder{more}. Received: {name}={_shown(value)}.")
-    if os.path.isfile(value):
+    require_path(name, value, or_none=or_none)
+    if value is not None and os.path.isfile(value):
         raise ValueError(
-            f"`{name}` must be the path of a folder{more}; a file is there: name another one. Received: "
+            f"`{name}` must be the path of a folder; a file is there: name another one. Received: "
             f"{name}={os.fspath(value)!r}."
         )
 

@@ -269,11 +269,23 @@ def test_what_was_meant_is_told(name, given, meant):
         called(name, **given)
 
 
-@pytest.mark.parametrize("name", ["ExportQuantizedCallback", "CompressionSummaries", "SensitivityCallback", "recipe"])
+def test_an_argument_that_a_callback_does_not_have_is_told_the_right_one():
+    with pytest.raises(TypeError, match=r"takes `export_dir`, .* Did you mean 'formats'\? Received: format=\.\.\."):
+        called("ExportQuantizedCallback", format="int8")
+
+
+@pytest.mark.parametrize("name", ["CompressionSummaries", "SensitivityCallback", "search_compression"])
 def test_a_file_is_no_folder(name, tmp_path):
     (tmp_path / "model.keras").touch()
-    argument = "log_dir" if "log_dir" in TABLE[name][1] else "export_dir"
+    argument = "log_dir" if "log_dir" in TABLE[name][1] else "output_dir"
     with pytest.raises(
         ValueError, match=rf"`{argument}` must be the path of a folder.*; a file is there: name another"
     ):
         called(name, **{argument: tmp_path / "model.keras"})
+
+
+def test_numbers_of_numpy_are_numbers():
+    ramp = segopt_callbacks.ramp_by_epoch(np.float32(0.5), np.int64(0), np.int64(2), updates=np.int64(3))
+    assert ramp.in_steps(steps_per_epoch=4, epochs=2)(8) == (True, 0.5)
+    assert called("QuantizationAwareTrainingCallback", num_bits=np.int64(4), freeze_at=np.float32(1)).num_bits == 4
+    assert called("ExportQuantizedCallback", time_limit=np.float32(5)).time_limit == 5

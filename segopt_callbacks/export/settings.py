@@ -17,7 +17,7 @@ from segopt_callbacks.export.inference import ranged
 from segopt_callbacks.model import validate_input_signature
 from segopt_callbacks.quantization import Calibration
 from segopt_callbacks.records import Sensitivity
-from segopt_callbacks.rules import is_number, require_flag, require_folder, require_one_of, require_verbose
+from segopt_callbacks.rules import is_number, require_flag, require_one_of, require_path, require_verbose
 
 OnFailure = Literal["raise", "warn"]
 FORMATS: tuple[Format, ...] = ("saved_model", "float32", "int8")
@@ -67,7 +67,7 @@ class ExportSettings:
     allowance: Allowance = field(init=False)
 
     def __post_init__(self) -> None:
-        require_folder("export_dir", self.export_dir)
+        require_path("export_dir", self.export_dir)
         data.validate_representative_dataset(self.representative_dataset)
         object.__setattr__(self, "evaluation_data", data.as_evaluation_data(self.evaluation_data))
         validate_metrics(self.metrics)

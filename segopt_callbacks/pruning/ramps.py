@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numbers
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
@@ -34,7 +35,8 @@ class Ramp:
             )
         if not is_number(self.power) or self.power <= 0:
             raise ValueError(f"`power` must be a number above 0. Received: power={self.power!r}.")
-        require_whole("updates", self.updates, 1)
+        is_whole = isinstance(self.updates, numbers.Integral) and not isinstance(self.updates, bool)
+        require_whole("updates", int(self.updates) if is_whole else self.updates, 1)
 
     def of_size(self, weights: int) -> Ramp:
         """The ramp for so many weights, where its final sparsity depends on them."""

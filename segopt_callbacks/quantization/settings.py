@@ -17,7 +17,7 @@ def validate_settings(begin_step: Any, num_bits: Any, freeze_at: Any, learn_rang
         ValueError: for one outside its range.
     """
     validate_step("begin_step", begin_step)
-    if isinstance(num_bits, bool) or not isinstance(num_bits, int) or num_bits not in (4, 8):
+    if num_bits not in (4, 8):
         raise ValueError(f"`num_bits` must be 8 or 4, the bits of a kernel. Received: num_bits={num_bits!r}.")
     require_fraction("freeze_at", freeze_at, "the training")
     if not isinstance(learn_ranges, bool):

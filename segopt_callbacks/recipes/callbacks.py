@@ -12,7 +12,7 @@ from segopt_callbacks.fit import CompressionCallback, step_by_fraction
 from segopt_callbacks.pruning import PruningScheduleCallback, block, ramp_by_fraction
 from segopt_callbacks.quantization import QuantizationAwareTrainingCallback
 from segopt_callbacks.recipes.goals import GOALS, Goal, Recipe, sparsity_by_size
-from segopt_callbacks.rules import did_you_mean, require_folder, require_one_of, require_verbose
+from segopt_callbacks.rules import did_you_mean, require_one_of, require_path, require_verbose
 
 
 def recipe(
@@ -52,7 +52,7 @@ def recipe(
         ['PruningScheduleCallback', 'QuantizationAwareTrainingCallback']
     """
     require_verbose(verbose)
-    require_folder("export_dir", export_dir, or_none=True)
+    require_path("export_dir", export_dir, or_none=True)
     chosen, further = _chosen(goal, settings)
     callbacks: list[CompressionCallback] = []
     if chosen.sparsity != 0:

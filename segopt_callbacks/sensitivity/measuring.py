@@ -111,7 +111,7 @@ def layer_sensitivity(
             if verbose:
                 print(printable(f"sensitivity {number}/{len(weights)}: {path}: {', '.join(told)}"), flush=True)
     sensitivity = Sensitivity(
-        monitor, higher_is_better, untreated, tuple(rows), evaluation.examples, sparsity, number_of_clusters
+        monitor, higher_is_better, untreated, tuple(rows), evaluation.examples, float(sparsity), number_of_clusters
     )
     if verbose:
         print(f"\n{sensitivity.table()}\n", flush=True)
