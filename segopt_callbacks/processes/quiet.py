@@ -32,7 +32,7 @@ def quiet() -> Iterator[None]:
     failed = True
     with tempfile.TemporaryFile() as held:
         try:
-            with _written_to(held, 2), _errors_alone():
+            with _written_to(held, 2), _python_errors_to(held), _errors_alone():
                 yield
             failed = False
         except FormatError:
@@ -43,6 +43,14 @@ def quiet() -> Iterator[None]:
             for line in held:
                 if failed or ERROR_LINE.match(line):
                     os.write(2, line)
+
+
+@contextlib.contextmanager
+def _python_errors_to(file: IO[bytes]) -> Iterator[IO[str]]:
+    """Sends Python's standard error to a file, whatever stands in for it: a notebook's, or that of a bar."""
+    python = open(os.dup(file.fileno()), "w", encoding="utf-8", buffering=1)  # noqa: SIM115  # closed below
+    with python, contextlib.redirect_stderr(python):
+        yield python
 
 
 @contextlib.contextmanager
@@ -75,10 +83,8 @@ def captured() -> Iterator[list[str]]:
     lines: list[str] = []
     with tempfile.TemporaryFile() as held:
         try:
-            with _written_to(held, 1, 2):
-                python = open(os.dup(held.fileno()), "w", encoding="utf-8", buffering=1)  # noqa: SIM115  # it is below
-                with python, contextlib.redirect_stdout(python), contextlib.redirect_stderr(python):
-                    yield lines
+            with _written_to(held, 1, 2), _python_errors_to(held) as python, contextlib.redirect_stdout(python):
+                yield lines
         finally:
             held.seek(0)
             text = held.read().decode(errors="replace")

@@ -3,6 +3,7 @@
 import contextlib
 import logging
 import os
+import sys
 
 import pytest
 
@@ -34,4 +35,5 @@ def test_what_is_printed_is_shown_where_something_goes_wrong(capfd):
     with quiet():
         os.write(2, b"I0000 00:00:1.0 1 loader.cc:1] Restoring SavedModel bundle.\n")
         os.write(2, b"E0000 00:00:1.0 1 loader.cc:1] No memory.\n")
+        print("a warning of Python", file=sys.stderr)
     assert capfd.readouterr().err == "E0000 00:00:1.0 1 loader.cc:1] No memory.\n"

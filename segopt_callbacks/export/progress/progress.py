@@ -155,7 +155,8 @@ def telling(verbose: int) -> Iterator[Progress]:
 
 def is_terminal() -> bool:
     """Whether what is printed goes to a terminal that can go back in a line."""
-    if sys.stdout is None or not sys.stdout.isatty():
+    isatty = getattr(sys.stdout, "isatty", None)  # what stands in for it need not have that
+    if isatty is None or not isatty():
         return False
     from rich.console import Console
 
