@@ -54,15 +54,18 @@ def warn_if_shared(folder: Path, export_dir: Path) -> bool:
     """
     ours = _of_exports_to(export_dir)
     for place in {export_dir.parent, export_dir}:
-        for entry in place.iterdir() if place.is_dir() else ():
-            if entry != folder and ours.fullmatch(entry.name) and is_held(entry) and entry.is_dir():
-                warnings.warn(
-                    "Exports at the same time must have a folder each: name another `export_dir`. Files of both will "
-                    "lie here, and the reports of the one that ends last. Received: "
-                    f"{str(export_dir)!r}, for which {entry.name} is at work.",
-                    stacklevel=2,
-                )
-                return True
+        if not place.is_dir():
+            continue
+        with locked(place):  # nobody may find a folder held for a moment that he is about to hold
+            others = [one for one in place.iterdir() if one != folder and ours.fullmatch(one.name) and is_held(one)]
+        if others:
+            warnings.warn(
+                "Exports at the same time must have a folder each: name another `export_dir`. Files of both will "
+                "lie here, and the reports of the one that ends last. Received: "
+                f"{str(export_dir)!r}, for which {others[0].name} is at work.",
+                stacklevel=2,
+            )
+            return True
     return False
 
 
