@@ -50,7 +50,8 @@ def test_what_is_left_in_the_buffer_is_no_message(capfd):
     )
     reading, writing = os.pipe()
     os.close(reading)
-    done = subprocess.run([sys.executable, "-c", program], stdout=writing, check=False)
+    environment = {name: value for name, value in os.environ.items() if name != "PYTHONUNBUFFERED"}
+    done = subprocess.run([sys.executable, "-c", program], stdout=writing, env=environment, check=False)
     os.close(writing)
     assert (done.returncode, capfd.readouterr().err) == (NOBODY_READS, "")
 

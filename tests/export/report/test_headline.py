@@ -32,6 +32,13 @@ def test_the_fastest_integer_file_is_told_of():
     )
 
 
+def test_of_files_that_are_as_fast_the_smallest_is_told_of():
+    formats = {**FORMATS, "dynamic_int8": entry("dynamic_int8", 500_000, 120_000, 0.75, 0.24)}
+    assert headline(report(formats)).startswith("int8.tflite: ")
+    formats["dynamic_int8"] = entry("dynamic_int8", 500_000, 120_000, 0.75, 0.2)
+    assert headline(report(formats)).startswith("dynamic_int8.tflite: ")
+
+
 def test_untimed_the_smallest_beside_the_model():
     formats = {"int8": entry("int8", 250_000, 140_000, 0.757), "int4": entry("int4", 270_000, 30_000, 0.73)}
     assert headline(report(formats)).startswith("int4.tflite: 0.27 MB (30.0 kB after gzip), 7.4 times smaller than")
