@@ -94,7 +94,8 @@ def run(values: Any, check: Callable[[], None]) -> None:
             print(table(add_baseline(output_dir / "export", "dense float32", {"mIoU": baseline})))
     if formats:
         beside = {} if baseline is None else {"dense float model": baseline}
-        print(headline(callbacks[-1].report, {**beside, "colour lookup": score(folder)}))
+        if line := headline(callbacks[-1].report, {**beside, "colour lookup": score(folder)}):
+            print(line)
 
 
 def open_data(values: Any) -> tuple[Any, dict[str, Any]]:
