@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import os
 import re
 import sys
@@ -12,6 +11,7 @@ from collections.abc import Sequence
 from absl import flags as absl_flags
 
 from flags import clustering, data, export, pruning, quantization, recipes, search, sensitivity, training
+from segopt_callbacks.rules import did_you_mean
 
 TOPICS = (data, training, pruning, clustering, quantization, recipes, sensitivity, export, search)
 USAGE_ERROR = 2  # exit code
@@ -71,14 +71,14 @@ def explain(error: absl_flags.Error, values: absl_flags.FlagValues) -> str:
     text = " ".join(str(error).split())
     if isinstance(error, absl_flags.UnrecognizedFlagError):
         known = [flag.name for topic in values.flags_by_module_dict().values() for flag in topic]
-        close = difflib.get_close_matches(error.flagname, known, n=1, cutoff=0.5)
-        remedy = f"did you mean --{close[0]}?" if close else "see --help."
-        return f"Flags must be among those of --help; {remedy} Received: {error.flagvalue or error.flagname}."
+        hint = did_you_mean(f"--{error.flagname}", [f"--{name}" for name in known], is_quoted=False)
+        return f"Flags must be among those of --help.{hint} Received: {error.flagvalue or error.flagname}."
     if rule := re.match(r"flags? .*?: (--.*)", text):
         return rule[1]  # a validator's sentence
     if wrong := re.match(r"flag --(\w+)=(.*?): ", text):
         flag = values[wrong[1]]
-        return f"--{flag.name} must be {_kind(flag)}; such as --{flag.name}={_shown(flag)}. Received: {wrong[2]}."
+        hint = did_you_mean(wrong[2], getattr(flag.parser, "enum_values", None) or ())
+        return f"--{flag.name} must be {_kind(flag)}; such as --{flag.name}={_shown(flag)}.{hint} Received: {wrong[2]}."
     return f"{text.removeprefix('ERROR:: ').rstrip('.')}; see --help."
 
 

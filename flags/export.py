@@ -43,6 +43,7 @@ def define(values: absl_flags.FlagValues) -> None:
         lambda names: set(names) <= set(FORMATS) and len(set(names)) == len(names),
         f"different names of {', '.join(FORMATS)}",
         "separate them by commas",
+        known=FORMATS,
     )
 
 

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from absl import flags as absl_flags
+
+from segopt_callbacks.rules import did_you_mean
 
 DECIDERS = ("search", "goal")  # flags that choose the switches by themselves
 
@@ -15,7 +17,12 @@ class FlagError(ValueError):
 
 
 def require(
-    values: absl_flags.FlagValues, name: str, holds: Callable[[Any], bool], rule: str, remedy: str = "see --help"
+    values: absl_flags.FlagValues,
+    name: str,
+    holds: Callable[[Any], bool],
+    rule: str,
+    remedy: str = "see --help",
+    known: Sequence[str] = (),
 ) -> None:
     """Registers a rule on one flag's value.
 
@@ -25,12 +32,14 @@ def require(
         holds: value -> whether it is allowed.
         rule: what it must be, such as "at least 1".
         remedy: what to do instead.
+        known: names that a list may hold.
     """
 
     def check(value: Any) -> bool:
         if not holds(value):
             shown = ",".join(value) if isinstance(value, list) else value
-            raise absl_flags.ValidationError(f"--{name} must be {rule}; {remedy}. Received: --{name}={shown}.")
+            hint = did_you_mean(next((one for one in value if one not in known), None), known) if known else ""
+            raise absl_flags.ValidationError(f"--{name} must be {rule}; {remedy}.{hint} Received: --{name}={shown}.")
         return True
 
     absl_flags.register_validator(name, check, flag_values=values)

@@ -13,10 +13,12 @@ import pytest
 # Neither Keras is in these, or both are, or a SavedModel of either is all the same to them: they run once. So do tests
 # that are marked `either_keras`. tests/export/test_conformance.py has every format under both.
 ONCE = (
+    "test_commands.py",
     "test_docs.py",
     "test_package.py",
     "test_wheel.py",
     "board",
+    "test_wrong_arguments.py",
     "clustering/test_centroids.py",
     "clustering/test_initializations.py",
     "data/test_forms.py",
@@ -34,6 +36,7 @@ ONCE = (
     "export/litert/test_sparse.py",
     "export/onnx",
     "export/openvino",
+    "export/progress",
     "export/report",
     "export/tensorrt",
     "export/test_audit.py",
@@ -41,6 +44,7 @@ ONCE = (
     "export/tvm",
     "pages",
     "processes/test_interrupts.py",
+    "processes/test_quiet.py",
     "pruning/test_masks.py",
     "pruning/test_patterns.py",
     "pruning/test_schedules.py",
@@ -55,7 +59,6 @@ ONCE = (
     "summaries/test_told.py",
     "train_unet/test_data.py",
     "train_unet/test_flags.py",
-    "train_unet/test_headline.py",
 )
 HERE = pathlib.Path(__file__).parent
 IS_KERAS_2 = os.environ.get("TF_USE_LEGACY_KERAS") == "1"

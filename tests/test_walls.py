@@ -9,7 +9,8 @@ ROOT = pathlib.Path(__file__).parent.parent
 LIBRARY = "segopt_callbacks"
 # Bottom up. A room imports from the floors below, never from its own but its own modules, and never from above.
 FLOORS = (
-    ("errors", "faces"),
+    ("errors", "faces", "rules"),
+    ("commands",),
     ("arrays", "sizes"),
     ("records",),
     ("pages", "board", "compat", "processes"),
@@ -25,7 +26,7 @@ FLOORS = (
     ("export.ethos_u",),
     ("export.channels",),
     ("export.formats", "export.delivery", "export.inference", "export.checks", "export.promises"),
-    ("export.report", "export.settings", "export.intake"),
+    ("export.report", "export.settings", "export.intake", "export.progress"),
     ("export.writing",),
     ("export.job",),
     ("export.exporter",),

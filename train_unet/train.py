@@ -17,11 +17,13 @@ from typing import Any
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # of the checkout: what is installed is the library alone
 
 import flags
+from segopt_callbacks.commands import ends_with_its_reader
 from train_unet.process import ExitOnInterrupt, without_start_up_noise
 
 FAILED, USAGE_ERROR = 1, 2  # exit codes
 
 
+@ends_with_its_reader
 def main(argv: list[str] | None = None) -> int:
     """Runs one training.
 
@@ -60,10 +62,9 @@ def main(argv: list[str] | None = None) -> int:
 
 def run(values: Any, check: Callable[[], None]) -> None:
     """Trains, compresses, exports and reports as the flags say; calls `check` behind each batch."""
-    from segopt_callbacks.export import add_baseline, table
+    from segopt_callbacks.export import add_baseline, headline, table
     from train_unet.color_lookup import score
     from train_unet.fitting import SaveOnTrainEnd, evaluate, fit, make_output_dir
-    from train_unet.headline import headline
     from train_unet.training import log_callbacks
 
     folder, data = open_data(values)
@@ -91,8 +92,10 @@ def run(values: Any, check: Callable[[], None]) -> None:
         print(f"Test mIoU of the dense float32 baseline: {baseline:.4f}")
         if formats:
             print(table(add_baseline(output_dir / "export", "dense float32", {"mIoU": baseline})))
-    if formats and (line := headline(callbacks[-1].report, lookup=score(folder), dense=baseline)):
-        print(line)
+    if formats:
+        beside = {} if baseline is None else {"dense float model": baseline}
+        if line := headline(callbacks[-1].report, {**beside, "colour lookup": score(folder)}):
+            print(line)
 
 
 def open_data(values: Any) -> tuple[Any, dict[str, Any]]:

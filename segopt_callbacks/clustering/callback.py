@@ -9,7 +9,8 @@ from segopt_callbacks import compat
 from segopt_callbacks.clustering.clustered import ClusteredWeights, ClusterReport, NumberOfClusters, Sharing
 from segopt_callbacks.errors import printable
 from segopt_callbacks.fit import CompressionCallback, Stage
-from segopt_callbacks.model import Filters
+from segopt_callbacks.model import Filters, require_model
+from segopt_callbacks.rules import require_verbose
 
 
 def cluster_model(
@@ -54,6 +55,7 @@ def cluster_model(
         (16, 16)
     """
     sharing = Sharing(number_of_clusters, filters, per_channel, preserve_sparsity, initialization, fold_batch_norm)
+    require_model(model)
     inputs = compat.model_input_specs(model) if sharing.needs_graph(model) else None
     return ClusteredWeights(model, sharing.select(model), sharing, inputs).share()
 
@@ -69,6 +71,7 @@ class ClusteringCallback(CompressionCallback):
 
     def __init__(self, sharing: Sharing, verbose: int) -> None:
         super().__init__()
+        require_verbose(verbose)
         self.sharing = sharing
         self.verbose = verbose
         self.report: dict[str, ClusterReport] = {}

@@ -25,6 +25,7 @@ from segopt_callbacks.model import (
     validate_filters,
 )
 from segopt_callbacks.records import Codebook, Density
+from segopt_callbacks.rules import require_flag
 
 NumberOfClusters = int | Mapping[str, int]
 
@@ -65,12 +66,14 @@ class Sharing:
         for number in self._rules.values():
             _validate_number(number)
         validate_filters(self.filters)
-        validate_filters(list(self._rules))
+        validate_filters(list(self._rules), "number_of_clusters")
         if not isinstance(self.per_channel, bool | int):
             raise ValueError(
                 "`per_channel` must be False, True (the output channels) or the number of an axis. "
                 f"Received: per_channel={self.per_channel!r}."
             )
+        for name in ("preserve_sparsity", "fold_batch_norm"):
+            require_flag(name, getattr(self, name))
         find_initialization(self.initialization)
 
     @property

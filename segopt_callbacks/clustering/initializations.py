@@ -9,6 +9,7 @@ import numpy as np
 
 from segopt_callbacks import compat
 from segopt_callbacks.arrays import distinct
+from segopt_callbacks.rules import did_you_mean
 
 TFMOT = ("LINEAR", "RANDOM", "DENSITY_BASED", "KMEANS_PLUS_PLUS")
 Initialization = Callable[[np.ndarray, int, bool], np.ndarray]
@@ -37,10 +38,10 @@ def find_initialization(initialization: Any) -> Initialization | None:
     name = getattr(initialization, "name", initialization)
     if name == "optimal":
         return None
-    if name not in TFMOT:
+    if not isinstance(name, str) or name not in TFMOT:
         raise ValueError(
-            f'`initialization` must be "optimal", or one of tfmot\'s {", ".join(TFMOT)}. '
-            f"Received: initialization={initialization!r}."
+            f'`initialization` must be "optimal", or one of tfmot\'s {", ".join(TFMOT)}.'
+            f"{did_you_mean(name, ['optimal', *TFMOT])} Received: initialization={initialization!r}."
         )
     initializer = compat.tfmot_centroids(name)
 

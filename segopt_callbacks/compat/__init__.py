@@ -41,6 +41,7 @@ from segopt_callbacks.compat.inference import (
     kept_state,
     needed_operations,
     operation_kinds,
+    traced,
 )
 from segopt_callbacks.compat.inlining import inlined
 from segopt_callbacks.compat.kerases import (
@@ -202,6 +203,7 @@ __all__ = [
     "tensor_metadata",
     "tfmot_centroids",
     "tfmot_schedule",
+    "traced",
     "unfuse",
     "variable_path",
     "watch_gradients",

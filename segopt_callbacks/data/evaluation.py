@@ -99,7 +99,7 @@ class Evaluation:
         self._data, self.examples = _first(evaluation_data, max_examples)
         self._batch_size = batch_size or _BATCH_SIZE
         self._left_out: set[str] = set()
-        traced = tf.function(self._infer, autograph=compat.is_keras_2(model), reduce_retracing=True)
+        traced = compat.traced(self._infer, autograph=compat.is_keras_2(model), reduce_retracing=True)
         self._answers = self._infer if compat.runs_eagerly(model) else traced
 
     def run(self) -> dict[str, float]:

@@ -80,6 +80,13 @@ class Feed:
         given = self._evaluation_data is not None or self._representative_dataset is not None
         return given or bool(self._sampled)
 
+    @property
+    def batch_count(self) -> int | None:
+        """How many `batches` yields; `None` where that is not known before they are read."""
+        if self._evaluation_data is not None:
+            return forms.count_batches(self._evaluation_data)
+        return None if self._representative_dataset is not None else len(self._sampled) or 1
+
     def representative(self) -> Iterator[list[np.ndarray]]:
         """Yields the inputs of one example after the other, batch size 1, in the dtypes of `specs`.
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from typing import Any
 
@@ -35,6 +36,13 @@ def as_evaluation_data(data: Any) -> Any:
         return data
     if isinstance(data, tf.data.Dataset):
         return _finite_dataset(data)
+    if isinstance(data, str | bytes | os.PathLike):
+        raise ValueError(
+            "`evaluation_data` must be arrays or batches of them, not where they lie; load them, by np.load(...) for "
+            f"instance. Received: {data!r}."
+        )
+    if isinstance(data, np.generic):
+        raise ValueError(f"`evaluation_data` must have a batch axis. Received: a number, {data!r}.")
     if hasattr(data, "shape") or isinstance(data, dict):
         data = (data, None)
     if isinstance(data, tuple | list):
@@ -124,6 +132,22 @@ def evaluation_batches(data: Any, batch_size: int = BATCH_SIZE) -> Iterator[tupl
     for start in range(0, size, batch_size):
         stop = min(start + batch_size, size)
         yield tf.nest.map_structure(lambda one, a=start, b=stop: None if one is None else one[a:b], arrays)
+
+
+def count_batches(data: Any, batch_size: int = BATCH_SIZE) -> int | None:
+    """How many batches `evaluation_batches` yields; `None` where that is not known before they are read.
+
+    Example:
+        >>> count_batches((np.zeros((20, 4)), np.zeros(20)))
+        2
+    """
+    data = as_evaluation_data(data)
+    if isinstance(data, Batches):
+        return None
+    if isinstance(data, tf.data.Dataset):
+        count = int(data.cardinality())
+        return count if count >= 0 else None
+    return -(-len(leaves(data[0])[0]) // batch_size)
 
 
 def validate_representative_dataset(data: Any) -> None:

@@ -122,7 +122,7 @@ def _answers(model: Any, x: Any) -> Any:
         return compat.infer(model, inputs)
 
     # Traced: what draws random numbers takes none of those that the fit will draw.
-    traced = tf.function(run, autograph=compat.is_keras_2(model))
+    traced = compat.traced(run, autograph=compat.is_keras_2(model))
     try:
         return (run if compat.runs_eagerly(model) else traced)(tf.nest.map_structure(tf.convert_to_tensor, x))
     except compat.converter_errors() as error:

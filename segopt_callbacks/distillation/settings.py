@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeAlias
@@ -11,6 +10,7 @@ import tensorflow as tf
 
 from segopt_callbacks import compat
 from segopt_callbacks.distillation.losses import KINDS, OutputKind
+from segopt_callbacks.rules import did_you_mean, is_number, percent_for_fraction
 
 Outputs: TypeAlias = OutputKind | Sequence[OutputKind | None] | Mapping[str, OutputKind | None]
 
@@ -30,22 +30,22 @@ class Settings:
     outputs: Any
 
     def __post_init__(self) -> None:
-        if not _is_number(self.temperature) or self.temperature <= 0:
+        if not is_number(self.temperature) or self.temperature <= 0:
             raise ValueError(
                 "`temperature` must be a number above 0; 1 leaves answers as they are, 2 to 4 soften them. "
                 f"Received: temperature={self.temperature!r}."
             )
-        if not _is_number(self.weight) or not 0 < self.weight <= 1:
+        if not is_number(self.weight) or not 0 < self.weight <= 1:
             raise ValueError(
-                "`weight` must be the teacher's fraction of the loss, in (0, 1]; leave the callback out for 0. "
-                f"Received: weight={self.weight!r}."
+                "`weight` must be the teacher's fraction of the loss, in (0, 1]; leave the callback out for 0."
+                f"{percent_for_fraction(self.weight)} Received: weight={self.weight!r}."
             )
         leaves = tf.nest.flatten(self.outputs)
         known = [one for one in leaves if isinstance(one, str) and one in KINDS]
         if not known or any(one is not None and one not in known for one in leaves):
             raise ValueError(
                 f"`outputs` must be one of {', '.join(KINDS)}, or have one of them (or None) for each output, and one "
-                f"at least. Received: outputs={self.outputs!r}."
+                f"at least.{did_you_mean(self.outputs, KINDS)} Received: outputs={self.outputs!r}."
             )
 
     def of_each(self, answers: Any) -> list[str | None]:
@@ -75,12 +75,12 @@ def validate_teacher(teacher: Any) -> None:
     Raises:
         ValueError: if it is neither a built model nor a callable.
     """
-    if teacher is not None and not callable(teacher):
+    if teacher is not None and (not callable(teacher) or isinstance(teacher, type)):
         raise ValueError(
             "`teacher` must be a Keras model, a function from inputs to answers, or None for the model's own weights "
             f"of when training begins. Received: teacher={teacher!r}."
         )
-    if compat.is_model(teacher) and not compat.has_weights(teacher):
+    if teacher is not None and compat.is_model(teacher) and not compat.has_weights(teacher):
         raise ValueError(
             "`teacher` must have its weights; load a trained model, or call it on data and load its weights. "
             f"Received: {teacher.name!r}, which is not built."
@@ -90,7 +90,3 @@ def validate_teacher(teacher: Any) -> None:
 def shown(answers: Any) -> Any:
     """The shapes of answers, in their structure."""
     return tf.nest.map_structure(lambda one: tuple(one.shape), answers)
-
-
-def _is_number(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from segopt_callbacks.errors import FormatError, listed
+from segopt_callbacks.rules import require_flag
 
 _SEPARATORS = re.compile(r"[/;:]")
 _NUMBERED = re.compile(r"_\d+$")
@@ -84,8 +85,7 @@ def validate_allow_float(allow_float: Any, float_fallback: Any) -> Allowance:
         >>> validate_allow_float(["ELU"], False).names
         ('ELU',)
     """
-    if not isinstance(float_fallback, bool):
-        raise ValueError(f"`float_fallback` must be True or False. Received: float_fallback={float_fallback!r}.")
+    require_flag("float_fallback", float_fallback)
     names = (allow_float,) if isinstance(allow_float, str) else allow_float
     if not isinstance(names, Sequence) or not all(isinstance(name, str) and name.strip("/ ") for name in names):
         raise ValueError(

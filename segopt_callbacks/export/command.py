@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from segopt_callbacks.commands import Parser, ends_with_its_reader
 from segopt_callbacks.errors import ExportError, FormatError, printable
 from segopt_callbacks.export import ethos_u
 from segopt_callbacks.export.formats import TARGETS, Format, validate_formats
@@ -39,6 +40,7 @@ _FLAGS = {  # what arguments of `export_model` are called here
 }
 
 
+@ends_with_its_reader
 def main(argv: Sequence[str] | None = None) -> int:
     """Exports one model.
 
@@ -61,6 +63,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         _export(arguments)
     except KeyboardInterrupt:
         return INTERRUPTED
+    except BrokenPipeError:  # nobody reads
+        raise
     except ExportError as error:
         return _complain(_in_flags(str(error)), FAILED)
     except (ValueError, FormatError) as error:
@@ -71,7 +75,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser("segopt-export", description=DESCRIPTION, epilog=EPILOG, allow_abbrev=False)
+    parser = Parser("segopt-export", description=DESCRIPTION, epilog=EPILOG, allow_abbrev=False)
     parser.add_argument("model", help="a .keras or .h5 file; with Keras 2 also the folder of a Keras SavedModel")
     known = ", ".join(TARGETS)
     parser.add_argument(

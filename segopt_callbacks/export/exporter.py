@@ -13,11 +13,12 @@ from segopt_callbacks import compat
 from segopt_callbacks.data import Feed
 from segopt_callbacks.errors import ExportError
 from segopt_callbacks.export import ethos_u
-from segopt_callbacks.export.delivery import disk_errors_explained, require_replaceable, workspace
+from segopt_callbacks.export.delivery import disk_errors_explained, require_replaceable, warn_if_shared, workspace
 from segopt_callbacks.export.formats import TARGETS, Format
 from segopt_callbacks.export.inference import Sources, ranged
 from segopt_callbacks.export.job import Job
-from segopt_callbacks.export.report import table
+from segopt_callbacks.export.progress import Progress, telling
+from segopt_callbacks.export.report import headline, table
 from segopt_callbacks.export.settings import FORMATS, ExportSettings, OnFailure
 from segopt_callbacks.model import signature
 from segopt_callbacks.processes import remembered_interrupts
@@ -144,11 +145,28 @@ def export(model: compat.Model, settings: ExportSettings, *, stacklevel: int = 2
     signature.require_built(model)
     export_dir = Path(settings.export_dir).resolve()
     require_replaceable(export_dir, [TARGETS[name].file_name for name in settings.formats])
+    with telling(settings.verbose) as progress:
+        job, report = _work(model, settings, export_dir, progress)
+    if settings.verbose:
+        ending = f"The files and report.html: {settings.export_dir}", headline(report)
+        print(f"\n{table(report)}\n\n" + "\n".join(filter(None, ending)), flush=True)
+    if job.causes:
+        error = ExportError(job.causes, report)
+        if settings.on_failure == "raise":
+            raise error
+        warnings.warn(str(error), stacklevel=stacklevel)
+    return report
+
+
+def _work(model: compat.Model, settings: ExportSettings, export_dir: Path, progress: Progress) -> tuple[Job, Report]:
+    """Everything up to the delivery."""
+    progress.begin("reading data", 0.0)
     feed = Feed(model, settings.evaluation_data, settings.representative_dataset, settings.input_signature)
     with remembered_interrupts() as check, workspace(export_dir) as folder, contextlib.ExitStack() as open_processes:
+        is_shared = warn_if_shared(folder, export_dir)
         sources = Sources(compat.without_wrappers(model), feed, settings.wanted, folder, settings.plain_metadata)
         sources.removes_channels = settings.remove_channels
-        job = Job(sources, folder, settings, open_processes)
+        job = Job(sources, folder, settings, open_processes, progress)
         job.write(settings.formats, check)
         job.warn()
         verification = job.verify(settings.metrics)
@@ -156,13 +174,7 @@ def export(model: compat.Model, settings: ExportSettings, *, stacklevel: int = 2
         if settings.latency:
             job.time(verification.example, check)
             check()
+        if not is_shared:  # or another has begun meanwhile
+            warn_if_shared(folder, export_dir)
         with disk_errors_explained():
-            report = job.deliver(settings.formats, verification, export_dir)
-    if settings.verbose:
-        print(f"\n{table(report)}\n\nThe files and report.html: {settings.export_dir}", flush=True)
-    if job.causes:
-        error = ExportError(job.causes, report)
-        if settings.on_failure == "raise":
-            raise error
-        warnings.warn(str(error), stacklevel=stacklevel)
-    return report
+            return job, job.deliver(settings.formats, verification, export_dir)

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import importlib.util
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any, Literal
 
 from segopt_callbacks.export import ethos_u, litert, onnx, openvino, saved_model, tensorrt, tflm, tvm
 from segopt_callbacks.export.litert import ai_edge
 from segopt_callbacks.export.onnx import int8 as onnx_int8
 from segopt_callbacks.export.target import Target
+from segopt_callbacks.rules import did_you_mean
 
 Format = Literal[
     "saved_model",
@@ -69,13 +70,15 @@ def validate_formats(formats: Sequence[str], *, has_data: bool, has_ranges: bool
         >>> validate_formats(["float32", "float16"], has_data=False)
         ('float32', 'float16')
     """
-    names: tuple[Any, ...] = (formats,) if isinstance(formats, str) else tuple(formats)
+    given = (formats,) if isinstance(formats, str) or not isinstance(formats, Iterable) else formats
+    names: tuple[Any, ...] = tuple(given)
     known = ", ".join(TARGETS)
     if not names or len(set(names)) != len(names):
         raise ValueError(f"`formats` must name at least one format, each once. Received: {names}. Known: {known}.")
     for name in names:
-        if name not in TARGETS:
-            raise ValueError(f"`formats` must be known; correct it. Received: {name!r}. Known: {known}.")
+        if not isinstance(name, str) or name not in TARGETS:
+            hint = did_you_mean(name, TARGETS)
+            raise ValueError(f"`formats` must be known; correct it.{hint} Received: {name!r}. Known: {known}.")
         _require_installed(name, TARGETS[name])
         if TARGETS[name].is_integer and not has_data and not (has_ranges and TARGETS[name].takes_ranges):
             raise ValueError(

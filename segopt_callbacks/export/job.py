@@ -12,7 +12,7 @@ from typing import Any, cast
 
 import numpy as np
 
-from segopt_callbacks.errors import FormatError, listed, printable
+from segopt_callbacks.errors import FormatError, listed
 from segopt_callbacks.export import audit, promises
 from segopt_callbacks.export.checks import (
     MODEL,
@@ -30,6 +30,7 @@ from segopt_callbacks.export.checks import (
 from segopt_callbacks.export.delivery import publish, sidecar_name, write_sidecars
 from segopt_callbacks.export.formats import TARGETS
 from segopt_callbacks.export.inference import Sources
+from segopt_callbacks.export.progress import LOOK, TELL, Progress, Shares
 from segopt_callbacks.export.report import REPORTS, beside_float32, drawn, told_of_ranges, write_report
 from segopt_callbacks.export.settings import ExportSettings
 from segopt_callbacks.export.target import Runner
@@ -46,6 +47,7 @@ class Job:
         folder: for files until they are delivered.
         settings: what is asked of the export.
         open_processes: ends the processes of the export.
+        progress: tells how far it is.
         told: format -> what its file tells about itself.
         runners: format -> what runs its file, of those that have not failed.
         opened: format -> its file, in its process.
@@ -58,6 +60,7 @@ class Job:
     folder: Path
     settings: ExportSettings
     open_processes: contextlib.ExitStack
+    progress: Progress
     told: dict[str, dict[str, Any]] = field(default_factory=dict)
     runners: dict[str, Runner] = field(default_factory=dict)
     opened: dict[str, Opened] = field(default_factory=dict)
@@ -71,6 +74,8 @@ class Job:
         Ranges are found while files without ranges are converted, and these are opened while those with ranges are.
         What needs no conversion is begun last.
         """
+        self.progress.plan(self._shares.total)
+        self.progress.begin("looking at the model", LOOK)
         if refusal := self._nature.refusal():
             for name in names:
                 self._fail(name, refusal)
@@ -78,10 +83,12 @@ class Job:
         plain_first = sorted(names, key=lambda name: TARGETS[name].takes_ranges)
         writer = Writer(self.sources, self.folder, self.settings, self.open_processes)
         for name in sorted(plain_first, key=lambda name: TARGETS[name].uses_tensorflow):
-            self._say(f"{name}: writing {TARGETS[name].file_name}")
+            writing = f"writing {TARGETS[name].file_name}"
+            self.progress.begin(writing, self._shares.begin[name], line=f"{name}: {writing}")
             writer.begin(name)
             check()
         for name in plain_first:
+            self.progress.begin(f"finishing {TARGETS[name].file_name}", self._shares.finish)
             try:
                 written = writer.finish(name)
             except FormatError as error:
@@ -112,20 +119,25 @@ class Job:
             entry["float_operations"] = written.floats
             notes = {**notes, "computes in float": listed(written.floats)}
         self.entries[name] = written.weight | entry | ({"notes": notes} if notes else {})
-        self._say(f"{name}: written and opened in {written.seconds:.1f} s")
+        self.progress.say(f"{name}: written and opened in {written.seconds:.1f} s")
 
     def warn(self) -> None:
         """Tells of what does not fail; the report does, too."""
         for sentence in self._warnings():
-            self._say(f"WARNING: {sentence}")
+            self.progress.say(f"WARNING: {sentence}")
 
     def verify(self, metrics: Mapping[str, Any] | None) -> Verification:
         """Runs all files that could be opened."""
         start = time.monotonic()
+        running = f"running {len(self.runners)} files"
+        self.progress.begin(running, self._shares.run)
         try:
             model, feed = self.sources.model, self.sources.feed
             names = self.sources.metadata.get("classes", ())
-            outcome = verify(model, feed, self.runners, metrics=metrics, nature=self._nature, class_names=len(names))
+            told = self.progress.counting(running, feed.batch_count)
+            outcome = verify(
+                model, feed, self.runners, metrics=metrics, nature=self._nature, class_names=len(names), told=told
+            )
             if self._nature.is_random:
                 draw(
                     model, feed, outcome, self.runners, {name: TARGETS[name].tolerance or 0.0 for name in self.runners}
@@ -138,20 +150,24 @@ class Job:
             self._fail(name, cause)
         for name, told_of in doubts.items():
             self.entries[name].setdefault("warnings", []).extend(told_of)
-        self._say(f"ran {len(self.runners)} files on {outcome.examples} examples in {time.monotonic() - start:.1f} s")
+        self.progress.say(
+            f"ran {len(self.runners)} files on {outcome.examples} examples in {time.monotonic() - start:.1f} s"
+        )
         return outcome
 
     def time(self, example: list[np.ndarray], check: Callable[[], None]) -> None:
         """Times one inference of all files that have passed."""
         start = time.monotonic()
+        self.progress.begin(f"timing {len(self.runners)} files", self._shares.time)
         files = {name: self.opened[name] for name in self.runners}
         self.latencies = measure(files, example, time_limit=self.settings.time_limit, check=check)
         for name, entry in self.latencies.figures.items():
             self.entries[name]["latency_ms"] = entry
-        self._say(f"timed {len(self.latencies.figures)} files in {time.monotonic() - start:.1f} s")
+        self.progress.say(f"timed {len(self.latencies.figures)} files in {time.monotonic() - start:.1f} s")
 
     def deliver(self, names: Sequence[str], verification: Verification, export_dir: Path) -> Report:
         """Weighs the checked files and gives them, and the report, their final names; returns the report."""
+        self.progress.begin("writing the report", TELL)
         new = self.folder / "export"
         new.mkdir()
         for name in self.runners:
@@ -160,7 +176,7 @@ class Job:
             self.entries[name] = entry | self.entries[name]
         for name, note in beside_float32(self.entries).items():
             self.entries[name]["notes"] = {**self.entries[name].get("notes", {}), "beside float32": note}
-            self._say(f"{name}: {note}")
+            self.progress.say(f"{name}: {note}")
         for name, cause in self.causes.items():
             kept = (export_dir / TARGETS[name].file_name).exists()
             self.entries[name] = {"status": "failed", "error": cause, "earlier_file_kept": kept}
@@ -193,6 +209,11 @@ class Job:
         return cast(Report, told)
 
     @functools.cached_property
+    def _shares(self) -> Shares:
+        """What the stages take beside each other."""
+        return Shares.of({name: TARGETS[name] for name in self.settings.formats}, is_timed=self.settings.latency)
+
+    @functools.cached_property
     def _nature(self) -> Nature:
         """What the model is, found when the first format is written."""
         return nature(self.sources.model, self.sources.feed)
@@ -209,11 +230,7 @@ class Job:
     def _fail(self, name: str, cause: str) -> None:
         self.causes[name] = cause
         self.runners.pop(name, None)
-        self._say(f"{name}: FAILED: {cause}")
-
-    def _say(self, line: str) -> None:
-        if self.settings.verbose:
-            print(printable(f"export: {line}"), flush=True)
+        self.progress.say(f"{name}: FAILED: {cause}")
 
 
 def _rows(weights: Mapping[str, np.ndarray], known: Sequence[dict[str, Any]] = ()) -> list[dict[str, Any]]:

@@ -17,6 +17,7 @@ from segopt_callbacks.export.inference import ranged
 from segopt_callbacks.model import validate_input_signature
 from segopt_callbacks.quantization import Calibration
 from segopt_callbacks.records import Sensitivity
+from segopt_callbacks.rules import is_number, require_flag, require_one_of, require_path, require_verbose
 
 OnFailure = Literal["raise", "warn"]
 FORMATS: tuple[Format, ...] = ("saved_model", "float32", "int8")
@@ -66,6 +67,7 @@ class ExportSettings:
     allowance: Allowance = field(init=False)
 
     def __post_init__(self) -> None:
+        require_path("export_dir", self.export_dir)
         data.validate_representative_dataset(self.representative_dataset)
         object.__setattr__(self, "evaluation_data", data.as_evaluation_data(self.evaluation_data))
         validate_metrics(self.metrics)
@@ -84,13 +86,12 @@ class ExportSettings:
             raise ValueError(
                 f"`sensitivity` must be what `layer_sensitivity` returns. Received: {type(sensitivity).__name__}."
             )
-        if on_failure not in get_args(OnFailure):
-            raise ValueError(f"`on_failure` must be 'raise' or 'warn'. Received: on_failure={on_failure!r}.")
-        if isinstance(time_limit, bool) or not isinstance(time_limit, int | float) or not time_limit > 0:
+        require_one_of("on_failure", on_failure, get_args(OnFailure))
+        if not is_number(time_limit) or not time_limit > 0:
             raise ValueError(f"`time_limit` must be a number of seconds above 0. Received: time_limit={time_limit!r}.")
         if self.sparse != "auto" and self.sparse is not False:
             raise ValueError(f"`sparse` must be 'auto' or False. Received: sparse={self.sparse!r}.")
         ethos_u.validate_accelerator(self.accelerator)
         for name in ("latency", "remove_channels"):
-            if not isinstance(getattr(self, name), bool):
-                raise ValueError(f"`{name}` must be True or False. Received: {name}={getattr(self, name)!r}.")
+            require_flag(name, getattr(self, name))
+        require_verbose(self.verbose)

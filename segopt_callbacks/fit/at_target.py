@@ -47,7 +47,8 @@ class AtTargetSparsity(CompressionCallback):
 
     def __init__(self, callback: Any) -> None:
         super().__init__()
-        if not callable(getattr(callback, "on_epoch_end", None)) or isinstance(callback, CompressionCallback):
+        is_callback = callable(getattr(callback, "on_epoch_end", None)) and not isinstance(callback, type)
+        if not is_callback or isinstance(callback, CompressionCallback):
             raise ValueError(
                 "`callback` must be a callback that judges or saves, such as EarlyStopping(...) or "
                 f"ModelCheckpoint(...), and none of this package. Received: callback={callback!r}."

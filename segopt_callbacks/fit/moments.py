@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+from segopt_callbacks.rules import is_number, require_fraction
+
 
 @dataclass(frozen=True)
 class Moment:
@@ -13,8 +15,7 @@ class Moment:
     fraction: float
 
     def __post_init__(self) -> None:
-        if isinstance(self.fraction, bool) or not 0 <= self.fraction <= 1:
-            raise ValueError(f"`fraction` must be one of the training, in [0, 1]. Received: fraction={self.fraction}.")
+        require_fraction("fraction", self.fraction, "the training")
 
 
 def step_by_fraction(fraction: float) -> Moment:
@@ -39,9 +40,10 @@ def validate_step(name: str, value: Any) -> None:
         ValueError: unless it is a number of steps, at least 0, or a fraction of the training.
     """
     if not isinstance(value, Moment) and (isinstance(value, bool) or not isinstance(value, int) or value < 0):
+        is_fraction = is_number(value) and 0 < value < 1
         raise ValueError(
-            f"`{name}` must be a number of steps, at least 0, or `step_by_fraction(...)`, a fraction of the training. "
-            f"Received: {name}={value!r}."
+            f"`{name}` must be a number of steps, at least 0, or `step_by_fraction(...)`, a fraction of the training."
+            f"{f' Did you mean step_by_fraction({value})?' if is_fraction else ''} Received: {name}={value!r}."
         )
 
 

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import tensorflow as tf
 
+from segopt_callbacks.rules import did_you_mean
+
 if TYPE_CHECKING:
     from typing_extensions import Self  # in `typing` from Python 3.11 on
 
@@ -29,6 +31,7 @@ class WithSettings:
     def __new__(cls, *arguments: Any, **options: Any) -> Self:
         """Remembers the arguments."""
         made = super().__new__(cls)
+        _require_known(cls, options)
         bound = inspect.signature(cls.__init__).bind_partial(made, *arguments, **options)  # pickle passes none
         bound.apply_defaults()
         made._arguments = dict(list(bound.arguments.items())[1:])
@@ -76,6 +79,20 @@ class WithSettings:
 
     def _has(self, name: str) -> bool:
         return name in vars(self) or hasattr(type(self), name)
+
+
+def _require_known(cls: type, options: dict[str, Any]) -> None:
+    """Raises for an argument that a callback does not have, with the one that was probably meant."""
+    parameters = inspect.signature(cls.__init__).parameters  # type: ignore[misc]
+    if any(one.kind is inspect.Parameter.VAR_KEYWORD for one in parameters.values()):
+        return
+    known = [name for name in parameters if name != "self"]
+    for name in options:
+        if name not in known:
+            raise TypeError(
+                f"{cls.__name__} takes {', '.join(f'`{one}`' for one in known)}.{did_you_mean(name, known)} "
+                f"Received: {name}=..."
+            )
 
 
 def _datasets(values: list[Any]) -> list[tf.data.Dataset]:

@@ -6,7 +6,7 @@ from segopt_callbacks.model.input_signature import validate_input_signature
 from segopt_callbacks.model.kernels import kernel_paths
 from segopt_callbacks.model.names import input_names, output_names
 from segopt_callbacks.model.reads import unread
-from segopt_callbacks.model.signature import require_built
+from segopt_callbacks.model.signature import require_built, require_model
 from segopt_callbacks.model.weights import (
     Filters,
     by_first_match,
@@ -28,6 +28,7 @@ __all__ = [
     "output_names",
     "read_finite",
     "require_built",
+    "require_model",
     "roles",
     "select_weights",
     "signature",

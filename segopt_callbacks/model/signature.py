@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import re
 from dataclasses import dataclass
 from pathlib import Path
@@ -151,13 +152,31 @@ def input_specs(model: Any, example: Any = None) -> Any:
     return specs
 
 
+def require_model(model: Any) -> None:
+    """Raises for what is no model.
+
+    Raises:
+        ValueError: unless it is a model of either Keras.
+
+    >>> require_model("model.keras")
+    Traceback (most recent call last):
+    ValueError: `model` must be a Keras model; load it by keras.models.load_model(...). Received: model='model.keras'.
+    """
+    if not compat.is_model(model):
+        is_path, is_class = isinstance(model, str | os.PathLike), isinstance(model, type)
+        remedy = "load it by keras.models.load_model(...)" if is_path else "pass one, built"
+        shown = repr(os.fspath(model)) if is_path else repr(model) if is_class else type(model).__name__
+        raise ValueError(f"`model` must be a Keras model; {remedy}. Received: model={shown}.")
+
+
 def require_built(model: Any) -> None:
     """Raises unless the model has its weights.
 
     Raises:
-        ValueError: if the model is not built.
+        ValueError: if the model is not built, or is none.
         ImportError: if its version of Keras is not known.
     """
+    require_model(model)
     compat.require_known_keras(model)
     if not compat.has_weights(model):
         raise ValueError(

@@ -26,11 +26,12 @@ _LORA = (
 )
 
 
-def validate_filters(filters: Filters) -> None:
+def validate_filters(filters: Filters, name: str = "filters") -> None:
     """Checks filters before any model is there.
 
     Args:
         filters: a regex, a predicate, a sequence of them, or `None`.
+        name: of the argument that they are, or whose keys.
 
     Raises:
         ValueError: for a broken regex, an empty sequence or another type.
@@ -43,15 +44,17 @@ def validate_filters(filters: Filters) -> None:
                 re.compile(one)
             except re.error as error:
                 raise ValueError(
-                    f"`filters` must be valid regular expressions; correct it. Received: {one!r} ({error})."
+                    f"`{name}` must be valid regular expressions; correct it. Received: {one!r} ({error})."
                 ) from error
-        elif not callable(one):
+        elif not callable(one) or isinstance(one, type) or hasattr(one, "trainable_weights"):
+            is_layer = hasattr(one, "trainable_weights") and not isinstance(one, type)
+            remedy = f" Did you mean {one.name!r}, its name?" if is_layer else ""
             raise ValueError(
-                "`filters` must be a regex on the variable's path, a predicate on the variable, or a list of them. "
-                f"Received: {one!r}."
+                f"`{name}` must be a regex on the variable's path, a predicate on the variable, or a list of them."
+                f"{remedy} Received: {type(one).__name__ if is_layer else repr(one)}."
             )
     if filters is not None and not _as_list(filters):
-        raise ValueError("`filters` must name at least one regex or predicate; use None for the default. Received: [].")
+        raise ValueError(f"`{name}` must name at least one regex or predicate; leave it out for all. Received: none.")
 
 
 def select_weights(model: Any, filters: Filters = None) -> dict[str, Any]:

@@ -9,7 +9,7 @@ from segopt_callbacks import compat
 from segopt_callbacks.data import unchanged
 from segopt_callbacks.errors import first_line
 from segopt_callbacks.fit import CompressionCallback, Stage
-from segopt_callbacks.normalization.statistics import reestimate_batch_norm, require_batch_norms
+from segopt_callbacks.normalization.statistics import reestimate_batch_norm, require_batch_norms, validate_data
 
 
 class ReestimateBatchNormCallback(CompressionCallback):
@@ -42,8 +42,7 @@ class ReestimateBatchNormCallback(CompressionCallback):
 
     def __init__(self, data: Any, batches: int | None = None) -> None:
         super().__init__()
-        if data is None:
-            raise ValueError("`data` must be what `fit` takes as `x`. Received: data=None.")
+        validate_data(data, batches)
         self.data = data
         self.batches = batches
 

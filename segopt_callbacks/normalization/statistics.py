@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from typing import Any
 
@@ -9,6 +10,8 @@ import numpy as np
 import tensorflow as tf
 
 from segopt_callbacks import compat
+from segopt_callbacks.model import require_model
+from segopt_callbacks.rules import require_whole
 
 _PROBE = 2.0**40  # a moving mean so large that what one batch adds to it is lost in rounding
 _BATCH_SIZE = 32  # of arrays, as in Keras
@@ -38,6 +41,8 @@ def reestimate_batch_norm(model: Any, data: Any, *, batches: int | None = None) 
         >>> compat.read(model.layers[0].moving_mean).round(4).tolist()
         [2.0, 4.0]
     """
+    require_model(model)
+    validate_data(data, batches)
     layers = require_batch_norms(model)
     before = [(variable, compat.read(variable)) for variable in model.non_trainable_variables]
     try:
@@ -47,6 +52,24 @@ def reestimate_batch_norm(model: Any, data: Any, *, batches: int | None = None) 
             compat.assign(variable, value)
     for variable, value in fresh:
         compat.assign(variable, value)
+
+
+def validate_data(data: Any, batches: Any) -> None:
+    """Checks what statistics are to be estimated from, without reading it.
+
+    Raises:
+        ValueError: for what is neither arrays nor batches of them, and for no number of batches.
+
+    >>> validate_data(np.ones((8, 2)), None)
+    """
+    is_data = hasattr(data, "__iter__") or hasattr(data, "__getitem__")
+    if not is_data or isinstance(data, str | bytes | os.PathLike):
+        shown = repr(data) if data is None or isinstance(data, str) else type(data).__name__
+        raise ValueError(
+            "`data` must be what `fit` takes as `x`: arrays of inputs, or a tf.data.Dataset or another iterable of "
+            f"batches. Received: data={shown}."
+        )
+    require_whole("batches", batches, 1, or_none=True)
 
 
 def require_batch_norms(model: Any) -> list[Any]:
@@ -66,7 +89,7 @@ def require_batch_norms(model: Any) -> list[Any]:
 
 def _averages(model: Any, layers: list[Any], inputs: Iterator[Any]) -> list[tuple[Any, np.ndarray]]:
     """The statistics and their means over all batches, of the layers that a training step updates."""
-    run = tf.function(lambda one: model(one, training=True), reduce_retracing=True)
+    run = compat.traced(lambda one: model(one, training=True), reduce_retracing=True)
     statistics = [variable for layer in layers for variable in (layer.moving_mean, layer.moving_variance)]
     sums: list[Any] = [0.0] * len(statistics)
     count = 0
@@ -109,8 +132,6 @@ def _shares_kept(run: Any, inputs: Any, layers: list[Any]) -> list[float]:
 
 
 def _inputs(data: Any, batches: int | None) -> Iterator[Any]:
-    if batches is not None and (isinstance(batches, bool) or not isinstance(batches, int) or batches < 1):
-        raise ValueError(f"`batches` must be a whole number, at least 1, or None. Received: batches={batches!r}.")
     dataset = data if _is_iterable_of_batches(data) else tf.data.Dataset.from_tensor_slices(data).batch(_BATCH_SIZE)
     is_endless = isinstance(dataset, tf.data.Dataset) and int(dataset.cardinality()) == tf.data.INFINITE_CARDINALITY
     if is_endless and batches is None:

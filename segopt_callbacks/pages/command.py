@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 import json
 import os
 import sys
@@ -10,6 +9,7 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 
+from segopt_callbacks.commands import Parser, ends_with_its_reader
 from segopt_callbacks.errors import printable
 from segopt_callbacks.pages.comparison import Run, comparison, entries, short_names
 from segopt_callbacks.pages.entries import Report
@@ -25,6 +25,7 @@ _COMPARISON, _SEARCH = "comparison.html", "search.html"
 _SQLITE = "sqlite:///"
 
 
+@ends_with_its_reader
 def main(argv: Sequence[str] | None = None) -> int:
     """Writes a page that compares the exports which the command line names.
 
@@ -34,7 +35,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     Returns:
         the exit code: 0, 2 if something could not be read or written, 130 after Ctrl-C.
     """
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog="segopt-report",
         description="Compares exports: one table over all runs and formats, size and latency against accuracy. "
         "Of a search: its Pareto front, and every trial.",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 import os
 import re
 import sys
@@ -15,13 +16,14 @@ from segopt_callbacks.errors import FormatError
 # glog's "E0000 00:00:..." and "F0000 ..." lines, whatever the level of TF_CPP_MIN_LOG_LEVEL.
 # TensorFlow's own graphs trip its loader's check for newer graphs; that line tells a user nothing.
 ERROR_LINE = re.compile(rb"^[EF]\d{4} (?!.*NodeDef mentions attribute)")
+_LOGGERS = ("tensorflow", "absl")  # of Python code; in notebooks they write elsewhere than to standard error
 
 
 @contextlib.contextmanager
 def quiet() -> Iterator[None]:
-    """Holds back what C++ code prints on standard error.
+    """Holds back what C++ code prints on standard error, and what TensorFlow's Python code logs below an error.
 
-    Error lines are printed afterwards; if the body raises anything but a `FormatError`, everything is.
+    Error lines are printed afterwards; if the body raises anything but a `FormatError`, all that was printed is.
 
     Example:
         >>> with quiet():
@@ -30,7 +32,7 @@ def quiet() -> Iterator[None]:
     failed = True
     with tempfile.TemporaryFile() as held:
         try:
-            with _written_to(held, 2):
+            with _written_to(held, 2), _python_errors_to(held), _errors_alone():
                 yield
             failed = False
         except FormatError:
@@ -41,6 +43,28 @@ def quiet() -> Iterator[None]:
             for line in held:
                 if failed or ERROR_LINE.match(line):
                     os.write(2, line)
+
+
+@contextlib.contextmanager
+def _python_errors_to(file: IO[bytes]) -> Iterator[IO[str]]:
+    """Sends Python's standard error to a file, whatever stands in for it: a notebook's, or that of a bar."""
+    python = open(os.dup(file.fileno()), "w", encoding="utf-8", buffering=1)  # noqa: SIM115  # closed below
+    with python, contextlib.redirect_stderr(python):
+        yield python
+
+
+@contextlib.contextmanager
+def _errors_alone() -> Iterator[None]:
+    """Lets loggers log errors alone: "Assets written to ..." is about a folder that goes with the export."""
+    loggers = [logging.getLogger(name) for name in _LOGGERS]
+    levels = [one.level for one in loggers]
+    for one in loggers:
+        one.setLevel(max(one.level, logging.ERROR))
+    try:
+        yield
+    finally:
+        for one, level in zip(loggers, levels, strict=True):
+            one.setLevel(level)
 
 
 @contextlib.contextmanager
@@ -59,10 +83,8 @@ def captured() -> Iterator[list[str]]:
     lines: list[str] = []
     with tempfile.TemporaryFile() as held:
         try:
-            with _written_to(held, 1, 2):
-                python = open(os.dup(held.fileno()), "w", encoding="utf-8", buffering=1)  # noqa: SIM115  # it is below
-                with python, contextlib.redirect_stdout(python), contextlib.redirect_stderr(python):
-                    yield lines
+            with _written_to(held, 1, 2), _python_errors_to(held) as python, contextlib.redirect_stdout(python):
+                yield lines
         finally:
             held.seek(0)
             text = held.read().decode(errors="replace")

@@ -18,6 +18,7 @@ from segopt_callbacks.pruning.pruned import PrunedWeights
 from segopt_callbacks.pruning.regrowth import end_of_regrowth, regrown_fraction
 from segopt_callbacks.pruning.schedules import AnySchedule
 from segopt_callbacks.pruning.timeline import Timeline
+from segopt_callbacks.rules import require_verbose
 
 
 class PruningScheduleCallback(CompressionCallback):
@@ -84,6 +85,7 @@ class PruningScheduleCallback(CompressionCallback):
         self.schedule = schedule
         self.filters = filters
         self.method = Method(UNSTRUCTURED if pattern is None else pattern, scope, distribution, criterion, regrow)
+        require_verbose(verbose)
         self.verbose = verbose
         self._schedules = validate_schedules(schedule, self.method)
 
@@ -154,8 +156,7 @@ class PruningScheduleCallback(CompressionCallback):
         if self.lifecycle.last_step is not None:
             self._groups.warn_if_cut_short(self.lifecycle.last_step)
         self._follow_schedules(self.lifecycle.step)
-        not_yet = self._weights.keys() - self.told.targets.keys()
-        for path in not_yet:
+        for path in self._weights.keys() - self.told.targets.keys():  # not yet
             self.pruned.masked[path].mask = np.ones(self._weights[path].shape, bool)
         self._apply_masks()
 
@@ -236,8 +237,7 @@ class PruningScheduleCallback(CompressionCallback):
     def _regrown_fraction(self, timeline: Timeline) -> float:
         if self.method.regrow is None:
             return 0.0
-        end_step = end_of_regrowth(timeline.end_step, self.lifecycle.last_step)
-        return regrown_fraction(self.lifecycle.step, end_step)
+        return regrown_fraction(self.lifecycle.step, end_of_regrowth(timeline.end_step, self.lifecycle.last_step))
 
     def _check_step(self) -> None:
         """After a change of the masks: does the training step keep the zeros? If not, put them back at each batch."""

@@ -134,7 +134,7 @@ def validate_schedules(schedule: AnySchedule | Mapping[str, AnySchedule], method
     {'': 0.5}
     """
     schedules: dict[str, AnySchedule] = dict(schedule) if isinstance(schedule, Mapping) else {"": schedule}
-    validate_filters(list(schedules))
+    validate_filters(list(schedules), "schedule")
     for one in schedules.values():
         if not isinstance(one, Ramp):
             as_schedule(one)

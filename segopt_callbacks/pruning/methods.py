@@ -12,6 +12,7 @@ from segopt_callbacks.pruning.distributions import DISTRIBUTIONS, Distribution, 
 from segopt_callbacks.pruning.masks import global_masks, layer_mask
 from segopt_callbacks.pruning.patterns import UNSTRUCTURED, Channel, Pattern
 from segopt_callbacks.pruning.regrowth import regrown_mask
+from segopt_callbacks.rules import did_you_mean, require_one_of
 
 Scope = Literal["layer", "global"]
 Criterion = Literal["magnitude", "saliency"]
@@ -44,14 +45,17 @@ class Method:
 
     def __post_init__(self) -> None:
         if not isinstance(self.pattern, Pattern):
+            name = self.pattern if isinstance(self.pattern, str) else getattr(self.pattern, "__name__", None)
+            hint = did_you_mean(name, ("block(...)", "n_of_m(...)", "channel()"), is_quoted=False)
             raise ValueError(
-                f"`pattern` must be None, block(...), n_of_m(...) or channel(). Received: pattern={self.pattern!r}."
+                f"`pattern` must be None, block(...), n_of_m(...) or channel().{hint} Received: "
+                f"pattern={self.pattern!r}."
             )
-        _require_one_of("scope", self.scope, get_args(Scope))
-        _require_one_of("distribution", self.distribution, DISTRIBUTIONS)
-        _require_one_of("criterion", self.criterion, get_args(Criterion))
+        require_one_of("scope", self.scope, get_args(Scope))
+        require_one_of("distribution", self.distribution, DISTRIBUTIONS)
+        require_one_of("criterion", self.criterion, get_args(Criterion))
         if self.regrow is not None:
-            _require_one_of("regrow", self.regrow, get_args(Regrowth))
+            require_one_of("regrow", self.regrow, get_args(Regrowth))
         if self.scope == "global" and self.distribution != "uniform":
             raise ValueError(
                 'scope="global" spreads the zeros itself; leave `distribution` out, or use scope="layer". '
@@ -149,8 +153,3 @@ class Method:
         if self.criterion == "magnitude" or saliency is None:
             return np.asarray(weight, np.float32)
         return saliency
-
-
-def _require_one_of(name: str, value: object, allowed: tuple[str, ...]) -> None:
-    if value not in allowed:
-        raise ValueError(f"`{name}` must be one of {', '.join(allowed)}. Received: {name}={value!r}.")

@@ -12,6 +12,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from segopt_callbacks.rules import require_one_of, require_whole
+
 
 @dataclass(frozen=True)
 class Units:
@@ -160,8 +162,7 @@ def block(rows: int, columns: int, *, pooling: str = "average") -> Pattern:
            [0, 0, 1]])
     """
     _require_counts(rows=rows, columns=columns)
-    if pooling not in ("average", "max"):
-        raise ValueError(f'`pooling` must be "average" or "max". Received: pooling={pooling!r}.')
+    require_one_of("pooling", pooling, ["average", "max"])
     return Block(rows, columns, pooling)
 
 
@@ -246,5 +247,4 @@ def _reduce(function: np.ufunc, matrix: np.ndarray, starts: list[np.ndarray]) ->
 
 def _require_counts(**values: object) -> None:
     for name, value in values.items():
-        if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-            raise ValueError(f"`{name}` must be a whole number, at least 1. Received: {name}={value!r}.")
+        require_whole(name, value, 1)

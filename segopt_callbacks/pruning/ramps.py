@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import numbers
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+
+from segopt_callbacks.rules import is_number, require_fraction, require_whole
 
 
 @dataclass(frozen=True)
@@ -21,16 +24,19 @@ class Ramp:
     def __post_init__(self) -> None:
         for name in ("initial_sparsity", "final_sparsity"):
             value = getattr(self, name)
-            if not callable(value) and not 0.0 <= value < 1.0:
-                raise ValueError(f"`{name}` must be a fraction of zeros, in [0, 1). Received: {name}={value}.")
-        if not 0.0 <= self.begin < self.end <= (1.0 if self.unit == "fraction" else float("inf")):
+            if not callable(value) or name == "initial_sparsity" or isinstance(value, type):
+                require_fraction(name, value, "zeros", high=")")
+        is_inside = is_number(self.begin) and is_number(self.end) and 0.0 <= self.begin < self.end
+        if not is_inside or (self.unit == "fraction" and self.end > 1):
             rule = "fractions of the training, 0 <= begin < end <= 1" if self.unit == "fraction" else "0 <= begin < end"
-            raise ValueError(f"`begin` and `end` must be {rule}. Received: begin={self.begin}, end={self.end}.")
-        if self.power <= 0 or self.updates < 1:
+            meant = " Did you mean ramp_by_epoch?" if is_inside else ""
             raise ValueError(
-                "`power` must be above 0 and `updates` at least 1. "
-                f"Received: power={self.power}, updates={self.updates}."
+                f"`begin` and `end` must be {rule}.{meant} Received: begin={self.begin!r}, end={self.end!r}."
             )
+        if not is_number(self.power) or self.power <= 0:
+            raise ValueError(f"`power` must be a number above 0. Received: power={self.power!r}.")
+        is_whole = isinstance(self.updates, numbers.Integral) and not isinstance(self.updates, bool)
+        require_whole("updates", int(self.updates) if is_whole else self.updates, 1)
 
     def of_size(self, weights: int) -> Ramp:
         """The ramp for so many weights, where its final sparsity depends on them."""

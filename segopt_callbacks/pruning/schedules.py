@@ -11,6 +11,7 @@ import tensorflow as tf
 
 from segopt_callbacks import compat
 from segopt_callbacks.pruning.ramps import Ramp, StepRamp
+from segopt_callbacks.rules import percent_for_fraction
 
 if TYPE_CHECKING:
     from tensorflow_model_optimization.sparsity.keras import ConstantSparsity, PolynomialDecay
@@ -54,12 +55,12 @@ def as_schedule(schedule: float | Schedule) -> Schedule:
     >>> as_schedule(0.8)(0), as_schedule(0.8)(7)
     ((True, 0.8), (False, 0.8))
     """
-    if callable(schedule):
+    if callable(schedule) and not isinstance(schedule, type):
         return _in_blocks(schedule) if compat.is_tfmot_schedule(schedule) else schedule
     if isinstance(schedule, bool) or not isinstance(schedule, int | float) or not 0.0 <= schedule < 1.0:
         raise ValueError(
             "`schedule` must be a fraction of zeros in [0, 1), or a callable step -> (should_prune, sparsity) such as "
-            f"PolynomialDecay(...). Received: schedule={schedule!r}."
+            f"PolynomialDecay(...).{percent_for_fraction(schedule)} Received: schedule={schedule!r}."
         )
     return lambda step: (step == 0, float(schedule))
 

@@ -8,6 +8,8 @@ from typing import Literal
 
 import numpy as np
 
+from segopt_callbacks.rules import require_one_of
+
 BINS = 2048
 LEVELS = 256
 _SHARES = np.linspace(0.05, 1.0, 96)  # of the largest magnitude, tried as the largest that is kept
@@ -107,10 +109,7 @@ def validate_calibration(calibration: object) -> None:
 
     >>> validate_calibration("percentile")
     """
-    if calibration not in METHODS:
-        raise ValueError(
-            f"`calibration` must be one of {', '.join(METHODS)}; choose one. Received: calibration={calibration!r}."
-        )
+    require_one_of("calibration", calibration, METHODS)
 
 
 def _best(histogram: Histogram, loss: Callable[[Histogram, Range], float]) -> Range:

@@ -17,9 +17,10 @@ from segopt_callbacks.quantization.few_bits import FewBits
 from segopt_callbacks.quantization.finite import is_due, require_finite
 from segopt_callbacks.quantization.missed import warn_of_no_learning, warn_of_no_rounding, warn_of_unseen
 from segopt_callbacks.quantization.ranges import Range
-from segopt_callbacks.quantization.settings import validate_settings
+from segopt_callbacks.quantization.settings import checked_ranges, validate_settings
 from segopt_callbacks.quantization.simulation import Simulation
 from segopt_callbacks.quantization.sites import find_sites
+from segopt_callbacks.rules import require_verbose
 
 _OBSERVED = 10  # steps, at least, before a range is learned
 
@@ -92,8 +93,9 @@ class QuantizationAwareTrainingCallback(CompressionCallback):
         self.num_bits = num_bits
         self.learn_ranges = learn_ranges
         self.freeze_at = freeze_at
+        require_verbose(verbose)
         self.verbose = verbose
-        self.ranges: dict[str, tuple[float, float]] = dict(ranges or {})
+        self.ranges = checked_ranges(ranges)
         self._given = dict(self.ranges)
 
     def on_train_begin(self, logs: Any = None) -> None:
@@ -187,7 +189,8 @@ class QuantizationAwareTrainingCallback(CompressionCallback):
         if self._was_rounded:
             self._few_bits.round(self.told.codebooks)
         read = {name: one.read() for name, one in simulation.ranges.items()}
-        warn_of_unseen([name for name, pair in read.items() if pair is None])
+        unseen = [name for name, pair in read.items() if pair is None]
+        warn_of_unseen([name for name in unseen if name not in simulation.sites.prepared])
         if self.learn_ranges and not any(one.was_learned for one in simulation.ranges.values()):
             warn_of_no_learning(self._learn_step, self.lifecycle.step, self.freeze_at)
         self.ranges = {name: pair for name, pair in read.items() if pair is not None}

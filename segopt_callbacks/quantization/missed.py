@@ -19,11 +19,12 @@ def warn_of_no_rounding(begin_step: int, step: int) -> None:
 
 
 def warn_of_unseen(names: Sequence[str]) -> None:
-    """Warns of tensors without a range."""
+    """Warns of tensors without a range, behind kernels that might have learned to bear their rounding."""
     if names:
         warnings.warn(
-            "Training has not come to these tensors, which inference computes; their ranges are taken from "
-            f"representative data when the model is exported: {listed(names)}.",
+            "Training must compute what inference does, to be trained against its rounding; see that `call` takes the "
+            "same way with training=True. The int8 file finds these ranges in representative data. Received: no step "
+            f"that has computed {listed(names)}.",
             stacklevel=3,
         )
 

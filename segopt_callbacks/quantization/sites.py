@@ -49,6 +49,7 @@ class Sites:
             magnitude of a constant, or `None`.
         logits: tensors that nothing but a softmax reads.
         terms: what is added to give logits, or taken from them -> the other term.
+        prepared: tensors that no kernel stands before: inputs, and what scales them.
     """
 
     activations: tuple[str, ...]
@@ -61,6 +62,7 @@ class Sites:
     singular: Mapping[str, tuple[str, tuple[str | float | None, ...]]]
     logits: frozenset[str]
     terms: Mapping[str, str]
+    prepared: frozenset[str] = frozenset()
 
 
 def find_sites(model: Any, inputs: Any) -> Sites:
@@ -139,7 +141,18 @@ def _sites(trace: Trace, outputs: set[str]) -> Sites:
         singular=given,
         logits=frozenset(logits),
         terms=_terms([trace.made[name] for name in logits if name in trace.made], set(ranged)),
+        prepared=frozenset(_prepared(trace)),
     )
+
+
+def _prepared(trace: Trace) -> set[str]:
+    """What is made of the inputs without any kernel; operations come in the order in which they were traced."""
+    found = set(trace.inputs)
+    for name, made in trace.made.items():
+        read = {one for one in made.inputs if one is not None}
+        if read and read <= found and made.kind not in KERNELS.keys() | CALLS:
+            found.add(name)
+    return found
 
 
 def _behind(singular: Iterable[Made], trace: Trace, ranged: set[str]) -> dict[str, str]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import os
 from collections.abc import Callable, Mapping
 from dataclasses import fields, replace
@@ -13,6 +12,7 @@ from segopt_callbacks.fit import CompressionCallback, step_by_fraction
 from segopt_callbacks.pruning import PruningScheduleCallback, block, ramp_by_fraction
 from segopt_callbacks.quantization import QuantizationAwareTrainingCallback
 from segopt_callbacks.recipes.goals import GOALS, Goal, Recipe, sparsity_by_size
+from segopt_callbacks.rules import did_you_mean, require_one_of, require_path, require_verbose
 
 
 def recipe(
@@ -51,10 +51,9 @@ def recipe(
         >>> [type(one).__name__ for one in recipe("smallest", sparsity=0.95, verbose=0)]
         ['PruningScheduleCallback', 'QuantizationAwareTrainingCallback']
     """
+    require_verbose(verbose)
+    require_path("export_dir", export_dir, or_none=True)
     chosen, further = _chosen(goal, settings)
-    if verbose:
-        files = f"; files: {', '.join(chosen.formats)} in {os.fspath(export_dir)}" if export_dir is not None else ""
-        print(f"recipe {goal}: {chosen}{files}")
     callbacks: list[CompressionCallback] = []
     if chosen.sparsity != 0:
         final = _by_size(goal, verbose) if chosen.sparsity is None else chosen.sparsity
@@ -69,6 +68,9 @@ def recipe(
         callbacks.append(ExportQuantizedCallback(export_dir, chosen.formats, verbose=verbose, **judged, **further))
     elif names := [*further, *(name for name, given in judged.items() if given is not None)]:
         raise ValueError(f"Files need `export_dir`; name a folder. Received: {', '.join(names)}, and export_dir=None.")
+    if verbose:
+        files = f"; files: {', '.join(chosen.formats)} in {os.fspath(export_dir)}" if export_dir is not None else ""
+        print(f"recipe {goal}: {chosen}{files}")
     return callbacks
 
 
@@ -90,16 +92,14 @@ def _chosen(goal: Any, settings: dict[str, Any]) -> tuple[Recipe, dict[str, Any]
     Raises:
         ValueError: for a name that neither knows.
     """
-    if goal not in GOALS:
-        raise ValueError(f"`goal` must be one of {', '.join(GOALS)}. Received: goal={goal!r}.")
+    require_one_of("goal", goal, GOALS)
     known = {one.name for one in fields(Recipe)}
     further = {name: value for name, value in settings.items() if name not in known}
     exports = ExportQuantizedCallback.__init__.__kwdefaults__ or {}
     for name in further:
         if name not in exports:
-            close = difflib.get_close_matches(name, [*known, *exports], 1)
-            remedy = f"did you mean {close[0]!r}?" if close else f"its own are {', '.join(sorted(known))}."
-            raise ValueError(f"A recipe takes its own settings and those of the export; {remedy} Received: {name!r}.")
+            hint = did_you_mean(name, [*known, *exports]) or f" Its own are {', '.join(sorted(known))}."
+            raise ValueError(f"A recipe takes its own settings and those of the export.{hint} Received: {name!r}.")
     overridden = {name: value for name, value in settings.items() if name in known}
     return replace(GOALS[goal], **{"formats": goal_formats(goal), **overridden}), further
 

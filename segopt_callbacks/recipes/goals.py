@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from segopt_callbacks.rules import require_flag, require_fraction
+
 KEPT, KNOWN = 0.035, 490_000  # the fraction of weights that a network of so many keeps
 Goal = Literal["balanced", "smallest"]
 
@@ -33,6 +35,13 @@ class Recipe:
     prune_end: float = 0.6
     round_begin: float = 0.6
     hold_at: float = 0.8
+
+    def __post_init__(self) -> None:
+        if self.sparsity is not None:
+            require_fraction("sparsity", self.sparsity, "zeros", high=")")
+        for name in ("prune_begin", "prune_end", "round_begin", "hold_at"):
+            require_fraction(name, getattr(self, name), "the training")
+        require_flag("in_pairs", self.in_pairs)
 
     def __str__(self) -> str:
         """In words; moments are fractions of the training."""

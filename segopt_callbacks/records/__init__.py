@@ -9,7 +9,7 @@ from segopt_callbacks.faces import lazy_names
 if TYPE_CHECKING:
     from segopt_callbacks.records.codebooks import Codebook, Density
     from segopt_callbacks.records.folds import Folded
-    from segopt_callbacks.records.monitor import choose_monitor
+    from segopt_callbacks.records.monitor import choose_monitor, validate_monitor
     from segopt_callbacks.records.ports import Port
     from segopt_callbacks.records.report import Report
     from segopt_callbacks.records.sensitivity import (
@@ -35,6 +35,7 @@ __all__ = [
     "changes_markdown",
     "choose_monitor",
     "decimals",
+    "validate_monitor",
 ]
 
 _HOMES = {
@@ -49,6 +50,7 @@ _HOMES = {
     "change_text": "sensitivity",
     "changes_markdown": "sensitivity",
     "choose_monitor": "monitor",
+    "validate_monitor": "monitor",
     "decimals": "sensitivity",
 }
 

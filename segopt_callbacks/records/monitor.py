@@ -5,9 +5,27 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
+from segopt_callbacks.rules import did_you_mean
+
 # Names of metrics that tell which way is better; what is in neither, or in both, must be told.
 _LOWER = re.compile(r"loss|error|mse|mae|mape|msle|cross_?entropy|divergence|perplexity|hinge|cosh|poisson|false_")
 _HIGHER = re.compile(r"acc|iou|auc|precision|recall|f1|f_?beta|dice|score|similarity|r2|psnr|ssim|true_|specificity")
+
+
+def validate_monitor(monitor: object, higher_is_better: object) -> None:
+    """Checks what is said of a metric before there is any.
+
+    Raises:
+        ValueError: for what is no name, or says neither yes nor no.
+
+    >>> validate_monitor("mIoU", None)
+    """
+    if monitor is not None and not isinstance(monitor, str):
+        raise ValueError(f"`monitor` must be the name of a metric, or None. Received: monitor={monitor!r}.")
+    if higher_is_better is not None and not isinstance(higher_is_better, bool):
+        raise ValueError(
+            f"`higher_is_better` must be True, False or None. Received: higher_is_better={higher_is_better!r}."
+        )
 
 
 def choose_monitor(names: Sequence[str], monitor: str | None, higher_is_better: bool | None) -> tuple[str, bool]:
@@ -35,8 +53,8 @@ def choose_monitor(names: Sequence[str], monitor: str | None, higher_is_better: 
         (monitor,) = candidates
     if monitor not in names:
         raise ValueError(
-            f"`monitor` must be the name of a metric that is one number: {', '.join(names)}. "
-            f"Received: monitor={monitor!r}."
+            f"`monitor` must be the name of a metric that is one number: {', '.join(names)}."
+            f"{did_you_mean(monitor, names)} Received: monitor={monitor!r}."
         )
     if higher_is_better is None:
         name = monitor.lower()

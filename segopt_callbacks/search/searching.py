@@ -10,7 +10,10 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from segopt_callbacks.data import validate_metrics
 from segopt_callbacks.errors import printable
+from segopt_callbacks.records import validate_monitor
+from segopt_callbacks.rules import require_verbose
 from segopt_callbacks.search.answer import SearchResult, answer
 from segopt_callbacks.search.demand import Demand, validate_demand
 from segopt_callbacks.search.fitting import Fitting, takes_width
@@ -23,7 +26,7 @@ from segopt_callbacks.search.starting import first_settings
 from segopt_callbacks.search.study import Study, require_optuna
 from segopt_callbacks.search.trial import Trials
 from segopt_callbacks.search.turn import next_turn
-from segopt_callbacks.search.validation import validate_search
+from segopt_callbacks.search.validation import validate_places, validate_search
 
 _PATIENCE = 1.0  # seconds between two looks at what other processes do
 
@@ -94,6 +97,10 @@ def search_compression(
     validate_search(
         build_model, data, epochs=epochs, trials=trials, batch_size=batch_size, seed=seed, stale_after=stale_after
     )
+    validate_places(storage, output_dir, callbacks)
+    validate_metrics(metrics)
+    validate_monitor(monitor, higher_is_better)
+    require_verbose(verbose)
     chosen = Space.of(space, takes_width=takes_width(build_model))
     require_optuna()
     monitor, is_higher = choose_metric(build_model, data["val"], metrics, monitor, higher_is_better)

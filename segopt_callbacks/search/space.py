@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from typing import Any
 
+from segopt_callbacks.rules import did_you_mean
 from segopt_callbacks.search.settings import Settings
 
 _STEP = 0.1  # of moments; finer ones are within the scatter between two trainings
@@ -56,11 +57,14 @@ class Space:
         Raises:
             ValueError: for a setting that is not known, or choices outside its range.
         """
+        if given is not None and not isinstance(given, Mapping):
+            raise ValueError(f"`space` must map settings to lists of choices, or be None. Received: {given!r}.")
         given = dict(given or {})
         known = [one.name for one in fields(cls)]
         for name, choices in given.items():
             if name not in known:
-                raise ValueError(f"`space` must have names out of {', '.join(known)}. Received: {name!r}.")
+                hint = did_you_mean(name, known)
+                raise ValueError(f"`space` must have names out of {', '.join(known)}.{hint} Received: {name!r}.")
             if isinstance(choices, str) or not isinstance(choices, Sequence) or not choices:
                 raise ValueError(
                     "`space` must map a setting to a list of choices, or to a tuple (low, high). "

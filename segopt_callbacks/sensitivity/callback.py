@@ -11,7 +11,8 @@ from segopt_callbacks import compat
 from segopt_callbacks.data import as_evaluation_data, rehearse, validate_evaluation
 from segopt_callbacks.fit import CompressionCallback, Stage
 from segopt_callbacks.model import Filters, select_weights, validate_filters
-from segopt_callbacks.records import Sensitivity, choose_monitor
+from segopt_callbacks.records import Sensitivity, choose_monitor, validate_monitor
+from segopt_callbacks.rules import require_folder, require_verbose
 from segopt_callbacks.sensitivity.measuring import layer_sensitivity
 from segopt_callbacks.sensitivity.treatments import TREATMENTS, Name, validate_treatments
 from segopt_callbacks.summaries import write_sensitivity
@@ -79,8 +80,9 @@ class SensitivityCallback(CompressionCallback):
         self.treatments = validate_treatments(treatments, sparsity, number_of_clusters)
         validate_evaluation(evaluation_data, metrics, max_examples, batch_size)
         validate_filters(filters)
-        if log_dir is not None and (not isinstance(log_dir, str | os.PathLike) or not os.fspath(log_dir)):
-            raise ValueError(f"`log_dir` must be the path of a folder, or None. Received: log_dir={log_dir!r}.")
+        require_folder("log_dir", log_dir, or_none=True)
+        validate_monitor(monitor, higher_is_better)
+        require_verbose(verbose)
         if metrics is not None:
             choose_monitor(list(metrics), monitor, higher_is_better)
         self.evaluation_data = as_evaluation_data(evaluation_data)

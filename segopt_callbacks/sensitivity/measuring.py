@@ -11,9 +11,10 @@ import numpy as np
 from segopt_callbacks import compat
 from segopt_callbacks.data import Evaluation, Feed, as_evaluation_data, validate_evaluation
 from segopt_callbacks.errors import printable
-from segopt_callbacks.model import Filters, require_built, roles, select_weights
+from segopt_callbacks.model import Filters, require_built, roles, select_weights, validate_filters
 from segopt_callbacks.processes import remembered_interrupts
-from segopt_callbacks.records import Sensitivity, Treated, change_text, choose_monitor, decimals
+from segopt_callbacks.records import Sensitivity, Treated, change_text, choose_monitor, decimals, validate_monitor
+from segopt_callbacks.rules import require_verbose
 from segopt_callbacks.sensitivity.treatments import (
     BITS,
     TREATMENTS,
@@ -79,6 +80,9 @@ def layer_sensitivity(
         >>> all(loss > 0 for loss in sensitivity.losses("prune").values())
         True
     """
+    require_verbose(verbose)
+    validate_filters(filters)
+    validate_monitor(monitor, higher_is_better)
     names = validate_treatments(treatments, sparsity, number_of_clusters)
     evaluation_data = as_evaluation_data(evaluation_data)  # a generator is read once, for all of them
     validate_evaluation(evaluation_data, metrics, max_examples, batch_size)
@@ -107,7 +111,7 @@ def layer_sensitivity(
             if verbose:
                 print(printable(f"sensitivity {number}/{len(weights)}: {path}: {', '.join(told)}"), flush=True)
     sensitivity = Sensitivity(
-        monitor, higher_is_better, untreated, tuple(rows), evaluation.examples, sparsity, number_of_clusters
+        monitor, higher_is_better, untreated, tuple(rows), evaluation.examples, float(sparsity), number_of_clusters
     )
     if verbose:
         print(f"\n{sensitivity.table()}\n", flush=True)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Literal, get_args
 
 import numpy as np
@@ -10,6 +10,7 @@ import numpy as np
 from segopt_callbacks.clustering import cluster
 from segopt_callbacks.pruning import magnitude_mask
 from segopt_callbacks.quantization import quantized_weight
+from segopt_callbacks.rules import did_you_mean, require_fraction, require_whole
 
 Name = Literal["int8", "int4", "prune", "cluster"]
 TREATMENTS: tuple[Name, ...] = get_args(Name)
@@ -30,19 +31,16 @@ def validate_treatments(treatments: Sequence[str], sparsity: float, number_of_cl
     >>> validate_treatments(["int8"], 0.8, 8)
     ('int8',)
     """
-    names: tuple[Any, ...] = (treatments,) if isinstance(treatments, str) else tuple(treatments)
-    if not names or len(set(names)) < len(names) or not set(names) <= set(TREATMENTS):
+    given = (treatments,) if isinstance(treatments, str) or not isinstance(treatments, Iterable) else treatments
+    names: tuple[Any, ...] = tuple(given)
+    wrong = [one for one in names if not isinstance(one, str) or one not in TREATMENTS]
+    if not names or wrong or len(set(names)) < len(names):
+        hint = did_you_mean(wrong[0], TREATMENTS) if wrong else ""
         raise ValueError(
-            f"`treatments` must be different names out of {', '.join(TREATMENTS)}. Received: {treatments!r}."
+            f"`treatments` must be different names out of {', '.join(TREATMENTS)}.{hint} Received: {treatments!r}."
         )
-    if isinstance(sparsity, bool) or not isinstance(sparsity, int | float) or not 0 < sparsity < 1:
-        raise ValueError(f"`sparsity` must be a fraction of zeros, in (0, 1). Received: sparsity={sparsity!r}.")
-    is_number = isinstance(number_of_clusters, int) and not isinstance(number_of_clusters, bool)
-    if not is_number or number_of_clusters < 2:
-        raise ValueError(
-            "`number_of_clusters` must be a whole number, at least 2. Received: "
-            f"number_of_clusters={number_of_clusters!r}."
-        )
+    require_fraction("sparsity", sparsity, "zeros", low="(", high=")")
+    require_whole("number_of_clusters", number_of_clusters, 2)
     return names
 
 

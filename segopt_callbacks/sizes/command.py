@@ -6,7 +6,6 @@ A SavedModel is a folder; its `saved_model.pb` alone is the graph without the we
 
 from __future__ import annotations
 
-import argparse
 import json
 import os
 import sys
@@ -15,6 +14,7 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 
+from segopt_callbacks.commands import Parser, ends_with_its_reader
 from segopt_callbacks.errors import printable
 from segopt_callbacks.sizes.count import file_bytes, gzip_bytes, walk
 from segopt_callbacks.sizes.flatbuffer import read_tflite
@@ -129,6 +129,7 @@ def _ledger(
 # --- the command -----------------------------------------------------------------------------------------------------
 
 
+@ends_with_its_reader
 def main(argv: Sequence[str] | None = None) -> int:
     """Prints the ledger of every model that the command line names.
 
@@ -138,7 +139,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     Returns:
         the exit code: 0, 2 if something could not be read, 130 after Ctrl-C.
     """
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog="segopt-sizes",
         description="Weighs models in bytes: graph, weights, optimizer state, whole, gzip -9; says why they differ.",
     )

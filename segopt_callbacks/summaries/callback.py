@@ -12,6 +12,7 @@ from segopt_callbacks import compat
 from segopt_callbacks.fit import CompressionCallback, Stage
 from segopt_callbacks.model import select_weights
 from segopt_callbacks.records import board
+from segopt_callbacks.rules import require_folder
 from segopt_callbacks.summaries.flat import flat_settings
 from segopt_callbacks.summaries.hparams import write_results
 from segopt_callbacks.summaries.told import finite_figures, result_scalars, results_record
@@ -84,8 +85,7 @@ class CompressionSummaries(CompressionCallback):
 
     def __init__(self, log_dir: str | os.PathLike[str], update_freq: str | int = "epoch") -> None:
         super().__init__()
-        if not isinstance(log_dir, str | os.PathLike) or not os.fspath(log_dir):
-            raise ValueError(f"`log_dir` must be the path of a folder. Received: log_dir={log_dir!r}.")
+        require_folder("log_dir", log_dir)
         is_number = isinstance(update_freq, int) and not isinstance(update_freq, bool) and update_freq >= 1
         if update_freq != "epoch" and not is_number:
             raise ValueError(

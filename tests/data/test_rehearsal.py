@@ -4,7 +4,13 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from segopt_callbacks import ExportQuantizedCallback, ReestimateBatchNormCallback, SensitivityCallback, compat
+from segopt_callbacks import (
+    ExportQuantizedCallback,
+    ReestimateBatchNormCallback,
+    SensitivityCallback,
+    compat,
+    reestimate_batch_norm,
+)
 from segopt_callbacks.compat import keras
 from segopt_callbacks.data import rehearse
 from tests.conformance import IMAGES, LABELS, Segmenter, Watch, built, compiled, fit, functional
@@ -81,3 +87,16 @@ def test_nan_in_a_later_batch_does_not_blame_the_model(tmp_path):
     with pytest.raises(RuntimeError, match="`evaluation_data` must be finite") as caught:
         fit(compiled(Segmenter()), callback, epochs=1)
     assert "train it to finite weights" not in str(caught.value)
+
+
+@pytest.mark.either_keras
+def test_one_model_after_another_is_no_retracing(caplog):
+    """TensorFlow counts by the code, and would warn of the fifth fit in a loop."""
+    logger, data = tf.get_logger(), np.ones((4, 4), "float32")
+    logger.propagate, propagates = True, logger.propagate
+    model = keras.Sequential([keras.Input((4,)), keras.layers.BatchNormalization()])
+    for _ in range(5):
+        rehearse(model, data)
+        reestimate_batch_norm(model, data)
+    logger.propagate = propagates
+    assert "retracing" not in caplog.text

@@ -171,7 +171,6 @@ def all_at_once():
     ]
 
 
-@pytest.mark.filterwarnings("ignore:Training has not come to these tensors")  # it is built on float32
 def test_a_model_teaches_itself_what_it_was_before_it_is_compressed():
     """As a copy of it does, whatever the order of the callbacks."""
     model, other = compiled(raw(2)), compiled(raw(2))

@@ -135,7 +135,10 @@ def test_scaled_images_are_floats(folder, tmp_path):
 ERRORS = [
     (["nowhere.keras"], "A path must exist; correct it. Received: nowhere.keras."),
     (["model.keras", "--data=nowhere"], "A path must exist; correct it. Received: nowhere."),
-    (["model.keras", "--formats=int9"], "`--formats` must be known; correct it. Received: 'int9'. Known: saved_model,"),
+    (
+        ["model.keras", "--formats=int9"],
+        "`--formats` must be known; correct it. Did you mean 'int8'? Received: 'int9'. Known: saved_model,",
+    ),
     (["model.keras", "--formats="], "`--formats` must name at least one format"),
     (["model.keras", "--formats=int8"], "pass `--data`. Received: neither."),
     (["model.keras", "--float_fallback", "--allow_float=ELU"], "pass it, or `--allow_float`. Received: both"),

@@ -299,7 +299,7 @@ def test_bad_arguments(arguments, message):
         (lambda: ramp_by_epoch(0.8, 3, 2), "0 <= begin < end.*begin=3, end=2"),
         (lambda: ramp_by_fraction(0.8, 0.5, 1.5), "fractions of the training.*end=1.5"),
         (lambda: ramp_by_epoch(1.0, 0, 2), "`final_sparsity`"),
-        (lambda: ramp_by_epoch(0.8, 0, 2, updates=0), "`updates` at least 1"),
+        (lambda: ramp_by_epoch(0.8, 0, 2, updates=0), "`updates` must be a whole number, at least 1"),
     ],
 )
 def test_bad_ramps(make, message):

@@ -78,5 +78,5 @@ def test_histograms_add_up():
 
 
 def test_unknown_methods_are_refused():
-    with pytest.raises(ValueError, match="min_max, percentile, entropy, mse; choose one. Received: calibration='kl'"):
+    with pytest.raises(ValueError, match="min_max, percentile, entropy, mse. Received: calibration='kl'"):
         validate_calibration("kl")

@@ -1,5 +1,7 @@
 """Training against rounding: what is computed meanwhile, what is learned, and what is left of it afterwards."""
 
+import contextlib
+
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -233,3 +235,27 @@ def test_a_step_that_is_not_traced_is_refused():
     model = compiled(Segmenter(), run_eagerly=True)
     with pytest.raises(ValueError, match="compile without run_eagerly"):
         fit(model, QuantizationAwareTrainingCallback())
+
+
+class Hurried(keras.Model):
+    """Leaves out in training what it does for inference: before its kernel, and if asked behind it."""
+
+    def __init__(self, *, behind):
+        super().__init__()
+        self.dense, self.behind = keras.layers.Dense(4), behind
+
+    def call(self, inputs, training=False):
+        hidden = self.dense(inputs if training else tf.abs(inputs))
+        return tf.exp(tf.abs(hidden)) if self.behind and not training else hidden
+
+
+@pytest.mark.either_keras
+@pytest.mark.parametrize("behind", [False, True])
+def test_what_training_never_computes_is_told_where_it_is_behind_a_kernel(behind):
+    model, data = Hurried(behind=behind), (np.ones((8, 4), "float32"), np.ones((8, 4), "float32"))
+    model.compile("sgd", "mse")
+    told = pytest.warns(
+        UserWarning, match=r"takes the same way with training=True.*Received: no step .* computed Abs_1"
+    )
+    with told if behind else contextlib.nullcontext():
+        model.fit(*data, verbose=0, callbacks=[QuantizationAwareTrainingCallback()])

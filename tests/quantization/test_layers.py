@@ -144,6 +144,18 @@ def test_a_layer_called_twice_has_a_range_for_each_place():
     assert sorted(set(sites.kernels.values())) == sorted(compat.variable_path(one) for one in model.weights[::2])
 
 
+@pytest.mark.either_keras
+def test_what_stands_before_every_kernel_is_told_apart():
+    inputs = keras.Input((8, 8, 3))
+    scaled = keras.layers.Rescaling(1 / 255, name="scaled")(inputs)
+    seen = keras.layers.Conv2D(3, 1, activation="relu", name="seen")(scaled)
+    model = keras.Model(inputs, keras.layers.Multiply(name="joined")([seen, scaled]))
+    sites = find_sites(model, tf.TensorSpec((None, 8, 8, 3)))
+    assert "input_0" in sites.prepared
+    ranged = {name.split("/")[0].removesuffix("_1"): name in sites.prepared for name in sites.activations}
+    assert ranged == {"input_0": True, "scaled": True, "seen": False, "joined": False}
+
+
 def test_looking_at_a_model_leaves_it_as_it_was():
     model, spec, images = made(LAYERS["custom_layer"])
     before = [dict(vars(layer)) for layer in compat.all_layers(model)]

@@ -55,9 +55,9 @@ def test_zeros_and_values_are_as_promised_and_every_file_is_delivered(goal, tmp_
     ("arguments", "line"),
     [
         ({"goal": "tiny"}, "`goal` must be one of balanced, smallest.*'tiny'"),
-        ({"sparsty": 0.9}, "did you mean 'sparsity'"),
-        ({"latencies": False, "export_dir": "x"}, "did you mean 'latency'"),
-        ({"zzz": 0}, "its own are .*sparsity"),
+        ({"sparsty": 0.9}, "Did you mean 'sparsity'"),
+        ({"latencies": False, "export_dir": "x"}, "Did you mean 'latency'"),
+        ({"zzz": 0}, "Its own are .*sparsity"),
         ({"evaluation_data": (IMAGES, LABELS)}, "Files need `export_dir`"),
         ({"metrics": {}}, "Files need `export_dir`.*metrics"),
         ({"latency": False}, "Files need `export_dir`.*latency"),

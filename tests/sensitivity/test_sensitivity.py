@@ -213,7 +213,10 @@ ACCURACY = keras.metrics.SparseCategoricalAccuracy()
     [
         ({"treatments": ["int2"]}, "`treatments` must be different names out of int8, int4, prune, cluster"),
         ({"treatments": []}, "`treatments` must be"),
-        ({"sparsity": 80}, r"`sparsity` must be a fraction of zeros, in \(0, 1\). Received: sparsity=80"),
+        (
+            {"sparsity": 80},
+            r"`sparsity` must be a fraction of zeros, in \(0, 1\). Did you mean 0.8\? Received: sparsity=80",
+        ),
         ({"number_of_clusters": 1}, "`number_of_clusters` must be a whole number, at least 2"),
         ({"max_examples": 0}, "`max_examples` must be a whole number"),
         ({"filters": "("}, "regular expressions"),

@@ -98,7 +98,7 @@ def test_a_run_tells_how_far_it_is_and_nothing_else(promised_run):
     assert len(re.findall(r"^3/3 - .*loss: .*mIoU: .*val_mIoU", done.stdout, re.MULTILINE)) == 2  # and the baseline
     assert re.search(r"Test mIoU in memory: 0\.\d{4}", done.stdout)
     assert re.search(r"Test mIoU of the dense float32 baseline: 0\.\d{4}", done.stdout)
-    told = r"\.tflite: 0\.\d\d MB .*times smaller.*mIoU 0\.\d{3} \(dense float model 0\.\d{3}, colour lookup 0\.\d{3}\)"
+    told = r"\.tflite: [\d.]+ [kM]B .*times smaller.*mIoU 0\.\d{3} \(dense float model 0\.\d+, colour lookup 0\.\d+\)"
     assert re.search(told, done.stdout.splitlines()[-1])
     assert done.stderr == ""
 

@@ -79,6 +79,7 @@ def verify(
     metrics: Mapping[str, Any] | None = None,
     nature: Nature | None = None,
     class_names: int = 0,
+    told: Callable[[int, int], None] = lambda batches, examples: None,
 ) -> Verification:
     """Runs the model and every file on the same batches, each read once; the files as a user calls them.
 
@@ -91,6 +92,7 @@ def verify(
         metrics: name -> Keras metric; its state is put back afterwards. `None` for the compiled ones.
         nature: what the model is beside a function of one example.
         class_names: how many classes the metadata name; 0 for none.
+        told: called with the number of batches and examples so far, after each batch.
 
     Returns:
         the figures of each file, and why some have none.
@@ -100,7 +102,7 @@ def verify(
     """
     outcome, running, is_random = Verification(), dict(runners), nature is not None and nature.is_random
     with MetricStates(metrics_or_compiled(metrics, model)) as states, compat.kept_state(model):
-        for x, y, sample_weight in feed.batches():
+        for number, (x, y, sample_weight) in enumerate(feed.batches(), 1):
             inputs = cast_inputs(x, feed.specs)
             waiting = _Waiting(running, inputs)
             answers = _answers(model, x)
@@ -129,6 +131,7 @@ def verify(
                 if worst is not None:
                     outcome.disagreements[name] = worst
                 states.update(name, y, tf.nest.pack_sequence_as(answers, flat), sample_weight)
+            told(number, outcome.examples)
         if not outcome.examples:
             raise FormatError("there is no example to run it on; pass `evaluation_data` that is not empty")
         outcome.agreements = {name: outcome.agreements[name] for name in running}

@@ -4,7 +4,12 @@ from segopt_callbacks.export.delivery import rescue
 from segopt_callbacks.export.delivery.files import publish, require_replaceable
 from segopt_callbacks.export.delivery.metadata import embed, read_metadata, validate_metadata
 from segopt_callbacks.export.delivery.sidecars import sidecar_name, write_sidecars
-from segopt_callbacks.export.delivery.workspace import disk_errors_explained, require_writable, workspace
+from segopt_callbacks.export.delivery.workspace import (
+    disk_errors_explained,
+    require_writable,
+    warn_if_shared,
+    workspace,
+)
 
 __all__ = [
     "disk_errors_explained",
@@ -16,6 +21,7 @@ __all__ = [
     "rescue",
     "sidecar_name",
     "validate_metadata",
+    "warn_if_shared",
     "workspace",
     "write_sidecars",
 ]

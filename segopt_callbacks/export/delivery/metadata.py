@@ -133,6 +133,11 @@ def read_metadata(path: str | os.PathLike[str]) -> dict[str, Any]:
         >>> read_metadata(f"{folder}/float32.tflite")["classes"]
         ['road', 'sky']
     """
+    if not isinstance(path, str | os.PathLike):
+        raise ValueError(
+            "`path` must be that of a `.tflite` or `.onnx` file, the folder of a format, or a NAME.json. "
+            f"Received: {type(path).__name__}."
+        )
     path = Path(path)
     content: bytes | str | None
     try:

@@ -8,6 +8,7 @@ import os
 import re
 import shutil
 import tempfile
+import warnings
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -42,6 +43,30 @@ def workspace(export_dir: Path) -> Iterator[Path]:
         # What cannot be removed now is removed by the next export; no error of ours may hide that of the work.
         shutil.rmtree(folder, ignore_errors=True)
         release(lock)
+
+
+def warn_if_shared(folder: Path, export_dir: Path) -> bool:
+    """Warns if another export is at work for the same folder; returns whether one is.
+
+    Args:
+        folder: of this export's own work, as `workspace` yields it.
+        export_dir: where it will move.
+    """
+    ours = _of_exports_to(export_dir)
+    for place in {export_dir.parent, export_dir}:
+        if not place.is_dir():
+            continue
+        with locked(place):  # nobody may find a folder held for a moment that he is about to hold
+            others = [one for one in place.iterdir() if one != folder and ours.fullmatch(one.name) and is_held(one)]
+        if others:
+            warnings.warn(
+                "Exports at the same time must have a folder each: name another `export_dir`. Files of both will "
+                "lie here, and the reports of the one that ends last. Received: "
+                f"{str(export_dir)!r}, for which {others[0].name} is at work.",
+                stacklevel=2,
+            )
+            return True
+    return False
 
 
 def require_writable(export_dir: Path) -> Path:
@@ -126,7 +151,7 @@ def _sweep(place: Path, export_dir: Path) -> None:
     """Removes what killed exports of this user left; nothing of it is used."""
     if not place.is_dir():
         return
-    ours = re.compile(re.escape(_prefix(export_dir)) + r"\w{8}")  # as `tempfile` names folders
+    ours = _of_exports_to(export_dir)
     with locked(place):
         for entry in place.iterdir():
             # In a folder that several users share, anybody can make one of such a name.
@@ -139,6 +164,10 @@ def _is_mine(folder: Path) -> bool:
         return folder.lstat().st_uid == os.geteuid()
     except FileNotFoundError:
         return False
+
+
+def _of_exports_to(export_dir: Path) -> re.Pattern[str]:
+    return re.compile(re.escape(_prefix(export_dir)) + r"\w{8}")  # as `tempfile` names folders
 
 
 def _prefix(export_dir: Path) -> str:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from segopt_callbacks.rules import require_one_of
+
 DEFAULT = "ethos-u55-128"
 ACCELERATORS = (
     *(f"ethos-u55-{size}" for size in (32, 64, 128, 256)),
@@ -18,7 +20,4 @@ def validate_accelerator(accelerator: Any) -> None:
     Raises:
         ValueError: for any other value.
     """
-    if accelerator not in ACCELERATORS:
-        raise ValueError(
-            f"`accelerator` must be one of {', '.join(ACCELERATORS)}. Received: accelerator={accelerator!r}."
-        )
+    require_one_of("accelerator", accelerator, ACCELERATORS)

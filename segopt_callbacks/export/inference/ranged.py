@@ -18,6 +18,7 @@ from segopt_callbacks.quantization import (
     Simulation,
     Sites,
     as_ranges,
+    checked_ranges,
     find_sites,
     observe,
     resolved_ranges,
@@ -58,28 +59,7 @@ def validate_ranges(ranges: Any, calibration: Any) -> Wanted:
         False
     """
     validate_calibration(calibration)
-    if ranges is not None and not isinstance(ranges, Mapping):
-        raise ValueError(
-            "`ranges` must map names of tensors to (lowest, highest); pass `ranges` of a "
-            f"QuantizationAwareTrainingCallback. Received: {type(ranges).__name__}."
-        )
-    checked = {}
-    for name, pair in (ranges or {}).items():
-        if not _is_range(pair):
-            raise ValueError(
-                "`ranges` must give the lowest value, at most 0, and the highest, at least 0, of each tensor; pass "
-                f"`ranges` of a QuantizationAwareTrainingCallback. Received: {name!r}: {pair!r}."
-            )
-        checked[str(name)] = (float(pair[0]), float(pair[1]))
-    return Wanted(checked, calibration)
-
-
-def _is_range(pair: Any) -> bool:
-    try:
-        low, high = map(float, pair)
-    except (TypeError, ValueError):
-        return False
-    return bool(np.isfinite([low, high]).all()) and low <= 0 <= high
+    return Wanted(checked_ranges(ranges), calibration)
 
 
 def save_rounded(

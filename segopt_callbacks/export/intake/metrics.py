@@ -12,6 +12,7 @@ from segopt_callbacks.export.intake.configs import compiled_in
 from segopt_callbacks.export.intake.own import Own
 from segopt_callbacks.export.intake.trust import code_in, foreign_in
 from segopt_callbacks.export.intake.wrong import CommandError, told
+from segopt_callbacks.rules import did_you_mean
 
 
 def compile_with_metrics(model: Any, path: Path, names: Sequence[str], own: Own) -> None:
@@ -50,8 +51,9 @@ def _require_known(name: str) -> None:
     except (ValueError, TypeError) as error:
         found, cause = None, error
     if not callable(found):  # Keras 2 gives back a name that it does not know
+        hint = did_you_mean(name, ["accuracy", *(one for one in dir(keras.metrics) if not one.startswith("_"))])
         raise CommandError(
-            f"`--metrics` must name metrics that Keras knows, such as accuracy; correct it. Received: {name}."
+            f"`--metrics` must name metrics that Keras knows, such as accuracy; correct it.{hint} Received: {name}."
         ) from cause
 
 

@@ -8,7 +8,7 @@ import pytest
 
 from segopt_callbacks.export.delivery import files, locks
 from segopt_callbacks.export.delivery.files import publish
-from segopt_callbacks.export.delivery.workspace import workspace
+from segopt_callbacks.export.delivery.workspace import warn_if_shared, workspace
 
 pytestmark = pytest.mark.either_keras
 OURS = {"saved_model", "a.tflite", "b.tflite", "report.json"}
@@ -191,3 +191,20 @@ def test_two_at_once_lose_nothing_of_each_other(tmp_path):
     final = tree(tmp_path / "export")
     assert (final["a.tflite"], final["b.tflite"]) == ("49", "49")
     assert final["report.json"] in ("a 49", "b 49")
+
+
+def test_two_exports_at_work_for_one_folder_are_told(tmp_path, recwarn):
+    export_dir = tmp_path / "export"
+    (tmp_path / ".export.unfinished-abcdefgh").mkdir()  # of one that was killed
+    with workspace(export_dir) as first:
+        with workspace(tmp_path / "other") as other:
+            assert not warn_if_shared(other, tmp_path / "other")
+        assert not warn_if_shared(first, export_dir)
+        assert not recwarn
+        with workspace(export_dir) as second:
+            for folder, there in ((first, second), (second, first)):
+                with pytest.warns(
+                    match=rf"must have a folder each: name another .*, for which {there.name} is at work"
+                ):
+                    assert warn_if_shared(folder, export_dir)
+        assert not warn_if_shared(first, export_dir)

@@ -200,7 +200,7 @@ def test_ranges_of_another_model_are_refused(tmp_path):
         ({"ranges": {"a": (1.0, 2.0)}}, r"at most 0.*Received: 'a': \(1.0, 2.0\)"),
         ({"ranges": {"a": (0.0, float("nan"))}}, "Received: 'a'"),
         ({"ranges": {"a": 3}}, "Received: 'a': 3"),
-        ({"calibration": "kl"}, "`calibration` must be one of min_max, percentile, entropy, mse; choose one"),
+        ({"calibration": "kl"}, "`calibration` must be one of min_max, percentile, entropy, mse. Received"),
     ],
 )
 def test_wrong_arguments_are_told_at_once(tmp_path, options, message):
