@@ -137,6 +137,29 @@ class Measured:
 
 
 @dataclass(frozen=True)
+class Made:
+    """When and by what an export was made; what an older report does not tell is empty.
+
+    Attributes:
+        date: ISO 8601, in UTC.
+        versions: package -> version.
+        cpu: name of the processor.
+        cpus: how many the process might use; 0 if not known.
+        system: operating system and kind of machine.
+        training: what is known of the fit, such as `optimizer`, name -> text.
+        callbacks: name and settings of each callback of the fit, as text.
+    """
+
+    date: str = ""
+    versions: Mapping[str, str] = field(default_factory=dict)
+    cpu: str = ""
+    cpus: int = 0
+    system: str = ""
+    training: Mapping[str, str] = field(default_factory=dict)
+    callbacks: tuple[tuple[str, Mapping[str, str]], ...] = ()
+
+
+@dataclass(frozen=True)
 class Report:
     """One export.
 
@@ -151,6 +174,10 @@ class Report:
         classes: their names, empty if not known.
         about_latency: how it was measured, empty if not known.
         sensitivity: of the model's weights, where it was measured.
+        inputs: fingerprint of the inputs on which every file was run, empty if not known.
+        targets: likewise of the targets.
+        earlier_files: of an earlier export, which still lie in the folder.
+        made: when and by what.
     """
 
     model: str
@@ -163,6 +190,10 @@ class Report:
     classes: tuple[str, ...] = ()
     about_latency: str = ""
     sensitivity: Measured | None = None
+    inputs: str = ""
+    targets: str = ""
+    earlier_files: tuple[str, ...] = ()
+    made: Made = Made()
 
     def of_kind(self, kind: str) -> tuple[Row, ...]:
         """The rows of one kind."""

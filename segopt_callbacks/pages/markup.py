@@ -6,6 +6,7 @@ import html
 from typing import Any
 
 from segopt_callbacks.errors import printable
+from segopt_callbacks.pages.sorting import SCRIPT, source_of
 
 _EMPTY = frozenset({"br", "img", "meta"})  # elements without an end
 
@@ -75,7 +76,7 @@ def section(heading: str, *children: str | None) -> Markup | None:
 
 
 def document(title: str, style: str, *children: str) -> Markup:
-    """A whole page that loads nothing and runs nothing, and says so to the browser.
+    """A whole page that loads nothing and runs nothing but the sorting of tables, and says so to the browser.
 
     Args:
         title: of the window.
@@ -91,8 +92,9 @@ def document(title: str, style: str, *children: str) -> Markup:
         element("title", title),
         element("style", Markup(style)),
     )
-    page = element("html", head, Markup("\n"), element("body", element("main", *children)), lang="en")
+    body = element("body", element("main", *children), element("script", Markup(SCRIPT)))
+    page = element("html", head, Markup("\n"), body, lang="en")
     return Markup(f"<!DOCTYPE html>\n{page}\n")
 
 
-_POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'"
+_POLICY = f"default-src 'none'; img-src data:; style-src 'unsafe-inline'; script-src {source_of(SCRIPT)}"
