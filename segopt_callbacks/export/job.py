@@ -30,7 +30,7 @@ from segopt_callbacks.export.checks import (
 from segopt_callbacks.export.delivery import publish, sidecar_name, write_sidecars
 from segopt_callbacks.export.formats import TARGETS
 from segopt_callbacks.export.inference import Sources
-from segopt_callbacks.export.report import REPORTS, beside_float32, drawn, told_of_ranges, write_report
+from segopt_callbacks.export.report import REPORTS, beside_float32, drawn, made, told_of_ranges, write_report
 from segopt_callbacks.export.settings import ExportSettings
 from segopt_callbacks.export.target import Runner
 from segopt_callbacks.export.writing import Writer, Written
@@ -168,12 +168,19 @@ class Job:
             about = {"example": worst.example, "equal_argmax": worst.equal_argmax, "classes": worst.classes}
             self.entries[name]["worst_example"] = about
         report = self._report(names, verification)
+        if earlier := self._earlier_files(export_dir):
+            report["earlier_files"] = earlier
         palette = report.get("metadata", {}).get("palette")
         write_report(new, report, drawn(verification.disagreements, palette))
         write_sidecars(new, report, self.told)
         ours = {name for one, target in TARGETS.items() for name in (target.file_name, sidecar_name(one))}
         publish(new, export_dir, {*REPORTS, *ours})
         return report
+
+    def _earlier_files(self, export_dir: Path) -> list[str]:
+        """Files that stay in the folder, of formats that this export does not make."""
+        names = [one.file_name for name, one in TARGETS.items() if name not in self.entries]
+        return [name for name in names if (export_dir / name).exists()]
 
     def _report(self, names: Sequence[str], verification: Verification) -> Report:
         kernels = promises.counted(self._model_rows, self._model_rows, self.sources.kernels)[0]
@@ -183,9 +190,14 @@ class Job:
             "model": model | audit.totals(kernels) | {"weights": self._model_rows},
             "formats": {name: self.entries[name] for name in names},
             "baselines": {},
-            "verification": {"examples": verification.examples, "data": self.sources.feed.name},
+            "verification": {
+                "examples": verification.examples,
+                "data": self.sources.feed.name,
+                "fingerprint": verification.fingerprint,
+            },
             "latency": self.latencies.settings,
             "metadata": self.sources.metadata,
+            "made": made(self.settings.training, self.told),
             **({"channels": self.sources.channels} if self.sources.channels else {}),
             **({"sensitivity": self.settings.sensitivity.entry()} if self.settings.sensitivity else {}),
             **({"warnings": self._warnings()} if self._warnings() else {}),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import inspect
 import reprlib
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import tensorflow as tf
@@ -12,6 +13,7 @@ import tensorflow as tf
 if TYPE_CHECKING:
     from typing_extensions import Self  # in `typing` from Python 3.11 on
 
+_OF_KERAS = ("History", "ProgbarLogger")
 _OF_A_FIT = ("_model", "params", "lifecycle", "updates_before_fit")
 
 
@@ -43,6 +45,16 @@ class WithSettings:
         """The settings, by the names of the constructor's arguments."""
         kept = {name for name in self._arguments if self._has(name)} - set(self.results)
         return {name: getattr(self, name) if name in kept else value for name, value in self._arguments.items()}
+
+    def told_settings(self) -> dict[str, str]:
+        """The settings that are not the default, in few words; no folders, whose names are somebody's own."""
+        parameters = inspect.signature(type(self).__init__).parameters
+        defaults = {name: one.default for name, one in parameters.items()}
+        return {
+            name: _shown(value)
+            for name, value in self.get_config().items()
+            if not name.endswith("_dir") and (name not in defaults or _shown(defaults[name]) != _shown(value))
+        }
 
     @classmethod
     def from_config(cls, config: dict[str, Any]) -> Any:
@@ -76,6 +88,15 @@ class WithSettings:
 
     def _has(self, name: str) -> bool:
         return name in vars(self) or hasattr(type(self), name)
+
+
+def told_callbacks(callbacks: Iterable[Any]) -> list[dict[str, Any]]:
+    """The name of each callback, and settings of ours, for a report; without those that `fit` adds by itself."""
+    return [
+        {"name": type(one).__name__} | ({"settings": one.told_settings()} if isinstance(one, WithSettings) else {})
+        for one in callbacks
+        if type(one).__name__ not in _OF_KERAS
+    ]
 
 
 def _datasets(values: list[Any]) -> list[tf.data.Dataset]:

@@ -13,8 +13,9 @@ from segopt_callbacks.records import choose_monitor
 FLOAT32, FLOAT_BYTES = "float32", 4
 KEPT = 0.01  # a file keeps a metric that loses at most this fraction of the dense model's value
 RULE = (
-    "The best file is the smallest after gzip among those that lose at most 1% of the metric. Dense float32 weights are "
-    "4 bytes for each parameter, without gzip, which saves about 8% of them."
+    "The best file is the smallest after gzip among those that lose at most 1% of the metric. Dense float32 weights "
+    "are 4 bytes for each parameter, without gzip, which saves about 8% of them. Below a figure: the difference from "
+    "the first baseline, the ratio to the dense weights, the interval and the ratio of a time."
 )
 _ONE_THREAD = "one_thread"
 

@@ -10,7 +10,7 @@ from segopt_callbacks.pages.entries import Made
 from segopt_callbacks.pages.markup import Markup, element, joined
 from segopt_callbacks.pages.tables import head, scrolling
 
-_SHOWN = {"segopt-callbacks": "segopt-callbacks", "tensorflow": "TensorFlow", "keras": "Keras", "tf-keras": "tf_keras"}
+_SHOWN = {"segopt-callbacks": "segopt-callbacks", "tensorflow": "TensorFlow", "keras": "Keras", "tf-keras": "tf-keras"}
 
 
 def parse_made(value: Any) -> Made:
@@ -51,8 +51,8 @@ def made_words(made: Made) -> str:
     return ", ".join(part for part in (date, *versions, f"{made.cpu}{cpus}") if part)
 
 
-def made_section(made: Made) -> Markup | None:
-    """What the training and the machine were, as tables; `None` where a report does not tell."""
+def made_section(made: Made) -> Markup:
+    """What the training and the machine were, as tables; empty where a report does not tell."""
     facts = {
         "date": made.date,
         **made.training,
@@ -62,14 +62,13 @@ def made_section(made: Made) -> Markup | None:
     }
     lines = [_line(name, told) for name, told in facts.items() if told]
     callbacks = [
-        _line(name, ", ".join(f"{key}={told}" for key, told in settings.items()) or "as by default")
+        _line(name, ", ".join(f"{key}={told}" for key, told in settings.items()) or "-")
         for name, settings in made.callbacks
     ]
-    if not lines:
-        return None
+    settings_of = head("callback", "settings other than the defaults, of callbacks of this library")
     return joined(
-        scrolling(head("callback", "settings that are not the default"), callbacks) if callbacks else None,
-        scrolling(head("fact", "value"), lines),
+        scrolling(settings_of, callbacks) if callbacks else None,
+        scrolling(head("fact", "value"), lines) if lines else None,
     )
 
 

@@ -26,8 +26,8 @@ def page(report: Mapping[str, Any], pictures: Mapping[str, str] | None = None) -
 
     Args:
         report: as `export_model` returns it.
-        pictures: of disagreement, as `pictures.drawn` makes them: `input/EXAMPLE`, `model/EXAMPLE`, `file/FORMAT` and
-            `difference/FORMAT` -> a PNG as `data:` address.
+        pictures: of disagreement, as `pictures.drawn` makes them: `input/EXAMPLE`, `truth/EXAMPLE`, `model/EXAMPLE`,
+            `file/FORMAT` and `difference/FORMAT` -> a PNG as `data:` address.
 
     Raises:
         CorruptFileError: if the report is not as it should be.

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from segopt_callbacks.records.folds import Folded
     from segopt_callbacks.records.monitor import choose_monitor
     from segopt_callbacks.records.ports import Port
-    from segopt_callbacks.records.report import Report
+    from segopt_callbacks.records.report import Made, Report
     from segopt_callbacks.records.sensitivity import (
         Sensitivity,
         Treated,
@@ -25,6 +25,7 @@ __all__ = [
     "Codebook",
     "Density",
     "Folded",
+    "Made",
     "Port",
     "Report",
     "Sensitivity",
@@ -40,6 +41,7 @@ _HOMES = {
     "Codebook": "codebooks",
     "Density": "codebooks",
     "Folded": "folds",
+    "Made": "report",
     "Port": "ports",
     "Report": "report",
     "Sensitivity": "sensitivity",

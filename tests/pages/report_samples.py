@@ -112,6 +112,7 @@ def made() -> dict[str, Any]:
             "optimizer": "Adam",
             "steps": 1234,
             "callbacks": [
+                {"name": "EarlyStopping"},
                 {"name": "PruningScheduleCallback", "settings": {"schedule": "0.8", "distribution": "'erk'"}},
                 {"name": "ClusterOnTrainEndCallback", "settings": {}},
             ],
