@@ -10,7 +10,7 @@ LIBRARY = "segopt_callbacks"
 # Bottom up. A room imports from the floors below, never from its own but its own modules, and never from above.
 FLOORS = (
     ("errors", "faces"),
-    ("arrays", "sizes"),
+    ("arrays", "sizes", "markup"),
     ("records",),
     ("pages", "compat", "processes"),
     ("model",),

@@ -30,7 +30,15 @@ from segopt_callbacks.export.checks import (
 from segopt_callbacks.export.delivery import publish, sidecar_name, write_sidecars
 from segopt_callbacks.export.formats import TARGETS
 from segopt_callbacks.export.inference import Sources
-from segopt_callbacks.export.report import REPORTS, beside_float32, drawn, made, told_of_ranges, write_report
+from segopt_callbacks.export.report import (
+    REPORTS,
+    ShownReport,
+    beside_float32,
+    drawn,
+    made,
+    told_of_ranges,
+    write_report,
+)
 from segopt_callbacks.export.settings import ExportSettings
 from segopt_callbacks.export.target import Runner
 from segopt_callbacks.export.writing import Writer, Written
@@ -202,7 +210,7 @@ class Job:
             **({"sensitivity": self.settings.sensitivity.entry()} if self.settings.sensitivity else {}),
             **({"warnings": self._warnings()} if self._warnings() else {}),
         }
-        return cast(Report, told)
+        return cast(Report, ShownReport(told))
 
     @functools.cached_property
     def _nature(self) -> Nature:

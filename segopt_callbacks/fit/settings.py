@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from typing_extensions import Self  # in `typing` from Python 3.11 on
 
 _OF_KERAS = ("History", "ProgbarLogger")
+_LONGEST = 200  # characters of a setting in a report
 _OF_A_FIT = ("_model", "params", "lifecycle", "updates_before_fit")
 
 
@@ -47,13 +48,16 @@ class WithSettings:
         return {name: getattr(self, name) if name in kept else value for name, value in self._arguments.items()}
 
     def told_settings(self) -> dict[str, str]:
-        """The settings that are not the default, in few words; no folders, whose names are somebody's own."""
+        """The settings that matter, in few words: the first ones, and others that are not the default.
+
+        Folders are left out, as their names are somebody's own.
+        """
         parameters = inspect.signature(type(self).__init__).parameters
-        defaults = {name: one.default for name, one in parameters.items()}
+        defaults = {name: one.default for name, one in parameters.items() if one.kind is one.KEYWORD_ONLY}
         return {
-            name: _shown(value)
+            name: _shown(value, _LONGEST)
             for name, value in self.get_config().items()
-            if not name.endswith("_dir") and (name not in defaults or _shown(defaults[name]) != _shown(value))
+            if value is not None and not name.endswith("_dir") and _shown(defaults.get(name)) != _shown(value)
         }
 
     @classmethod
@@ -113,13 +117,13 @@ def _datasets(values: list[Any]) -> list[tf.data.Dataset]:
     return found
 
 
-def _shown(value: Any) -> str:
+def _shown(value: Any, longest: int = 80) -> str:
     """A setting in few words: arrays by their shape."""
     if isinstance(value, tuple | list):
-        shown = ", ".join(map(_shown, value))
+        shown = ", ".join(_shown(one, longest) for one in value)
         return f"[{shown}]" if isinstance(value, list) else f"({shown}{',' * (len(value) == 1)})"
     if hasattr(value, "shape") and hasattr(value, "dtype"):
         return f"<{tuple(value.shape)} {getattr(value.dtype, 'name', value.dtype)}>"
     short = reprlib.Repr()
-    short.maxstring = short.maxother = 80
+    short.maxstring = short.maxother = longest
     return short.repr(value)

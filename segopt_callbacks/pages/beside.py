@@ -9,7 +9,7 @@ from segopt_callbacks.pages.best import FLOAT_BYTES
 from segopt_callbacks.pages.entries import Report, Row
 from segopt_callbacks.pages.figures import three_digits
 
-SIZES = ("bytes", "gzip_bytes", "entropy_bytes")
+SIZES = ("bytes", "gzip_bytes")
 _DENSE = "of dense"
 
 
@@ -50,12 +50,14 @@ class Base:
 
 
 def beside_dense(report: Report) -> list[Base | None]:
-    """For each row of a report, the dense model: the metrics of its first baseline, float32 weights without gzip."""
-    baselines = report.of_kind("baseline")
-    metrics = baselines[0].metrics if baselines else {}
+    """For each row of a report, the dense model: metrics of the first baseline, and float32 weights without gzip.
+
+    Where there is no baseline, the metrics are those of the model in memory.
+    """
+    metrics = next((row.metrics for row in report.rows if row.kind != "format" and row.metrics), {})
     dense = FLOAT_BYTES * report.parameters if report.parameters else 0
     base = Base(_DENSE, metrics, dict.fromkeys(SIZES, dense))
-    return [None if row.kind == "baseline" else base for row in report.rows]
+    return [None if row.metrics is metrics else base for row in report.rows]
 
 
 def beside_run(rows: tuple[Row, ...], first: tuple[Row, ...], name: str) -> list[Base | None]:

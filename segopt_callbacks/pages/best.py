@@ -15,7 +15,7 @@ KEPT = 0.01  # a file keeps a metric that loses at most this fraction of the den
 RULE = (
     "The best file is the smallest after gzip among those that lose at most 1% of the metric. Dense float32 weights "
     "are 4 bytes for each parameter, without gzip, which saves about 8% of them. Below a figure: the difference from "
-    "the first baseline, the ratio to the dense weights, the interval and the ratio of a time."
+    "the first baseline, else from the model in memory; the ratio to the dense weights; the interval of a time."
 )
 _ONE_THREAD = "one_thread"
 

@@ -9,13 +9,14 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
+from segopt_callbacks.markup import Markup, element, joined
 from segopt_callbacks.pages import tables
 from segopt_callbacks.pages.beside import Base, beside_run
 from segopt_callbacks.pages.charts import charts
 from segopt_callbacks.pages.comparable import not_comparable
+from segopt_callbacks.pages.document import document, section
 from segopt_callbacks.pages.entries import Report, Row
 from segopt_callbacks.pages.made import made_words
-from segopt_callbacks.pages.markup import Markup, document, element, joined, section
 from segopt_callbacks.pages.page import problems
 from segopt_callbacks.pages.shapes import symbol
 from segopt_callbacks.pages.style import STYLE

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from segopt_callbacks.records import Measured
 from segopt_callbacks.sizes import Ledger
 
 
@@ -104,36 +105,6 @@ class Row:
     ledger: Ledger | None = None
     worst: Worst | None = None
     outputs: tuple[Output, ...] = ()
-
-
-@dataclass(frozen=True)
-class Changes:
-    """What becomes of the monitored metric where one weight is treated: a change for each treatment, `None` for NaN."""
-
-    weight: str
-    elements: int
-    changes: tuple[float | None, ...]
-
-
-@dataclass(frozen=True)
-class Measured:
-    """How sensitive each weight is.
-
-    Attributes:
-        monitor: name of the metric.
-        higher_is_better: whether more of it is better.
-        untreated: its value for the model as it is.
-        examples: on which it was measured.
-        treatments: their names, with their setting.
-        weights: in the model's order.
-    """
-
-    monitor: str
-    higher_is_better: bool
-    untreated: float
-    examples: int
-    treatments: tuple[str, ...]
-    weights: tuple[Changes, ...]
 
 
 @dataclass(frozen=True)

@@ -7,8 +7,8 @@ from collections.abc import Mapping
 from html.parser import HTMLParser
 from pathlib import Path
 
+from segopt_callbacks.markup import Markup, element, joined
 from segopt_callbacks.pages.entries import Report, Worst
-from segopt_callbacks.pages.markup import Markup, element, joined
 from segopt_callbacks.pages.palette import class_colours
 
 _PNG = re.compile(r"data:image/png;base64,[A-Za-z0-9+/]+=*")

@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from segopt_callbacks.markup import Markup, element, head, joined, scrolling
 from segopt_callbacks.pages import values
 from segopt_callbacks.pages.entries import Made
-from segopt_callbacks.pages.markup import Markup, element, joined
-from segopt_callbacks.pages.tables import head, scrolling
 
 _SHOWN = {"segopt-callbacks": "segopt-callbacks", "tensorflow": "TensorFlow", "keras": "Keras", "tf-keras": "tf-keras"}
 
@@ -65,10 +64,10 @@ def made_section(made: Made) -> Markup:
         _line(name, ", ".join(f"{key}={told}" for key, told in settings.items()) or "-")
         for name, settings in made.callbacks
     ]
-    settings_of = head("callback", "settings other than the defaults, of callbacks of this library")
+    settings = "settings, where they are not the default"
     return joined(
-        scrolling(settings_of, callbacks) if callbacks else None,
-        scrolling(head("fact", "value"), lines) if lines else None,
+        scrolling(head("callback", settings, words=[settings]), callbacks) if callbacks else None,
+        scrolling(head("fact", "value", words=["value"]), lines) if lines else None,
     )
 
 

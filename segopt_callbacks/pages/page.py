@@ -5,20 +5,21 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from segopt_callbacks.markup import Markup, element, joined, with_code
 from segopt_callbacks.pages import reading, tables
 from segopt_callbacks.pages.beside import beside_dense
 from segopt_callbacks.pages.best import RULE, best_words
 from segopt_callbacks.pages.charts import charts
+from segopt_callbacks.pages.document import document, section
 from segopt_callbacks.pages.entries import Report, Row
 from segopt_callbacks.pages.figures import EXPLANATION
 from segopt_callbacks.pages.gallery import gallery
 from segopt_callbacks.pages.made import made_section, made_words
-from segopt_callbacks.pages.markup import Markup, document, element, joined, section, with_code
 from segopt_callbacks.pages.outputs import outputs_table
 from segopt_callbacks.pages.removed import channels_table, parse_channels
-from segopt_callbacks.pages.sensitivity import sensitivity_table
 from segopt_callbacks.pages.strips import strips
 from segopt_callbacks.pages.style import STYLE
+from segopt_callbacks.records import sensitivity_table
 
 
 def page(report: Mapping[str, Any], pictures: Mapping[str, str] | None = None) -> str:

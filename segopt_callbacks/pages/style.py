@@ -76,12 +76,12 @@ a {{ color: var(--group0); }}
 .problems ul {{ margin: 0; padding-left: 20px; }}
 .scroll {{ overflow-x: auto; margin: 8px 0; }}
 table {{ border-collapse: collapse; font-size: 14px; font-variant-numeric: tabular-nums; }}
-th, td {{ padding: 5px 10px; border-bottom: 1px solid var(--line); text-align: right; white-space: nowrap; }}
+th, td {{ padding: 5px 8px; border-bottom: 1px solid var(--line); text-align: right; white-space: nowrap; }}
 th {{ font-weight: 600; }}
 thead th {{ vertical-align: bottom; white-space: normal; overflow-wrap: normal; color: var(--muted); }}
 tbody th, thead th:first-child {{ text-align: left; position: sticky; left: 0; background: var(--paper); }}
 th .name {{ display: block; width: max-content; max-width: min(260px, 40vw); white-space: normal; }}
-td.words {{ text-align: left; white-space: normal; }}
+td.words, thead th.words {{ text-align: left; white-space: normal; }}
 ul {{ padding-left: 20px; max-width: 100ch; }}
 tr.model th, tr.model td {{ background: var(--panel); }}
 tr.failed th, tr.failed td {{ color: var(--bad); text-align: left; }}

@@ -5,15 +5,18 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
+from segopt_callbacks.markup import Markup, element, head, joined, scrolling
 from segopt_callbacks.pages.beside import SIZES, Base
 from segopt_callbacks.pages.best import best_rows, is_higher_better
 from segopt_callbacks.pages.entries import Latency, Row
 from segopt_callbacks.pages.figures import FIGURES, LATENCIES, RATIO, cell, three_digits
-from segopt_callbacks.pages.markup import Markup, element, joined, text
 from segopt_callbacks.sizes import compare, why
 
 _FEW = 3  # metrics
-_BETTER = {**dict.fromkeys(SIZES, False), "largest_difference": False, "equal_argmax": True}  # whether higher is
+_BETTER = {  # whether a larger figure is better
+    **dict.fromkeys((*SIZES, "entropy_bytes", "largest_difference"), False),
+    "equal_argmax": True,
+}
 
 
 def metric_names(rows: Iterable[Row]) -> list[str]:
@@ -27,6 +30,7 @@ def figures_table(
     *,
     first: str = "",
     beside: Sequence[Base | None] = (),
+    is_brief: bool = False,
 ) -> Markup:
     """One line for each row: metrics, the figures of `FIGURES`, and latencies where there are any.
 
@@ -38,8 +42,9 @@ def figures_table(
         names: what to call them; default: their own names.
         first: heading of the column of names.
         beside: for each row, the figures that its own stand beside; default: none.
+        is_brief: whether only what a file is judged by is shown: how good, how large and how fast it is.
     """
-    columns = _columns(rows)
+    columns = _brief_columns(rows) if is_brief else _columns(rows)
     marked = [best_rows(rows, column.value, higher=column.higher) for column in columns]
     body = []
     bases = beside or [None] * len(rows)
@@ -69,6 +74,13 @@ def _columns(rows: Sequence[Row]) -> list[_Column]:
     metrics = metrics if len(metrics) <= _FEW else metrics[:1]
     timed = [(key, heading) for key, heading in LATENCIES if any(key in row.latency for row in rows)]
     return [*map(_of_metric, metrics), *(_of_figure(*one) for one in FIGURES), *(_of_latency(*one) for one in timed)]
+
+
+def _brief_columns(rows: Sequence[Row]) -> list[_Column]:
+    """Without metrics, how far answers are from the model's."""
+    kept = {"bytes", "gzip_bytes", *(() if metric_names(rows) else ("equal_argmax", "largest_difference"))}
+    left_out = {heading for key, heading, _ in FIGURES if key not in kept} | {LATENCIES[1][1]}
+    return [one for one in _columns(rows) if one.heading not in left_out]
 
 
 def _of_metric(name: str) -> _Column:
@@ -144,23 +156,6 @@ def weights_table(row: Row) -> Markup:
         values = ("x".join(map(str, weight.shape)), weight.dtype, f"{share:.4f}", f"{weight.distinct:,}")
         body.append(element("tr", _name(weight.name), *(element("td", one) for one in values)))
     return scrolling(head("weight", "shape", "dtype", "zeros", "distinct"), body)
-
-
-def scrolling(head: Markup, body: Iterable[Markup]) -> Markup:
-    """A table that scrolls by itself where it is wider than the page."""
-    table = element("table", element("thead", head), element("tbody", *(joined(row, Markup("\n")) for row in body)))
-    # A region that scrolls must be within reach of a keyboard.
-    return element("div", table, class_="scroll", tabindex=0)
-
-
-def head(*headings: str) -> Markup:
-    """The line above a table."""
-    return element("tr", *(element("th", breakable(heading), scope="col") for heading in headings))
-
-
-def breakable(words: str) -> Markup:
-    """Text whose long words may break behind a slash."""
-    return Markup(text(words).replace("/", "/<wbr>"))
 
 
 def _name(name: str, file: str = "") -> Markup:
