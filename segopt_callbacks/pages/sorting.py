@@ -31,7 +31,7 @@ for (const table of document.querySelectorAll('.{SORTABLE} table')) {{
     button.type = 'button';
     button.title = 'Sort';
     button.append(...heading.childNodes);
-    if (!button.textContent) button.setAttribute('aria-label', 'name');
+    if (!button.textContent) button.append('name');
     heading.append(button);
     button.addEventListener('click', () => {{
       const next = {{none: 'ascending', ascending: 'descending', descending: 'none'}};

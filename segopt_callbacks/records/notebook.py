@@ -10,7 +10,6 @@ from segopt_callbacks.markup import Markup, element
 CLASS = "segopt-shown"
 # No colour of text or ground: both are the notebook's. Half-transparent grey, green and orange are seen on any.
 _RULES = {
-    "": "max-width: 100%;",
     ".scroll": "overflow-x: auto;",
     "table": "border-collapse: collapse; font-size: 13px; font-variant-numeric: tabular-nums; margin: 8px 0;",
     "tr > *": "padding: 4px 10px; text-align: right; white-space: nowrap; vertical-align: top; "
