@@ -159,6 +159,8 @@ def main() -> None:
         cell.id = f"cell-{number}"
         if cell.cell_type == "code":
             cell.outputs = [one for one in cell.outputs if one.output_type != "stream"]  # what TensorFlow logs
+            for one in cell.outputs:
+                one.data.pop("image/jpeg", None)  # beside the PNG
     notebook.metadata = {"kernelspec": {"name": "python3", "display_name": "Python 3", "language": "python"}}
     nbformat.write(notebook, NOTEBOOK)
     print(f"{NOTEBOOK.name}: {NOTEBOOK.stat().st_size:,} bytes")
