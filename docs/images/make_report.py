@@ -67,7 +67,7 @@ const box = (heading.closest('section') ?? heading).getBoundingClientRect();
 return [box.top + scrollY, box.bottom + scrollY];
 """
 TERMINAL = """<!doctype html><meta charset="utf-8"><body style="margin:0; background:#14171b; color:#e6e8eb">
-<pre style="margin:0; padding:16px; font:14px/1.4 'Liberation Mono', monospace; width:max-content">{}</pre>"""
+<pre style="margin:0; padding:16px; font:14px/1.4 'Liberation Mono', monospace; white-space:pre-wrap">{}</pre>"""
 
 
 def train(folder: Path) -> list[Path]:

@@ -18,7 +18,7 @@ class Base:
     """The other figures.
 
     Attributes:
-        name: what ratios are of, such as `"of dense"`.
+        name: what stands behind a ratio, such as `"of dense"`.
         metrics: name -> value.
         sizes: key of `FIGURES` -> bytes.
         latency: key of `LATENCIES` -> milliseconds.
@@ -60,12 +60,12 @@ def beside_dense(report: Report) -> list[Base | None]:
     return [None if row.metrics is metrics else base for row in report.rows]
 
 
-def beside_run(rows: tuple[Row, ...], first: tuple[Row, ...], name: str) -> list[Base | None]:
+def beside_run(rows: tuple[Row, ...], first: tuple[Row, ...]) -> list[Base | None]:
     """For each row of a run, the row of the same name of the first one."""
     others = {(row.kind, row.name): row for row in first if not row.error}
     found: list[Base | None] = []
     for row in rows:
         other = others.get((row.kind, row.name))
         times = {key: time.median for key, time in other.latency.items()} if other else {}
-        found.append(Base(f"of {name}", other.metrics, other.figures, times) if other else None)
+        found.append(Base("times", other.metrics, other.figures, times) if other else None)
     return found

@@ -111,7 +111,9 @@ def _warnings(runs: Sequence[Run]) -> list[str]:
 def _told(runs: Sequence[Run]) -> Markup | None:
     if len(runs) < 2:
         return None
-    told = f"Below a figure: the difference from {runs[0].name}, or the ratio to it, for the row of the same name."
+    told = (
+        f"Below a figure: the difference from the row of the same name of {runs[0].name}, or how many times it is that."
+    )
     return element("p", told, class_="muted")
 
 
@@ -119,7 +121,7 @@ def _beside_first(runs: Sequence[Run]) -> list[Base | None]:
     """For each row, that of the first run; its own rows stand beside nothing."""
     first, *others = runs
     alone: list[Base | None] = [None] * len(first.report.rows)
-    return alone + [one for run in others for one in beside_run(run.report.rows, first.report.rows, first.name)]
+    return alone + [one for run in others for one in beside_run(run.report.rows, first.report.rows)]
 
 
 def _legend(runs: Sequence[Run], output: Path) -> Markup:

@@ -41,7 +41,12 @@ def page(report: Mapping[str, Any], pictures: Mapping[str, str] | None = None) -
         section(
             "Results",
             tables.figures_table(rows, beside=beside_dense(parsed)),
-            element("p", *with_code(f"{RULE} {EXPLANATION}"), class_="muted"),
+            element("p", RULE, class_="muted"),
+            element(
+                "details",
+                element("summary", "What the columns are"),
+                element("p", *with_code(EXPLANATION), class_="muted"),
+            ),
         ),
         section(
             "Size, latency and accuracy", charts(rows, [0] * len(rows), [row.name for row in rows]), _about(parsed)

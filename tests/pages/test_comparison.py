@@ -89,9 +89,9 @@ def test_figures_stand_beside_those_of_the_first_run(runs, tmp_path):
     content = (tmp_path / "all.html").read_text()
     assert "<small>" not in "".join(cells_of(content, "dense: int8")[:8])
     below = [re.findall("<small>(.*?)</small>", one) for one in cells_of(content, "pruned: int8")]
-    assert below[:3] == [["-0.0100"], ["0.500 of dense"], ["1.00 of dense"]]
-    assert below[8] == ["2.00 of dense"]
-    assert "difference from dense, or the ratio to it" in content
+    assert below[:3] == [["-0.0100"], ["0.500 times"], ["1.00 times"]]
+    assert below[8] == ["2.00 times"]
+    assert "difference from the row of the same name of dense" in content
 
 
 @pytest.mark.parametrize(
