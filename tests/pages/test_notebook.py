@@ -80,10 +80,11 @@ def test_no_name_becomes_markup():
 
 
 LOOKS = """
-const other = document.querySelector('#other td'), ours = document.querySelector('.segopt-shown td');
-const style = one => getComputedStyle(one);
-return [style(other).padding, style(other).borderBottomWidth, style(ours).padding, style(ours).color,
-        style(ours).backgroundColor, document.documentElement.scrollWidth];
+const other = document.querySelector('#other td');
+const ours = [...document.querySelectorAll('.segopt-shown th, .segopt-shown td')];
+const style = one => getComputedStyle(one), each = name => [...new Set(ours.map(one => style(one)[name]))];
+return [style(other).padding, style(other).borderBottomWidth, each('padding'), each('color'), each('backgroundColor'),
+        document.documentElement.scrollWidth];
 """
 
 
@@ -96,7 +97,7 @@ def test_ours_takes_the_colours_of_the_notebook_and_leaves_its_tables_alone(brow
         f"<body style='background:{paper};color:{ink}'>{other}{SHOWN['report']._repr_html_()}"
     )
     shown(browser, path, 400, "light")
-    theirs, border, padding, colour, ground, width = browser.execute_script(LOOKS)
+    theirs, border, padding, colours, grounds, width = browser.execute_script(LOOKS)
     assert (theirs, border) == ("1px", "0px")
-    assert (padding, colour, ground) == ("4px 10px", ink, "rgba(0, 0, 0, 0)")
+    assert (padding, colours, grounds) == (["4px 10px"], [ink], ["rgba(0, 0, 0, 0)"])
     assert width <= 400
