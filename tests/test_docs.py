@@ -1,6 +1,7 @@
 """Every Python block of README and docs runs; every public name and option is documented."""
 
 import importlib
+import json
 import os
 import pathlib
 import re
@@ -55,6 +56,18 @@ def test_a_translated_page_has_the_blocks_of_the_other(page):
         return [re.sub(r"  # .*", "", block) for block in blocks]
 
     assert code(page) == code(TRANSLATED[page])
+
+
+def test_the_notebook_runs_and_shows_what_its_script_has_run(tmp_path):
+    pairs = importlib.import_module("docs.make_notebook").CELLS
+    cells = json.loads((ROOT / "docs" / "notebook.ipynb").read_text())["cells"]
+    code = [cell for cell in cells if cell["cell_type"] == "code"]
+    assert ["".join(cell["source"]) for cell in code] == [one for _, one in pairs], "run docs/make_notebook.py"
+    shown = [kind for cell in code for one in cell["outputs"] for kind in one["data"]]
+    assert shown.count("text/html") == 2
+    assert shown.count("image/png") == 1
+    short = [re.sub(r"epochs=\d+", "epochs=2", one.replace("disks(256)", "disks(32)")) for _, one in pairs]
+    run_program([UNTIMED, *short], tmp_path)
 
 
 def test_the_api_page_names_what_is_public():

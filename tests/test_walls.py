@@ -11,7 +11,7 @@ LIBRARY = "segopt_callbacks"
 FLOORS = (
     ("errors", "faces", "rules"),
     ("commands",),
-    ("arrays", "sizes"),
+    ("arrays", "sizes", "markup"),
     ("records",),
     ("pages", "board", "compat", "processes"),
     ("model",),
@@ -28,13 +28,13 @@ FLOORS = (
     ("export.formats", "export.delivery", "export.inference", "export.checks", "export.promises"),
     ("export.report", "export.settings", "export.intake", "export.progress"),
     ("export.writing",),
+    ("export.entry",),
     ("export.job",),
     ("export.exporter",),
     ("export.callback",),
     ("export",),
     ("export.command", "recipes"),
     ("search",),
-    ("export.command",),
     ("",),
 )
 PRIVATE = re.compile(

@@ -18,7 +18,7 @@ ROOT = Path(__file__).parents[2]
 sys.path.insert(0, str(ROOT))
 
 from benchmarks import compression  # noqa: E402
-from segopt_callbacks.pages.markup import Markup, element  # noqa: E402
+from segopt_callbacks.markup import Markup, element  # noqa: E402
 from segopt_callbacks.pages.plots import Axis, Mark, Place, bytes_text, scatter  # noqa: E402
 from segopt_callbacks.pages.shapes import symbol  # noqa: E402
 from segopt_callbacks.pages.style import STYLE  # noqa: E402

@@ -84,7 +84,7 @@ from segopt_callbacks.compat.operations import (
     unfuse,
     watched_operations,
 )
-from segopt_callbacks.compat.optimizers import averages_of, build_optimizer, iterations, watch_gradients
+from segopt_callbacks.compat.optimizers import averages_of, build_optimizer, iterations, optimizer_name, watch_gradients
 from segopt_callbacks.compat.precision import float32_compute
 from segopt_callbacks.compat.recurrence import plain_recurrence
 from segopt_callbacks.compat.strategies import is_chief, number_of_replicas, strategy_scope
@@ -185,6 +185,7 @@ __all__ = [
     "number_of_replicas",
     "number_of_workers",
     "operation_kinds",
+    "optimizer_name",
     "plain_recurrence",
     "raw_variable",
     "read",

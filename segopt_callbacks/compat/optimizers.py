@@ -19,6 +19,12 @@ def iterations(model: Any) -> int:
     return int(read(getattr(optimizer, "_iterations", optimizer.iterations)))
 
 
+def optimizer_name(model: Any) -> str:
+    """The class of the optimizer, empty for a model that keeps optimizers of its own."""
+    optimizer = _inner_optimizer(model)
+    return "" if optimizer is None else type(optimizer).__name__
+
+
 def build_optimizer(model: Any) -> None:
     """Makes the variables of the optimizer, which Keras 3 would make while it traces the step.
 

@@ -19,7 +19,7 @@ from segopt_callbacks.export.delivery import require_replaceable, require_writab
 from segopt_callbacks.export.exporter import export
 from segopt_callbacks.export.formats import TARGETS, Format, validate_formats
 from segopt_callbacks.export.settings import FORMATS, ExportSettings, OnFailure
-from segopt_callbacks.fit import CompressionCallback, Stage
+from segopt_callbacks.fit import CompressionCallback, Stage, told_callbacks
 from segopt_callbacks.processes import TensorFlowProcess
 from segopt_callbacks.quantization import Calibration
 from segopt_callbacks.records import Report
@@ -210,6 +210,7 @@ class ExportQuantizedCallback(CompressionCallback):
                 metadata={"training": training, **(self.metadata or {})},
                 ranges=self.told.ranges or None,
                 sensitivity=self.told.sensitivity,
+                training=self._told_training(),
                 is_before_fit=False,
             )
             return export(self.model, settings)
@@ -218,6 +219,16 @@ class ExportQuantizedCallback(CompressionCallback):
             raise
         finally:
             self._sample = None  # its memory
+
+    def _told_training(self) -> dict[str, Any]:
+        """What the report tells of the fit."""
+        epochs = (self.params or {}).get("epochs")
+        return {
+            "optimizer": compat.optimizer_name(self.model),
+            "steps": compat.iterations(self.model),
+            **({"epochs": int(epochs)} if epochs else {}),
+            "callbacks": told_callbacks(self.lifecycle.callbacks or [self]),
+        }
 
 
 def _training(model: Any, logs: Mapping[str, Any] | None) -> dict[str, Any]:

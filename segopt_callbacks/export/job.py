@@ -12,7 +12,7 @@ from typing import Any, cast
 
 import numpy as np
 
-from segopt_callbacks.errors import FormatError, listed
+from segopt_callbacks.errors import FormatError
 from segopt_callbacks.export import audit, promises
 from segopt_callbacks.export.checks import (
     MODEL,
@@ -28,10 +28,18 @@ from segopt_callbacks.export.checks import (
     verify,
 )
 from segopt_callbacks.export.delivery import publish, sidecar_name, write_sidecars
+from segopt_callbacks.export.entry import entry_of, rows_of
 from segopt_callbacks.export.formats import TARGETS
 from segopt_callbacks.export.inference import Sources
 from segopt_callbacks.export.progress import LOOK, TELL, Progress, Shares
-from segopt_callbacks.export.report import REPORTS, beside_float32, drawn, told_of_ranges, write_report
+from segopt_callbacks.export.report import (
+    REPORTS,
+    ShownReport,
+    beside_float32,
+    drawn,
+    made,
+    write_report,
+)
 from segopt_callbacks.export.settings import ExportSettings
 from segopt_callbacks.export.target import Runner
 from segopt_callbacks.export.writing import Writer, Written
@@ -98,27 +106,9 @@ class Job:
             check()
 
     def _note(self, name: str, written: Written) -> None:
-        target, source, notes, ranges = TARGETS[name], written.opened.source, written.notes, self.sources.ranges
         self.told[name], self.opened[name] = written.told, written.opened
         self.runners[name] = Remote(written.opened.process, self.settings.time_limit)
-        promised = _rows(self.sources.stored(target), self._model_rows)
-        counted, doubts = promises.counted(written.rows, promised, self.sources.kernels)
-        doubts += promises.broken(written.rows, promised)
-        rows = promises.with_removed(written.rows, self._model_rows)
-        entry = {"seconds": round(written.seconds, 3), **audit.totals(counted), "weights": rows}
-        removed = promises.removed(promised, self._model_rows, self.sources.kernels)
-        entry |= {"removed": removed} if removed else {}
-        entry |= {"warnings": doubts} if doubts else {}
-        entry |= {"activations": written.activations} if written.activations else {}
-        if target.takes_ranges and ranges:
-            entry["ranges"] = ranges
-            notes = {**notes, "ranges": told_of_ranges(ranges)}
-        if target.is_integer and (source.plain or not source.has_ranges or ranges["calibrated"]):
-            notes = {**notes, "calibrated on": self.sources.feed.calibration}
-        if written.floats:
-            entry["float_operations"] = written.floats
-            notes = {**notes, "computes in float": listed(written.floats)}
-        self.entries[name] = written.weight | entry | ({"notes": notes} if notes else {})
+        self.entries[name] = entry_of(TARGETS[name], written, self.sources, self._model_rows)
         self.progress.say(f"{name}: written and opened in {written.seconds:.1f} s")
 
     def warn(self) -> None:
@@ -184,12 +174,19 @@ class Job:
             about = {"example": worst.example, "equal_argmax": worst.equal_argmax, "classes": worst.classes}
             self.entries[name]["worst_example"] = about
         report = self._report(names, verification)
+        if earlier := self._earlier_files(export_dir):
+            report["earlier_files"] = earlier
         palette = report.get("metadata", {}).get("palette")
         write_report(new, report, drawn(verification.disagreements, palette))
         write_sidecars(new, report, self.told)
         ours = {name for one, target in TARGETS.items() for name in (target.file_name, sidecar_name(one))}
         publish(new, export_dir, {*REPORTS, *ours})
         return report
+
+    def _earlier_files(self, export_dir: Path) -> list[str]:
+        """Files that stay in the folder, of formats that this export does not make."""
+        names = [one.file_name for name, one in TARGETS.items() if name not in self.entries]
+        return [name for name in names if (export_dir / name).exists()]
 
     def _report(self, names: Sequence[str], verification: Verification) -> Report:
         kernels = promises.counted(self._model_rows, self._model_rows, self.sources.kernels)[0]
@@ -199,14 +196,19 @@ class Job:
             "model": model | audit.totals(kernels) | {"weights": self._model_rows},
             "formats": {name: self.entries[name] for name in names},
             "baselines": {},
-            "verification": {"examples": verification.examples, "data": self.sources.feed.name},
+            "verification": {
+                "examples": verification.examples,
+                "data": self.sources.feed.name,
+                "fingerprint": verification.fingerprint,
+            },
             "latency": self.latencies.settings,
             "metadata": self.sources.metadata,
+            "made": made(self.settings.training, self.told),
             **({"channels": self.sources.channels} if self.sources.channels else {}),
             **({"sensitivity": self.settings.sensitivity.entry()} if self.settings.sensitivity else {}),
             **({"warnings": self._warnings()} if self._warnings() else {}),
         }
-        return cast(Report, told)
+        return cast(Report, ShownReport(told))
 
     @functools.cached_property
     def _shares(self) -> Shares:
@@ -221,7 +223,7 @@ class Job:
     @functools.cached_property
     def _model_rows(self) -> list[dict[str, Any]]:
         """The audit of the model in memory."""
-        return _rows(self.sources.weights)
+        return rows_of(self.sources.weights)
 
     def _warnings(self) -> list[str]:
         left_whole = self.sources.channels.get("left_whole")
@@ -231,15 +233,3 @@ class Job:
         self.causes[name] = cause
         self.runners.pop(name, None)
         self.progress.say(f"{name}: FAILED: {cause}")
-
-
-def _rows(weights: Mapping[str, np.ndarray], known: Sequence[dict[str, Any]] = ()) -> list[dict[str, Any]]:
-    """The audit of weights of rank 2 or more; the `known` rows of those that have the same shape."""
-    by_path = {row["weight"]: row for row in known}
-    rows = []
-    for path, value in weights.items():
-        row = by_path.get(path)
-        if value.ndim >= 2:
-            is_whole = row is not None and row["shape"] == list(value.shape)
-            rows.append(row if row and is_whole else audit.weight_row(path, value, channel_axis=-1, weight=path))
-    return rows

@@ -29,6 +29,7 @@ class ExportSettings:
 
     Attributes:
         formats: names out of `formats.TARGETS`; a tuple, whatever was given.
+        training: what the report is to tell of the fit, as JSON holds it.
         is_before_fit: whether data and ranges may yet come from training.
         wanted: `ranges` and `calibration`, checked.
         plain_metadata: `metadata` as JSON gives it back.
@@ -61,6 +62,7 @@ class ExportSettings:
     sparse: Literal["auto", False] = "auto"
     accelerator: str = ethos_u.DEFAULT
     remove_channels: bool = True
+    training: Mapping[str, Any] = field(default_factory=dict)
     is_before_fit: bool = False
     wanted: ranged.Wanted = field(init=False)
     plain_metadata: dict[str, Any] = field(init=False)

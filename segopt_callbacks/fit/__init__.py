@@ -7,6 +7,7 @@ from segopt_callbacks.fit.marks import filled, pruned_before, select
 from segopt_callbacks.fit.member import CompressionCallback
 from segopt_callbacks.fit.moments import Moment, step_by_fraction, step_of, validate_step
 from segopt_callbacks.fit.projections import Unshared
+from segopt_callbacks.fit.settings import told_callbacks
 from segopt_callbacks.fit.stages import Stage
 
 __all__ = [
@@ -21,6 +22,7 @@ __all__ = [
     "select",
     "step_by_fraction",
     "step_of",
+    "told_callbacks",
     "validate_step",
     "warn_of_no_constraint",
 ]

@@ -55,7 +55,7 @@ class Lifecycle:
         self.fed: Any = None
         self._members = Members()
         self._callbacks = compat.running_callbacks(model)
-        self._best_kept = BestKept(self._callbacks.callbacks if self._callbacks else ())
+        self._best_kept = BestKept(self.callbacks)
         self._ended: list[CompressionCallback] = []
         self._is_prepared = self._weights_are_finished = False
         self._is_loop = not compat.is_fitting(model)
@@ -222,10 +222,14 @@ class Lifecycle:
         """Our callbacks in this fit, in the order of their stages."""
         return list(self._members)
 
+    @property
+    def callbacks(self) -> list[Any]:
+        """Everybody's, in order; empty where hooks are called one by one."""
+        return self._callbacks.callbacks if self._callbacks else []
+
     def other_callbacks(self, name: str) -> list[Any]:
         """The user's callbacks of a class of this name, or of one derived from it."""
-        everybody = self._callbacks.callbacks if self._callbacks else []
-        return [one for one in everybody if any(base.__name__ == name for base in type(one).__mro__)]
+        return [one for one in self.callbacks if any(base.__name__ == name for base in type(one).__mro__)]
 
     # --- 3. the weights are finished ---------------------------------------------------------------------------------
 

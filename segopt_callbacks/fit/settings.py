@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import inspect
 import reprlib
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import tensorflow as tf
@@ -14,6 +15,8 @@ from segopt_callbacks.rules import did_you_mean
 if TYPE_CHECKING:
     from typing_extensions import Self  # in `typing` from Python 3.11 on
 
+_OF_KERAS = ("History", "ProgbarLogger")
+_LONGEST = 200  # characters of a setting in a report
 _OF_A_FIT = ("_model", "params", "lifecycle", "updates_before_fit")
 
 
@@ -46,6 +49,19 @@ class WithSettings:
         """The settings, by the names of the constructor's arguments."""
         kept = {name for name in self._arguments if self._has(name)} - set(self.results)
         return {name: getattr(self, name) if name in kept else value for name, value in self._arguments.items()}
+
+    def told_settings(self) -> dict[str, str]:
+        """The settings that matter, in few words: the first ones, and others that are not the default.
+
+        Folders are left out, as their names are somebody's own.
+        """
+        parameters = inspect.signature(type(self).__init__).parameters
+        defaults = {name: one.default for name, one in parameters.items() if one.kind is one.KEYWORD_ONLY}
+        return {
+            name: _shown(value, _LONGEST)
+            for name, value in self.get_config().items()
+            if value is not None and not name.endswith("_dir") and _shown(defaults.get(name)) != _shown(value)
+        }
 
     @classmethod
     def from_config(cls, config: dict[str, Any]) -> Any:
@@ -95,6 +111,15 @@ def _require_known(cls: type, options: dict[str, Any]) -> None:
             )
 
 
+def told_callbacks(callbacks: Iterable[Any]) -> list[dict[str, Any]]:
+    """The name of each callback, and settings of ours, for a report; without those that `fit` adds by itself."""
+    return [
+        {"name": type(one).__name__} | ({"settings": one.told_settings()} if isinstance(one, WithSettings) else {})
+        for one in callbacks
+        if type(one).__name__ not in _OF_KERAS
+    ]
+
+
 def _datasets(values: list[Any]) -> list[tf.data.Dataset]:
     found = []
     for value in values:
@@ -109,13 +134,13 @@ def _datasets(values: list[Any]) -> list[tf.data.Dataset]:
     return found
 
 
-def _shown(value: Any) -> str:
+def _shown(value: Any, longest: int = 80) -> str:
     """A setting in few words: arrays by their shape."""
     if isinstance(value, tuple | list):
-        shown = ", ".join(map(_shown, value))
+        shown = ", ".join(_shown(one, longest) for one in value)
         return f"[{shown}]" if isinstance(value, list) else f"({shown}{',' * (len(value) == 1)})"
     if hasattr(value, "shape") and hasattr(value, "dtype"):
         return f"<{tuple(value.shape)} {getattr(value.dtype, 'name', value.dtype)}>"
     short = reprlib.Repr()
-    short.maxstring = short.maxother = 80
+    short.maxstring = short.maxother = longest
     return short.repr(value)

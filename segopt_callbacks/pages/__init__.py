@@ -4,6 +4,7 @@ from segopt_callbacks.pages.command import main
 from segopt_callbacks.pages.figures import EXPLANATION, FIGURES, LATENCIES, RATIO, cell, three_digits
 from segopt_callbacks.pages.files import write_whole
 from segopt_callbacks.pages.gallery import kept_pictures
+from segopt_callbacks.pages.notebook import notebook
 from segopt_callbacks.pages.page import page
 from segopt_callbacks.pages.palette import class_colours
 from segopt_callbacks.pages.removed import parse_channels, removed_words
@@ -17,6 +18,7 @@ __all__ = [
     "class_colours",
     "kept_pictures",
     "main",
+    "notebook",
     "page",
     "parse_channels",
     "removed_words",

@@ -6,9 +6,9 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+from segopt_callbacks.markup import Markup, element, joined
 from segopt_callbacks.pages.entries import Row
 from segopt_callbacks.pages.figures import LATENCIES
-from segopt_callbacks.pages.markup import Markup, element, joined
 from segopt_callbacks.pages.plots import Axis, Mark, Place, Plot, bytes_text, scatter
 
 EQUAL_ARGMAX = "equal argmax"

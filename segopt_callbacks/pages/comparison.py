@@ -9,10 +9,14 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
+from segopt_callbacks.markup import Markup, element, joined
 from segopt_callbacks.pages import tables
+from segopt_callbacks.pages.beside import Base, beside_run
 from segopt_callbacks.pages.charts import charts
+from segopt_callbacks.pages.comparable import not_comparable
+from segopt_callbacks.pages.document import document, section
 from segopt_callbacks.pages.entries import Report, Row
-from segopt_callbacks.pages.markup import Markup, document, element, joined, section
+from segopt_callbacks.pages.made import made_words
 from segopt_callbacks.pages.page import problems
 from segopt_callbacks.pages.shapes import symbol
 from segopt_callbacks.pages.style import STYLE
@@ -70,7 +74,7 @@ def comparison(runs: Sequence[Run], failures: Sequence[str], output: Path) -> Ma
         problems([_named(run, row) for _, run, row in rows if row.kind == "format"], _warnings(runs)),
         section("Runs", _legend(runs, output)),
         section("Size, latency and accuracy", drawn),
-        section("Results", tables.figures_table(plain, names, first=first)),
+        section("Results", tables.figures_table(plain, names, first=first, beside=_beside_first(runs)), _told(runs)),
         section("All metrics", tables.metrics_table(plain, names, first=first)),
     ]
     return document("Comparison of runs", STYLE, *(joined(one, Markup("\n")) for one in sections if one))
@@ -101,11 +105,23 @@ def _named(run: Run, row: Row) -> Row:
 
 def _warnings(runs: Sequence[Run]) -> list[str]:
     told = [f"{run.name}: {warning}" for run in runs for warning in run.report.warnings]
-    examples = {run.report.examples for run in runs}
-    if len(examples) > 1:
-        counts = ", ".join(f"{run.name} {run.report.examples:,}" for run in runs)
-        told.append(f"The runs were measured on different numbers of examples ({counts}): compare with care.")
-    return told
+    return [*not_comparable([run.name for run in runs], [run.report for run in runs]), *told]
+
+
+def _told(runs: Sequence[Run]) -> Markup | None:
+    if len(runs) < 2:
+        return None
+    told = (
+        f"Below a figure: the difference from the row of the same name of {runs[0].name}, or how many times it is that."
+    )
+    return element("p", told, class_="muted")
+
+
+def _beside_first(runs: Sequence[Run]) -> list[Base | None]:
+    """For each row, that of the first run; its own rows stand beside nothing."""
+    first, *others = runs
+    alone: list[Base | None] = [None] * len(first.report.rows)
+    return alone + [one for run in others for one in beside_run(run.report.rows, first.report.rows)]
 
 
 def _legend(runs: Sequence[Run], output: Path) -> Markup:
@@ -115,6 +131,7 @@ def _legend(runs: Sequence[Run], output: Path) -> Markup:
         # "./" first, so that no name is taken for the name of a protocol.
         address = "./" + quote(os.fsencode(os.path.relpath(page, output.parent)), safe="/") if page.is_file() else None
         name: Markup | str = element("a", run.name, href=address) if address else run.name
-        model = f" {run.report.model}, {run.report.examples:,} examples ({run.report.data})"
+        made = made_words(run.report.made)
+        model = f" {run.report.model}, {run.report.examples:,} examples ({run.report.data}){made and f'; {made}'}"
         lines.append(element("span", symbol(number), name, element("span", model, class_="muted"), class_="swatch"))
     return element("p", *lines, class_="legend runs")

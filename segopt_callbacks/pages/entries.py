@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from segopt_callbacks.records import Measured
 from segopt_callbacks.sizes import Ledger
 
 
@@ -107,33 +108,26 @@ class Row:
 
 
 @dataclass(frozen=True)
-class Changes:
-    """What becomes of the monitored metric where one weight is treated: a change for each treatment, `None` for NaN."""
-
-    weight: str
-    elements: int
-    changes: tuple[float | None, ...]
-
-
-@dataclass(frozen=True)
-class Measured:
-    """How sensitive each weight is.
+class Made:
+    """When and by what an export was made; what an older report does not tell is empty.
 
     Attributes:
-        monitor: name of the metric.
-        higher_is_better: whether more of it is better.
-        untreated: its value for the model as it is.
-        examples: on which it was measured.
-        treatments: their names, with their setting.
-        weights: in the model's order.
+        date: ISO 8601, in UTC.
+        versions: package -> version.
+        cpu: name of the processor.
+        cpus: how many the process might use; 0 if not known.
+        system: operating system and kind of machine.
+        training: what is known of the fit, such as `optimizer`, name -> text.
+        callbacks: name and settings of each callback of the fit, as text.
     """
 
-    monitor: str
-    higher_is_better: bool
-    untreated: float
-    examples: int
-    treatments: tuple[str, ...]
-    weights: tuple[Changes, ...]
+    date: str = ""
+    versions: Mapping[str, str] = field(default_factory=dict)
+    cpu: str = ""
+    cpus: int = 0
+    system: str = ""
+    training: Mapping[str, str] = field(default_factory=dict)
+    callbacks: tuple[tuple[str, Mapping[str, str]], ...] = ()
 
 
 @dataclass(frozen=True)
@@ -151,6 +145,10 @@ class Report:
         classes: their names, empty if not known.
         about_latency: how it was measured, empty if not known.
         sensitivity: of the model's weights, where it was measured.
+        inputs: fingerprint of the inputs on which every file was run, empty if not known.
+        targets: likewise of the targets.
+        earlier_files: of an earlier export, which still lie in the folder.
+        made: when and by what.
     """
 
     model: str
@@ -163,6 +161,10 @@ class Report:
     classes: tuple[str, ...] = ()
     about_latency: str = ""
     sensitivity: Measured | None = None
+    inputs: str = ""
+    targets: str = ""
+    earlier_files: tuple[str, ...] = ()
+    made: Made = Made()
 
     def of_kind(self, kind: str) -> tuple[Row, ...]:
         """The rows of one kind."""

@@ -7,8 +7,8 @@ from collections.abc import Mapping
 from html.parser import HTMLParser
 from pathlib import Path
 
+from segopt_callbacks.markup import Markup, element, joined
 from segopt_callbacks.pages.entries import Report, Worst
-from segopt_callbacks.pages.markup import Markup, element, joined
 from segopt_callbacks.pages.palette import class_colours
 
 _PNG = re.compile(r"data:image/png;base64,[A-Za-z0-9+/]+=*")
@@ -20,8 +20,8 @@ def gallery(report: Report, pictures: Mapping[str, str]) -> Markup | None:
 
     Args:
         report: whose formats say which example is their worst.
-        pictures: `input/EXAMPLE`, `model/EXAMPLE`, `file/FORMAT` and `difference/FORMAT` -> a PNG as `data:` address;
-            whatever else an address is, it is left out.
+        pictures: `input/EXAMPLE`, `truth/EXAMPLE`, `model/EXAMPLE`, `file/FORMAT` and `difference/FORMAT` -> a PNG as
+            `data:` address; whatever else an address is, it is left out.
 
     Returns:
         `None` where there is no picture.
@@ -65,7 +65,7 @@ class _Pictures(HTMLParser):
 
 
 def _example(example: int, shown: Mapping[str, Worst], images: Mapping[str, Markup]) -> Markup:
-    captions = {f"input/{example}": "input", f"model/{example}": "model"}
+    captions = {f"input/{example}": "input", f"truth/{example}": "ground truth", f"model/{example}": "model"}
     here = [name for name, worst in shown.items() if worst.example == example]
     for name in here:
         captions[f"file/{name}"] = name

@@ -5,11 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from segopt_callbacks.markup import Markup, element, head, scrolling
 from segopt_callbacks.pages import values
 from segopt_callbacks.pages.entries import Output, Row
 from segopt_callbacks.pages.figures import cell
-from segopt_callbacks.pages.markup import Markup, element
-from segopt_callbacks.pages.tables import head, scrolling
 
 OUTPUT_FIGURES = (  # key in the report, heading, pattern
     ("largest_difference", "largest diff.", "{:.2e}"),
@@ -53,7 +52,8 @@ def outputs_table(rows: Sequence[Row]) -> Markup | None:
             cells = [element("td", cell(one.figures.get(key), pattern)) for key, _, pattern in OUTPUT_FIGURES]
             name = element("th", element("span", row.name, class_="name"), scope="row")
             body.append(element("tr", name, element("td", label, class_="words"), *cells))
-    return scrolling(head("", "output", *(heading for _, heading, _ in OUTPUT_FIGURES)), body) if body else None
+    headings = head("", "output", *(heading for _, heading, _ in OUTPUT_FIGURES), words=["output"])
+    return scrolling(headings, body) if body else None
 
 
 def _figures(entry: Mapping[str, Any]) -> dict[str, float]:

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+from segopt_callbacks.markup import Markup, element, joined
 from segopt_callbacks.pages.labels import FONT_SIZE, Box, free_places, leader, width
-from segopt_callbacks.pages.markup import Markup, element, joined
 from segopt_callbacks.pages.scales import Scale, decimals, scale
 from segopt_callbacks.pages.shapes import SIZE, shape
 

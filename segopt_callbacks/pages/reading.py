@@ -8,9 +8,11 @@ from pathlib import Path
 from typing import Any
 
 from segopt_callbacks.pages import values
-from segopt_callbacks.pages.entries import Changes, Latency, Measured, Report, Row, Weight, Worst
+from segopt_callbacks.pages.entries import Latency, Report, Row, Weight, Worst
 from segopt_callbacks.pages.figures import FIGURES, LATENCIES
+from segopt_callbacks.pages.made import parse_made
 from segopt_callbacks.pages.outputs import parse_outputs
+from segopt_callbacks.pages.sensitivity import parse_sensitivity
 from segopt_callbacks.sizes import CorruptFileError, Ledger
 
 _MOST_BYTES = 64 << 20  # of a report; a thousand weights in thirteen formats take 6 MB
@@ -85,6 +87,7 @@ def parse(report: Any, *, with_weights: bool = True) -> Report:
     if not {"model", "formats"} <= set(whole):
         raise CorruptFileError("it is no report of an export: `model` and `formats` are missing")
     verification = values.mapping(whole.get("verification"), "`verification`")
+    fingerprint = values.mapping(verification.get("fingerprint"), "`fingerprint`")
     metadata = values.mapping(whole.get("metadata"), "`metadata`")
     model = values.mapping(whole["model"], "`model`")
     rows = [
@@ -102,7 +105,11 @@ def parse(report: Any, *, with_weights: bool = True) -> Report:
         palette=_palette(metadata.get("palette")),
         classes=values.texts(metadata.get("classes"), "`classes`"),
         about_latency=values.text(values.mapping(whole.get("latency"), "`latency`").get("about")),
-        sensitivity=_sensitivity(whole.get("sensitivity")),
+        sensitivity=parse_sensitivity(whole.get("sensitivity")),
+        inputs=values.text(fingerprint.get("inputs")),
+        targets=values.text(fingerprint.get("targets")),
+        earlier_files=values.texts(whole.get("earlier_files"), "`earlier_files`"),
+        made=parse_made(whole.get("made")),
     )
 
 
@@ -212,34 +219,6 @@ def _worst(value: Any) -> Worst | None:
     share = float(values.number(entry.get("equal_argmax"), "`equal_argmax`"))
     numbers = {key: values.count(entry.get(key), f"`{key}`") or 0 for key in ("example", "classes")}
     return Worst(equal_argmax=share, **numbers)
-
-
-def _sensitivity(value: Any) -> Measured | None:
-    entry = values.mapping(value, "`sensitivity`")
-    if not entry:
-        return None
-    treatments = values.texts(entry.get("treatments"), "`treatments`")
-    weights = values.sequence(entry.get("weights"), "`sensitivity`")
-    return Measured(
-        monitor=values.text(entry.get("monitor")),
-        higher_is_better=entry.get("higher_is_better") is True,
-        untreated=float(values.number(entry.get("untreated"), "`untreated`")),
-        examples=values.count(entry.get("examples"), "`examples`") or 0,
-        treatments=treatments,
-        weights=tuple(_changes(one, len(treatments)) for one in weights),
-    )
-
-
-def _changes(value: Any, number: int) -> Changes:
-    entry = values.mapping(value, "a weight")
-    changes = tuple(values.mapping(entry.get("change"), "`change`").values())
-    if len(changes) != number:
-        raise CorruptFileError("`change` must have a value for each of `treatments`")
-    return Changes(
-        weight=values.text(entry.get("weight")),
-        elements=values.count(entry.get("elements"), "`elements`") or 0,
-        changes=tuple(None if one is None else float(values.number(one, "`change`")) for one in changes),
-    )
 
 
 def _palette(value: Any) -> tuple[tuple[int, ...], ...]:

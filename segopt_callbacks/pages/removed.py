@@ -5,9 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+from segopt_callbacks.markup import Markup, breakable, element, head, joined, scrolling
 from segopt_callbacks.pages import values
-from segopt_callbacks.pages.markup import Markup, element, joined
-from segopt_callbacks.pages.tables import breakable, head, scrolling
 
 
 @dataclass(frozen=True)
@@ -105,4 +104,5 @@ def channels_table(channels: Channels) -> Markup:
         )
         for one in channels.left
     ]
-    return joined(words, element("p", "These are zero and stay:"), scrolling(head("", "channels", "why"), body))
+    table = scrolling(head("", "channels", "why", words=["why"]), body)
+    return joined(words, element("p", "These are zero and stay:"), table)

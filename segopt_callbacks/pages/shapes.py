@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from segopt_callbacks.pages.markup import Markup, element
+from segopt_callbacks.markup import Markup, element
 
 GROUPS = 8  # colours; `style` has one for each
 SIZE = 4.5  # half of a mark's

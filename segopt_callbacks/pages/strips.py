@@ -5,8 +5,8 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
+from segopt_callbacks.markup import Markup, element
 from segopt_callbacks.pages.entries import Row, Weight
-from segopt_callbacks.pages.markup import Markup, element
 
 _KINDS = (  # CSS class of a dtype, by what its name begins with
     ("float32", "f32"),

@@ -6,13 +6,13 @@ import os
 from pathlib import Path
 from urllib.parse import quote
 
+from segopt_callbacks.markup import Markup, element, head, joined, scrolling
+from segopt_callbacks.pages.document import document, section
 from segopt_callbacks.pages.figures import cell
-from segopt_callbacks.pages.markup import Markup, document, element, joined, section
 from segopt_callbacks.pages.plots import Axis, Mark, Place, bytes_text, scatter
 from segopt_callbacks.pages.shapes import symbol
 from segopt_callbacks.pages.study import Told, Trial, front
 from segopt_callbacks.pages.style import STYLE
-from segopt_callbacks.pages.tables import head, scrolling
 
 _FRONT, _REST, _SECOND, _DENSE = 0, 5, 1, 2  # groups of marks
 _NAMES = {
@@ -95,7 +95,8 @@ def _table(told: Told, links: dict[int, str], best: set[int]) -> Markup:
             element("td", one.told, class_="words"),
         ]
         rows.append(element("tr", element("th", shown, scope="row"), *cells))
-    return scrolling(head("", "gzip bytes", told.monitor, "ms, 1 thread", "seed", "outcome", "settings"), rows)
+    words = "outcome", "settings"
+    return scrolling(head("", "gzip bytes", told.monitor, "ms, 1 thread", "seed", *words, words=words), rows)
 
 
 def _outcome(trial: Trial, best: set[int]) -> str:

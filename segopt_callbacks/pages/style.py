@@ -76,16 +76,24 @@ a {{ color: var(--group0); }}
 .problems ul {{ margin: 0; padding-left: 20px; }}
 .scroll {{ overflow-x: auto; margin: 8px 0; }}
 table {{ border-collapse: collapse; font-size: 14px; font-variant-numeric: tabular-nums; }}
-th, td {{ padding: 5px 10px; border-bottom: 1px solid var(--line); text-align: right; white-space: nowrap; }}
+th, td {{ padding: 5px 8px; border-bottom: 1px solid var(--line); text-align: right; white-space: nowrap; }}
 th {{ font-weight: 600; }}
 thead th {{ vertical-align: bottom; white-space: normal; overflow-wrap: normal; color: var(--muted); }}
 tbody th, thead th:first-child {{ text-align: left; position: sticky; left: 0; background: var(--paper); }}
 th .name {{ display: block; width: max-content; max-width: min(260px, 40vw); white-space: normal; }}
-td.words {{ text-align: left; white-space: normal; }}
+td.words, thead th.words {{ text-align: left; white-space: normal; }}
 ul {{ padding-left: 20px; max-width: 100ch; }}
 tr.model th, tr.model td {{ background: var(--panel); }}
 tr.failed th, tr.failed td {{ color: var(--bad); text-align: left; }}
 td small {{ display: block; }}
+td.best {{ background: var(--panel); box-shadow: inset 0 -2px var(--group2); }}
+.headline {{ font-size: 17px; }}
+code {{ font-size: 0.94em; }}
+thead button {{ all: inherit; display: inline; padding: 0; border: 0; position: static; cursor: pointer; }}
+thead button:focus-visible {{ outline: 2px solid var(--group0); }}
+thead button:hover {{ text-decoration: underline; }}
+th[aria-sort="ascending"] button::after {{ content: " \25B2"; }}
+th[aria-sort="descending"] button::after {{ content: " \25BC"; }}
 .plots {{ display: flex; flex-wrap: wrap; gap: 8px 32px; }}
 figure {{ margin: 8px 0; min-width: 0; }}
 .plots figcaption {{ width: 0; min-width: 100%; }}
@@ -141,6 +149,7 @@ summary {{ cursor: pointer; font-weight: 600; }}
   table {{ font-size: 7.5pt; }}
   th, td {{ padding: 2px 4px; }}
   tbody th, thead th:first-child {{ position: static; }}
+  thead button::after {{ content: none !important; }}
   .scroll {{ overflow: visible; }}
   h2, h3 {{ break-after: avoid; }}
   figure, tr, .strip-line, .problems {{ break-inside: avoid; }}

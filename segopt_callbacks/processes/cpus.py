@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import platform
+from pathlib import Path
 
 
 def available() -> tuple[int, ...]:
@@ -15,6 +17,20 @@ def available() -> tuple[int, ...]:
     if hasattr(os, "sched_getaffinity"):
         return tuple(sorted(os.sched_getaffinity(0)))
     return tuple(range(os.cpu_count() or 1))
+
+
+def model_name(cpuinfo: Path = Path("/proc/cpuinfo")) -> str:
+    """What the processor is called, where the system tells; else the kind of machine.
+
+    Args:
+        cpuinfo: what Linux tells of processors.
+    """
+    try:
+        lines = cpuinfo.read_text(encoding="utf-8", errors="replace").splitlines()
+    except OSError:
+        lines = []
+    told = (value.strip() for key, _, value in (line.partition(":") for line in lines) if key.strip() == "model name")
+    return next(told, "") or platform.processor() or platform.machine()
 
 
 def to_pin() -> int | None:

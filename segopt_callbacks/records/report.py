@@ -100,17 +100,43 @@ class BaselineEntry(TypedDict):
     metrics: dict[str, float]
 
 
+class Fingerprint(TypedDict):
+    """What tells data from other data: 16 hexadecimal digits each, whatever their order; empty without targets."""
+
+    inputs: str
+    targets: str
+
+
 class Verified(TypedDict):
     """What files were run on."""
 
     examples: int
     data: str
+    fingerprint: Fingerprint
+
+
+class Machine(TypedDict):
+    """Where files were made and timed; `cpus`: how many the process might use."""
+
+    cpu: str
+    cpus: int
+    system: str
+
+
+class Made(TypedDict):
+    """When and by what an export was made; `date`: ISO 8601, in UTC; `training` is empty outside of a fit."""
+
+    date: str
+    versions: dict[str, str]
+    machine: Machine
+    training: dict[str, Any]
 
 
 class _SomeReports(TypedDict, total=False):
     channels: dict[str, Any]
     sensitivity: dict[str, Any]
     warnings: list[str]
+    earlier_files: list[str]
 
 
 class Report(_SomeReports):
@@ -120,5 +146,6 @@ class Report(_SomeReports):
     formats: dict[str, FormatEntry]
     baselines: dict[str, BaselineEntry]
     verification: Verified
+    made: Made
     latency: dict[str, Any]
     metadata: dict[str, Any]

@@ -10,9 +10,9 @@ from numbers import Real
 from typing import Any
 
 from segopt_callbacks.errors import printable
+from segopt_callbacks.records.measured import Changes, Measured, about, change_text, decimals, sensitivity_table
+from segopt_callbacks.records.notebook import for_notebook
 from segopt_callbacks.sizes import markdown
-
-_LEAST_DECIMALS = 4
 
 
 @dataclass(frozen=True)
@@ -34,7 +34,7 @@ class Treated:
     change: float
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Sensitivity:
     """What `layer_sensitivity` has measured.
 
@@ -133,6 +133,27 @@ class Sensitivity:
         told = about(self.monitor, self.untreated[self.monitor], self.higher_is_better, self.examples)
         return "\n".join([printable(f"{told}:"), *lines])
 
+    def __repr__(self) -> str:
+        weights = len({row.path for row in self.rows})
+        return (
+            f"Sensitivity(monitor={self.monitor!r}, treatments={self.treatments!r}, weights={weights}, "
+            f"examples={self.examples})"
+        )
+
+    def _repr_html_(self) -> str:
+        """What a notebook shows: the table, with bars."""
+        changes: dict[str, list[Treated]] = {}
+        for row in self.rows:
+            changes.setdefault(row.path, []).append(row)
+        weights = [
+            Changes(path, rows[0].elements, tuple(_finite(row.change) for row in rows))
+            for path, rows in changes.items()
+        ]
+        headings = tuple(_heading(one, self) for one in self.treatments)
+        untreated = self.untreated[self.monitor]
+        told = (self.monitor, self.higher_is_better, untreated, self.examples, headings, tuple(weights))
+        return for_notebook(sensitivity_table(Measured(*told)))
+
     def entry(self) -> dict[str, Any]:
         """Everything, as `report.json` holds it: numbers are finite, or `None`."""
         weights: dict[str, dict[str, Any]] = {}
@@ -153,17 +174,6 @@ class Sensitivity:
         }
 
 
-def about(monitor: str, untreated: float, higher_is_better: bool, examples: int) -> str:
-    """What a table of changes shows.
-
-    >>> about("mIoU", 0.75, True, 42)
-    'Change of mIoU with one weight treated (0.7500 with none; higher is better; 42 examples)'
-    """
-    better = "higher" if higher_is_better else "lower"
-    figures = f"{untreated:.{decimals(untreated)}f} with none; {better} is better; {examples:,} examples"
-    return f"Change of {monitor} with one weight treated ({figures})"
-
-
 def changes_markdown(entry: Mapping[str, Any]) -> list[str]:
     """Lines of Markdown that show an entry as `Sensitivity.entry` makes it."""
     head, *body = changes_table(entry)
@@ -182,24 +192,6 @@ def changes_table(entry: Mapping[str, Any]) -> list[list[str]]:
         changes = one["change"].values()
         rows.append([one["weight"], f"{one['elements']:,}", *(change_text(change, digits) for change in changes)])
     return rows
-
-
-def change_text(change: float | None, digits: int) -> str:
-    """A change as text, with its sign.
-
-    >>> change_text(-0.01234, 4), change_text(-0.00001, 4), change_text(None, 4)
-    ('-0.0123', '+0.0000', 'no value')
-    """
-    return "no value" if change is None else f"{round(change, digits) + 0.0:+.{digits}f}"
-
-
-def decimals(value: float) -> int:
-    """How many decimals show changes of a metric of this size.
-
-    >>> decimals(0.7617), decimals(0.000025)
-    (4, 8)
-    """
-    return _LEAST_DECIMALS if value == 0 else min(max(_LEAST_DECIMALS, 3 - math.floor(math.log10(abs(value)))), 12)
 
 
 def _heading(treatment: str, settings: Sensitivity) -> str:

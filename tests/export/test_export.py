@@ -350,6 +350,11 @@ def test_the_export_follows_pruning_and_clustering_wherever_it_stands(tmp_path, 
     model = compiled(Segmenter())
     callbacks = [export, *others] if export_first else [*others, export]
     model.fit(*DATA, batch_size=5, epochs=2, verbose=0, callbacks=callbacks)
+    training = export.report["made"]["training"]
+    told = {one["name"]: one.get("settings") for one in training["callbacks"]}
+    assert told["PruningScheduleCallback"] == {"schedule": "0.8"}
+    assert list(told) == [type(one).__name__ for one in callbacks]
+    assert (training["epochs"], training["steps"]) == (2, 4)
     for name in ("saved_model", "float32", "int8"):
         entry = export.report["formats"][name]
         assert len(entry["weights"]) == 3

@@ -44,7 +44,7 @@ def test_every_argument_is_a_setting_of_the_same_default(call):
 def test_every_setting_but_what_training_tells_is_read_from_the_callback():
     export = ExportQuantizedCallback(**GIVEN)
     assert {name: getattr(export, name) for name in GIVEN} == {**GIVEN, "formats": ("float32",)}
-    assert FIELDS.keys() - GIVEN.keys() == {"ranges", "sensitivity", "is_before_fit"}
+    assert FIELDS.keys() - GIVEN.keys() == {"ranges", "sensitivity", "training", "is_before_fit"}
 
 
 def test_a_setting_may_be_assigned_and_is_checked_then():

@@ -20,6 +20,7 @@ from segopt_callbacks import (
     ramp_by_fraction,
 )
 from segopt_callbacks.compat import keras
+from segopt_callbacks.fit import told_callbacks
 from tests.conformance import IMAGES, LABELS, Segmenter, compiled, fit, zeros
 
 DATA = (IMAGES, LABELS)
@@ -96,6 +97,17 @@ def test_a_copy_prunes_as_the_first_did(tmp_path):
 def test_what_a_fit_has_found_goes_along(used):
     callback = used[0]["measure"]
     assert pickle.loads(pickle.dumps(callback)).sensitivity == callback.sensitivity
+
+
+def test_reports_tell_the_settings_that_matter_and_no_folder():
+    prune = PruningScheduleCallback(0.5, scope="global")
+    quantize = ExportQuantizedCallback("/home/somebody/files", ["float32"])
+    told = told_callbacks([keras.callbacks.History(), keras.callbacks.TerminateOnNaN(), prune, quantize])
+    assert told == [
+        {"name": "TerminateOnNaN"},
+        {"name": "PruningScheduleCallback", "settings": {"schedule": "0.5", "scope": "'global'"}},
+        {"name": "ExportQuantizedCallback", "settings": {"formats": "('float32',)"}},
+    ]
 
 
 def test_settings_are_shown_by_name_and_arrays_by_shape():

@@ -97,8 +97,26 @@ def report(shift: float = 0.0, *, latency: bool = True) -> dict[str, Any]:
         },
         "formats": formats,
         "baselines": {"dense float32": {"metrics": {"mIoU": 0.7452}}},
-        "verification": {"examples": 42, "data": "evaluation data"},
+        "verification": {"examples": 42, "data": "evaluation data", "fingerprint": {"inputs": "a1", "targets": "b2"}},
         "sensitivity": sensitivity(),
+        "made": made(),
+    }
+
+
+def made() -> dict[str, Any]:
+    return {
+        "date": "2026-01-31T12:00:59+00:00",
+        "versions": {"segopt-callbacks": "1.2.3", "tensorflow": "2.21.0", "keras": "3.15.1", "numpy": "2.4.6"},
+        "machine": {"cpu": "Z80", "cpus": 2, "system": "Linux x86_64"},
+        "training": {
+            "optimizer": "Adam",
+            "steps": 1234,
+            "callbacks": [
+                {"name": "EarlyStopping"},
+                {"name": "PruningScheduleCallback", "settings": {"schedule": "0.8", "distribution": "'erk'"}},
+                {"name": "ClusterOnTrainEndCallback", "settings": {}},
+            ],
+        },
     }
 
 

@@ -13,7 +13,7 @@ import pytest
 from segopt_callbacks import pages
 from segopt_callbacks.pages.comparison import short_names
 from tests.pages.report_samples import runs_below
-from tests.pages.test_page import Seen, row_of, svgs
+from tests.pages.test_page import Seen, cells_of, row_of, svgs
 
 
 @pytest.fixture
@@ -78,6 +78,48 @@ def test_a_page_that_cannot_be_written_is_an_error(runs, tmp_path, capsys):
     assert pages.main([str(runs), "--output", str(tmp_path / "file" / "all.html")]) == 2
     assert re.fullmatch(r"segopt-report: .*all.html cannot be written: .+\.\n", capsys.readouterr().err)
     assert pages.main([str(runs), "--output", str(tmp_path)]) == 2
+
+
+def test_figures_stand_beside_those_of_the_first_run(runs, tmp_path):
+    path = runs / "pruned" / "export" / "report.json"
+    given = json.loads(path.read_text())
+    given["formats"]["int8"] |= {"bytes": 260_664, "latency_ms": {"one_thread": {"median": 16.2}}}
+    path.write_text(json.dumps(given))
+    pages.main([str(runs), "--output", str(tmp_path / "all.html")])
+    content = (tmp_path / "all.html").read_text()
+    assert "<small>" not in "".join(cells_of(content, "dense: int8")[:8])
+    below = [re.findall("<small>(.*?)</small>", one) for one in cells_of(content, "pruned: int8")]
+    assert below[:3] == [["-0.0100"], ["0.500 times"], ["1.00 times"]]
+    assert below[8] == ["2.00 times"]
+    assert "difference from the row of the same name of dense" in content
+
+
+@pytest.mark.parametrize(
+    ("change", "warning"),
+    [
+        ({"verification": {"examples": 42, "fingerprint": {"inputs": "c3", "targets": "b2"}}}, "other inputs"),
+        ({"verification": {"examples": 42, "fingerprint": {"inputs": "a1", "targets": "c3"}}}, "other targets"),
+        ({"metadata": {"classes": ["road"]}}, "other classes"),
+        ({"made": {"machine": {"cpu": "6502", "cpus": 1}}}, "other machines"),
+        ({"metrics": "accuracy"}, "no metric in common"),
+        ({"verification": {"examples": 42}, "made": None}, None),  # as older reports
+    ],
+)
+def test_what_cannot_be_compared_is_a_warning(runs, tmp_path, change, warning):
+    for name in ("dense", "pruned"):
+        path = runs / name / "export" / "report.json"
+        given = json.loads(path.read_text()) | {"metadata": {"classes": ["sea"]}}
+        if name == "pruned":
+            metric = change.pop("metrics", None)
+            given |= change
+            for entry in [given["model"], *given["formats"].values(), *given["baselines"].values()]:
+                if metric and "metrics" in entry:
+                    entry["metrics"] = {metric: 0.5}
+        path.write_text(json.dumps(given))
+    pages.main([str(runs / "dense"), str(runs / "pruned"), "--output", str(tmp_path / "all.html")])
+    content = (tmp_path / "all.html").read_text()
+    words = ("other inputs", "other targets", "other classes", "other machines", "no metric in common")
+    assert [one for one in words if one in content] == ([warning] if warning else [])
 
 
 def test_different_data_are_a_warning(runs, tmp_path):

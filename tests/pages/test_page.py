@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import copy
+import hashlib
 import io
 import itertools
 import os
@@ -50,10 +51,15 @@ def svgs(content):
     return [ElementTree.fromstring(one) for one in re.findall(r"<svg[^>]*viewBox=\"0 0 \d{3}.*?</svg>", content)]
 
 
-def row_of(content, name):
+def cells_of(content, name):
     """The cells of a table's row."""
     row = next(one for one in re.findall(r"<tr.*?</tr>", content) if f'class="name">{name}</span>' in one)
     return re.findall(r"<td[^>]*>(.*?)</td>", row)
+
+
+def row_of(content, name):
+    """The same, without what stands below a figure."""
+    return [re.sub(r"<small>.*?</small>|</?b>", "", one) for one in cells_of(content, name)]
 
 
 def test_every_row_and_figure_of_the_report_is_there():
@@ -67,10 +73,80 @@ def test_every_row_and_figure_of_the_report_is_there():
             assert cells[:2] == [f"{entry['metrics']['mIoU']:.4f}", f"{entry['bytes']:,}"]
             assert f"{entry['gzip_bytes']:,}" in cells
             digits = f"{entry['latency_ms']['one_thread']['median']:#.3g}".rstrip(".")
-            assert any(cell.startswith(f"{digits}<") for cell in cells)
+            assert digits in cells
     assert row_of(content, "dense float32")[:2] == ["0.7452", "-"]
     assert "0.6617" in content  # the score of a class, in the table of all metrics
     assert "Failed: 1 of 13 formats" in content
+
+
+def test_the_first_sentence_names_the_best_file():
+    given = report()
+    first = '<p class="headline">(.*?)</p>'
+    assert re.search(first, page(given))[1] == (
+        "<code>int4.tflite</code> is 19 times smaller than the dense float32 weights: 101,166 bytes after gzip, "
+        "against 1,960,452, and 1.9 times as fast as <code>float32</code> (9.00 ms on one thread, against 16.9 ms). "
+        "Its mIoU is 0.7517, that of <code>dense float32</code> is 0.7452."
+    )
+    given["formats"]["int4"]["metrics"]["mIoU"] = 0.73  # 2% below
+    assert "<code>dynamic_int8.tflite</code> is 14 times smaller" in re.search(first, page(given))[1]
+    for entry in given["formats"].values():
+        if entry["status"] == "ok":
+            entry["metrics"] = {"loss": 2.0}
+    given["formats"]["tvm"]["metrics"] = {"loss": 1.0}
+    given["model"]["metrics"], given["baselines"] = {"loss": 0.5}, {}
+    assert re.search(first, page(given))[1] == (  # all lose more than 1%, and this one least
+        "<code>tvm.so</code> is 1.7 times smaller than the dense float32 weights: 1,158,690 bytes after gzip, "
+        "against 1,960,452, and takes 24 times the time of <code>float32</code> (412 ms on one thread, against "
+        "16.9 ms). Its loss is 1.0000, that of the model in memory is 0.5000."
+    )
+    given["formats"] = {"tensorrt": given["formats"]["tensorrt"]}
+    assert "headline" not in page(given).partition("<body>")[2]
+
+
+def test_the_best_figures_of_files_are_marked():
+    given = report()
+    given["model"]["metrics"]["mIoU"] = 0.99  # no file
+    table = re.search("<table>.*?</table>", page(given), re.DOTALL)[0]
+    head, *rows = [re.findall(r"<t[hd].*?</t[hd]>", one) for one in re.findall(r"<tr.*?</tr>", table)]
+    marked = {
+        re.sub("<.*?>", "", row[0]): {number for number, one in enumerate(row) if 'class="best"' in one} for row in rows
+    }
+    columns = {re.sub("<.*?>", "", one): number for number, one in enumerate(head)}
+    assert {name: cells for name, cells in marked.items() if cells} == {
+        "dynamic_int8": {columns["mIoU"]},
+        "int4": {columns[one] for one in ("bytes", "gzip bytes", "entropy bound")},
+        "openvino_int8": {columns["ms, 1 thread"], columns["ms, all threads"]},
+    }  # where all are equal there is no best
+
+
+def test_figures_stand_beside_the_dense_model():
+    given = report()
+    below = [re.findall("<small>(.*?)</small>", one) for one in cells_of(page(given), "int8")]
+    assert below[:3] == [["+0.0160"], ["0.266 of dense"], ["0.0738 of dense"]]
+    given["baselines"] = {}
+    assert re.findall("<small>(.*?)</small>", cells_of(page(given), "int8")[0]) == ["-0.0005"]
+    del given["model"]["parameters"]
+    assert "of dense" not in page(given)
+    assert "is 143,066 bytes large after gzip, and 1.2 times as fast" in page(given)
+
+
+def test_a_page_tells_when_by_what_and_how_it_was_made():
+    content = page(report())
+    told = "2026-01-31 12:00 UTC, segopt-callbacks 1.2.3, TensorFlow 2.21.0, Keras 3.15.1, Z80 with 2 CPUs"
+    assert f">{told}</p>" in content
+    assert row_of(content, "PruningScheduleCallback") == ["schedule=0.8, distribution=&#x27;erk&#x27;"]
+    assert row_of(content, "EarlyStopping") == ["-"]
+    assert row_of(content, "optimizer") == ["Adam"]
+    assert row_of(content, "steps") == ["1,234"]
+    given = report()
+    del given["made"]
+    assert "How it was made" not in page(given)
+
+
+def test_files_of_an_earlier_export_are_named():
+    assert "earlier export" not in page(report())
+    content = page({**report(), "earlier_files": ["tvm.so", "old.onnx"]})
+    assert "<li>of an earlier export, and still in the folder: tvm.so, old.onnx</li>" in content
 
 
 def test_every_output_has_its_figures_where_there_are_several():
@@ -135,7 +211,7 @@ def test_no_name_becomes_markup(make):
     content.encode("utf-8")
     seen, plain = Seen(content), Seen(page(report()))
     assert set(seen.tags) <= {*plain.tags, "img"}
-    assert "script" not in seen.tags
+    assert seen.tags.count("script") == 1
     assert {name for name, _ in seen.attributes} <= {
         *(name for name, _ in plain.attributes),
         "src",
@@ -146,13 +222,18 @@ def test_no_name_becomes_markup(make):
     assert "<script>alert('x')</script>" in "".join(seen.texts)  # shown as what it is
 
 
-def test_the_page_loads_nothing():
-    seen = Seen(page(report()))
-    assert not {"script", "link", "iframe", "object", "base"} & set(seen.tags)
+def test_the_page_loads_nothing_and_runs_one_script_of_ours():
+    content = page(report())
+    seen = Seen(content)
+    assert not {"link", "iframe", "object", "base"} & set(seen.tags)
     assert not [value for name, value in seen.attributes if name in ("src", "href", "srcset", "xlink:href", "action")]
     assert not re.search(r"url\(|@import", style.STYLE)
     policy = next(value for name, value in seen.attributes if name == "content" and "default-src" in value)
     assert policy.startswith("default-src 'none'")
+    (script,) = re.findall(r"<script>(.*?)</script>", content, re.DOTALL)
+    (allowed,) = re.findall(r"script-src (\S+)$", policy)
+    assert allowed == f"'sha256-{base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()}'"
+    assert [name for name, _ in seen.attributes if name.startswith("on")] == []
 
 
 def test_an_address_that_is_no_picture_is_left_out():
@@ -166,7 +247,7 @@ def test_an_address_that_is_no_picture_is_left_out():
 def test_pictures_survive_being_read_back(tmp_path):
     given = report()
     given["formats"]["int8"]["worst_example"] = {"example": 3, "equal_argmax": 0.5, "classes": 3}
-    keys = {"input/3": PNG, "model/3": PNG + "=", "file/int8": PNG, "difference/int8": PNG}
+    keys = {"input/3": PNG, "truth/3": PNG, "model/3": PNG + "=", "file/int8": PNG, "difference/int8": PNG}
     (tmp_path / "report.html").write_text(page(given, keys))
     assert kept_pictures(tmp_path / "report.html") == keys
     assert kept_pictures(tmp_path / "absent.html") == {}
@@ -425,10 +506,44 @@ def test_a_picture_is_drawn_by_the_browser(browser, tmp_path):
     assert sizes == [[30, 20]]
 
 
+COLUMN = """
+const table = document.querySelector('table'), number = arguments[0];
+return [
+  table.tHead.rows[0].cells[number].getAttribute('aria-sort'),
+  [...table.tBodies[0].rows].map(row => row.cells[0].textContent),
+  document.activeElement.textContent,
+];
+"""
+
+
+def test_tables_are_sorted_by_mouse_and_by_keyboard(browser, tmp_path):
+    path = tmp_path / "page.html"
+    path.write_text(page(report()))
+    shown(browser, path, 1280, "light")
+    _, before, _ = browser.execute_script(COLUMN, 2)
+    last = ["dense float32", "model", "tensorrt"]  # have no bytes
+    by_bytes = sorted((name for name in before if name not in last), key=lambda name: sizes()[name])
+    button = browser.find_elements("css selector", "thead button")[2]
+    for press, state, expected in (
+        (lambda: button.click(), "ascending", by_bytes + last),
+        (lambda: button.send_keys("\ue007"), "descending", by_bytes[::-1] + last),
+        (lambda: button.send_keys(" "), None, before),
+    ):
+        press()
+        told, names, focus = browser.execute_script(COLUMN, 2)
+        assert (told, names, focus) == (state, expected, "bytes")
+    browser.find_elements("css selector", "thead button")[0].click()
+    assert browser.execute_script(COLUMN, 0)[1] == sorted(before, key=str.lower)
+
+
+def sizes():
+    return {name: entry["bytes"] for name, entry in report()["formats"].items() if "bytes" in entry}
+
+
 def test_the_bars_of_sensitivity_are_as_long_as_the_losses():
     given = report()
     content = page(given)
-    cells = [row_of(content, f"net/<wbr>sensitive_{number}/<wbr>kernel") for number in range(3)]
+    cells = [cells_of(content, f"net/<wbr>sensitive_{number}/<wbr>kernel") for number in range(3)]
     widths = [[float(one) for one in re.findall(r"width:([\d.]+)%", "".join(row))] for row in cells]
     assert widths == [[100, 0], [0, 50], [0, 100]]  # what has no value any more has lost everything
     assert [re.match(r"[^<]*", row[2])[0] for row in cells] == ["+0.0000", "-0.0200", "-0.0400"]

@@ -5,7 +5,8 @@ from segopt_callbacks.export.checks.disagreement import Disagreement
 from segopt_callbacks.export.checks.judgement import judge
 from segopt_callbacks.export.checks.latency import Latencies, Opened, begin_on_one_thread, is_timed, measure
 from segopt_callbacks.export.checks.nature import Nature, nature
-from segopt_callbacks.export.checks.verify import MODEL, Remote, Verification, draw, verify
+from segopt_callbacks.export.checks.running import Remote
+from segopt_callbacks.export.checks.verify import MODEL, Verification, draw, verify
 
 __all__ = [
     "MODEL",

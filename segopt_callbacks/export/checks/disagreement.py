@@ -21,6 +21,7 @@ class Disagreement:
         image: the input, `(height, width, channels)`, as it was fed.
         expected: classes by the model in memory, `(height, width)`.
         answer: classes by the file.
+        truth: classes by the data, where they have a class for each pixel, else `None`.
         differs: where any pixel differs that this one stands for.
     """
 
@@ -31,6 +32,7 @@ class Disagreement:
     expected: np.ndarray
     answer: np.ndarray
     differs: np.ndarray
+    truth: np.ndarray | None = None
 
 
 def worse(
@@ -40,6 +42,7 @@ def worse(
     expected: Sequence[np.ndarray],
     answers: Sequence[np.ndarray],
     classes: Sequence[bool],
+    targets: Sequence[np.ndarray | None] = (),
 ) -> Disagreement | None:
     """The worst example so far: the one that is kept, or one of a batch.
 
@@ -50,6 +53,7 @@ def worse(
         expected: the model's outputs.
         answers: the file's outputs, of the same shapes.
         classes: which of them have classes; the first of that rank is shown.
+        targets: of the data, one for each output; empty where there are none.
 
     Returns:
         `kept` where nothing in the batch is worse, and where there are no images or no classes.
@@ -69,6 +73,7 @@ def worse(
     wanted, found = expected[output].argmax(-1), answers[output].argmax(-1)
     shares = (wanted == found).reshape(len(wanted), -1).mean(axis=1)
     index = int(shares.argmin())
+    target = targets[output] if targets else None
     if shares[index] >= (1.0 if kept is None else kept.equal_argmax):
         return kept
     return Disagreement(
@@ -79,7 +84,18 @@ def worse(
         _small(wanted[index]),
         _small(found[index]),
         _any_small(wanted[index] != found[index]),
+        None if target is None else _small_truth(target[index], expected[output].shape[1:]),
     )
+
+
+def _small_truth(target: np.ndarray, shape: tuple[int, ...]) -> np.ndarray | None:
+    """Classes out of a target of one example: numbers, or one channel for each class; `None` where it has neither."""
+    height, width, classes = shape
+    if target.shape == (height, width, classes) and classes > 1:
+        return _small(target.argmax(-1))
+    if target.shape not in ((height, width), (height, width, 1)) or not np.isfinite(target).all():
+        return None
+    return _small(target.reshape(height, width).astype(np.int64))
 
 
 def _step(shape: tuple[int, ...]) -> int:

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import functools
-import itertools
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -17,37 +16,14 @@ from segopt_callbacks.errors import FormatError, first_line
 from segopt_callbacks.export.checks.agreement import Agreement, OutputAgreement
 from segopt_callbacks.export.checks.classes import criteria_of, outputs_of_classes
 from segopt_callbacks.export.checks.disagreement import Disagreement, worse
+from segopt_callbacks.export.checks.fingerprint import Fingerprint
 from segopt_callbacks.export.checks.nature import SAME, Nature, apart, draw_faults
 from segopt_callbacks.export.checks.repeated import once
+from segopt_callbacks.export.checks.running import Waiting
 from segopt_callbacks.export.target import Runner
 from segopt_callbacks.model import input_names, output_names
-from segopt_callbacks.processes import Process, worker
 
 MODEL = "model"  # the artifact that is the model in memory
-AT_A_TIME = 3  # files that run at the same time; no runtime keeps all CPUs busy all of the time
-_RUNNING = "running it"
-
-
-@dataclass(frozen=True)
-class Remote:
-    """Runs a file that is open in another process; `begin` does not wait.
-
-    Attributes:
-        process: in which the file is open.
-        time_limit: seconds for one batch.
-    """
-
-    process: Process
-    time_limit: float
-
-    def begin(self, inputs: list[np.ndarray]) -> Callable[[], list[np.ndarray]]:
-        """Begins to run a batch; what is returned waits for the answers, and raises what went wrong."""
-        self.process.begin(worker.run, inputs, doing=_RUNNING)
-        return functools.partial(self.process.finish, doing=_RUNNING, time_limit=self.time_limit)
-
-    def __call__(self, inputs: list[np.ndarray]) -> list[np.ndarray]:
-        """The answers to a batch."""
-        return self.begin(inputs)()
 
 
 @dataclass
@@ -60,6 +36,7 @@ class Verification:
         causes: file -> why it failed.
         example: the inputs of the first example, batch 1.
         disagreements: file -> the example on which its classes differ most from the model's, where any do.
+        fingerprint: of `inputs` and `targets`.
         agreements: file -> how far its answers are from the model's, of those that have figures.
     """
 
@@ -69,6 +46,7 @@ class Verification:
     example: list[np.ndarray] = field(default_factory=list)
     disagreements: dict[str, Disagreement] = field(default_factory=dict)
     agreements: dict[str, Agreement] = field(default_factory=dict)
+    fingerprint: dict[str, str] = field(default_factory=lambda: {"inputs": "", "targets": ""})
 
 
 def verify(
@@ -101,19 +79,24 @@ def verify(
         FormatError: if the model in memory itself answers NaN or does not take the data, or there is no example.
     """
     outcome, running, is_random = Verification(), dict(runners), nature is not None and nature.is_random
+    fingerprints = {"inputs": Fingerprint(), "targets": Fingerprint()}
     with MetricStates(metrics_or_compiled(metrics, model)) as states, compat.kept_state(model):
         for number, (x, y, sample_weight) in enumerate(feed.batches(), 1):
             inputs = cast_inputs(x, feed.specs)
-            waiting = _Waiting(running, inputs)
+            waiting = Waiting(running, inputs)
+            targets = [None if one is None else np.asarray(one) for one in tf.nest.flatten(y)]
+            fingerprints["inputs"].add(inputs)
+            fingerprints["targets"].add([one for one in targets if one is not None])
             answers = _answers(model, x)
             expected = [_as_array(one) for one in tf.nest.flatten(answers)]
+            targets = targets if len(targets) == len(expected) else [None] * len(expected)
             if any(np.isnan(one).any() for one in expected):
                 raise FormatError("the model in memory answers NaN itself; train it to finite weights first")
             states.update(MODEL, y, answers, sample_weight)
             is_first = not outcome.examples
             if is_first:
                 outcome.example = [one[:1] for one in inputs]
-                names, classes = _outputs(model, feed, answers, expected, y, metrics or {}, class_names)
+                names, classes = _outputs(model, feed, answers, expected, targets, metrics or {}, class_names)
                 outcome.agreements = {name: Agreement(list(map(OutputAgreement, names, classes))) for name in runners}
             start = outcome.examples
             outcome.examples += len(inputs[0])
@@ -123,7 +106,7 @@ def verify(
                     outcome.agreements[name].add(expected, flat)
                     if is_first:
                         _require_steady(running[name], outcome.example, is_random)
-                    worst = worse(outcome.disagreements.get(name), start, inputs, expected, flat, classes)
+                    worst = worse(outcome.disagreements.get(name), start, inputs, expected, flat, classes, targets)
                 except (RuntimeError, ValueError, tf.errors.OpError) as error:  # FormatError is a RuntimeError
                     outcome.causes[name] = str(error) if isinstance(error, FormatError) else f"it does not run: {error}"
                     del running[name]
@@ -134,6 +117,7 @@ def verify(
             told(number, outcome.examples)
         if not outcome.examples:
             raise FormatError("there is no example to run it on; pass `evaluation_data` that is not empty")
+        outcome.fingerprint = {name: str(one) for name, one in fingerprints.items()}
         outcome.agreements = {name: outcome.agreements[name] for name in running}
         outcome.results = {
             name: agreement.result() | {"metrics": states.result(name)}
@@ -174,15 +158,13 @@ def _outputs(
     feed: Feed,
     answers: Any,
     expected: list[np.ndarray],
-    y: Any,
+    targets: Sequence[np.ndarray | None],
     metrics: Mapping[str, Any],
     class_names: int,
 ) -> tuple[tuple[str, ...], list[bool]]:
     """What outputs are called, and whether each has classes."""
     taken = input_names(feed.specs, compat.given_names(model, "inputs"))
     names = output_names(answers, compat.given_names(model, "outputs"), taken)
-    targets = [None if one is None else np.asarray(one) for one in tf.nest.flatten(y)]
-    targets = targets if len(targets) == len(expected) else [None] * len(expected)
     told = [compat.compiled_loss(model), compat.compiled_metrics(model)]
     criteria = [criteria_of(one, names, len(names)) for one in told]
     criteria.append([list(metrics.values())] * len(names) if len(names) == 1 else [[] for _ in names])
@@ -200,41 +182,6 @@ def _require_steady(run: Runner, example: list[np.ndarray], is_random: bool) -> 
             f"the file answers the same input differently from call to call (by {difference:.2g} of the largest "
             "answer), and the model does not: it keeps state that nobody resets"
         )
-
-
-class _Waiting:
-    """A batch that goes through several files, the next ones while the answers of one are awaited and compared."""
-
-    def __init__(self, runners: Mapping[str, Runner], inputs: list[np.ndarray]) -> None:
-        self._left = iter(list(runners.items()))
-        self._inputs = inputs
-        self._begun: dict[str, Callable[[], list[np.ndarray]]] = {}
-        for _ in range(AT_A_TIME):
-            self._begin_next()
-
-    def answers(self, name: str) -> list[np.ndarray]:
-        """Those of a file, in the order of the runners; raises what it has raised."""
-        try:
-            return self._begun.pop(name)()
-        finally:
-            self._begin_next()
-
-    def _begin_next(self) -> None:
-        for name, runner in itertools.islice(self._left, 1):
-            self._begun[name] = _begun(runner, self._inputs)
-
-
-def _begun(runner: Runner, inputs: list[np.ndarray]) -> Callable[[], list[np.ndarray]]:
-    if not isinstance(runner, Remote):
-        return functools.partial(runner, inputs)
-    try:
-        return runner.begin(inputs)
-    except FormatError as error:
-        return functools.partial(_raise, error)
-
-
-def _raise(error: FormatError) -> list[np.ndarray]:
-    raise error
 
 
 def _answers(model: Any, x: Any) -> Any:

@@ -2,7 +2,7 @@
 
 from segopt_callbacks.export.delivery import rescue
 from segopt_callbacks.export.delivery.files import publish, require_replaceable
-from segopt_callbacks.export.delivery.metadata import embed, read_metadata, validate_metadata
+from segopt_callbacks.export.delivery.metadata import embed, read_metadata, validate_metadata, versions
 from segopt_callbacks.export.delivery.sidecars import sidecar_name, write_sidecars
 from segopt_callbacks.export.delivery.workspace import (
     disk_errors_explained,
@@ -21,6 +21,7 @@ __all__ = [
     "rescue",
     "sidecar_name",
     "validate_metadata",
+    "versions",
     "warn_if_shared",
     "workspace",
     "write_sidecars",

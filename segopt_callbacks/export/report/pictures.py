@@ -12,6 +12,7 @@ import numpy as np
 from segopt_callbacks.export.checks import Disagreement
 from segopt_callbacks.pages import class_colours
 
+_NO_CLASS = 128
 _MARKER = (208, 0, 60)  # of pixels that differ, on the image in pale grey
 
 
@@ -23,8 +24,8 @@ def drawn(disagreements: Mapping[str, Disagreement], palette: Sequence[Sequence[
         palette: `[red, green, blue]` of each class; default: one that everybody tells apart.
 
     Returns:
-        `input/EXAMPLE`, `model/EXAMPLE`, `file/FORMAT` and `difference/FORMAT` -> `data:` address of a PNG. What
-        formats have in common is there once.
+        `input/EXAMPLE`, `truth/EXAMPLE`, `model/EXAMPLE`, `file/FORMAT` and `difference/FORMAT` -> `data:` address of
+        a PNG. What formats have in common is there once.
     """
     pictures: dict[str, str] = {}
     chosen = tuple(map(tuple, palette or ()))
@@ -34,6 +35,8 @@ def drawn(disagreements: Mapping[str, Disagreement], palette: Sequence[Sequence[
         if f"input/{one.example}" not in pictures:
             pictures[f"input/{one.example}"] = data_address(image)
             pictures[f"model/{one.example}"] = data_address(colours[one.expected])
+            if one.truth is not None:
+                pictures[f"truth/{one.example}"] = data_address(_coloured(one.truth, colours))
         pictures[f"file/{name}"] = data_address(colours[one.answer])
         pictures[f"difference/{name}"] = data_address(_marked(image, one.differs))
     return pictures
@@ -90,6 +93,12 @@ def png(pixels: np.ndarray) -> bytes:
     return b"\x89PNG\r\n\x1a\n" + b"".join(
         struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data)) for kind, data in chunks
     )
+
+
+def _coloured(classes: np.ndarray, colours: np.ndarray) -> np.ndarray:
+    """Classes as colours; what is no class, such as 255 of pixels that do not count, is grey."""
+    is_class = (classes >= 0) & (classes < len(colours))
+    return np.where(is_class[..., None], colours[np.where(is_class, classes, 0)], _NO_CLASS).astype(np.uint8)
 
 
 def _marked(image: np.ndarray, differs: np.ndarray) -> np.ndarray:

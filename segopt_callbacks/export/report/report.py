@@ -8,9 +8,10 @@ from collections import Counter
 from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from segopt_callbacks.export.checks import latency_figures
+from segopt_callbacks.export.report.shown import ShownReport
 from segopt_callbacks.export.report.text import delivered, failures, metric_names
 from segopt_callbacks.pages import (
     EXPLANATION,
@@ -65,7 +66,7 @@ def add_baseline(export_dir: str | os.PathLike[str], name: str, metrics: Mapping
     path = Path(export_dir) / JSON_NAME
     if not path.exists():
         raise FileNotFoundError(f"`export_dir` must hold a report; export there first. Received: {path} is missing.")
-    report = json.loads(path.read_text(encoding="utf-8"))
+    report = cast(Report, ShownReport(json.loads(path.read_text(encoding="utf-8"))))
     if name in report["formats"] or name == "model":
         raise ValueError(f"`name` must not be that of a format or the model; choose another. Received: {name!r}.")
     report["baselines"][name] = {"metrics": {key: float(value) for key, value in metrics.items()}}

@@ -1,8 +1,11 @@
 """Where files disagree with the model, and the pictures of it, against NumPy, Pillow and the LiteRT interpreter."""
 
 import base64
+import datetime
+import importlib.metadata
 import io
 import json
+import os
 import re
 
 import numpy as np
@@ -16,6 +19,7 @@ from PIL import Image
 from segopt_callbacks import compat, export_model
 from segopt_callbacks.export import add_baseline
 from segopt_callbacks.export.checks.disagreement import WIDEST, worse
+from segopt_callbacks.export.checks.fingerprint import Fingerprint
 from segopt_callbacks.export.report.pictures import as_rgb, drawn, png
 from segopt_callbacks.pages.gallery import kept_pictures
 from segopt_callbacks.pages.palette import class_colours
@@ -134,6 +138,25 @@ def test_pictures_show_image_classes_and_differences():
     assert np.argwhere(red).tolist() == [[3, 4]]
 
 
+@pytest.mark.parametrize("form", ["ids", "column of ids", "channels"])
+def test_the_truth_stands_beside_the_answers(form):
+    inputs, expected, truth = images(2), logits(2), RNG.integers(0, 3, (2, 16, 16))
+    target = {"ids": truth, "column of ids": truth[..., None].astype("float32"), "channels": np.eye(3)[truth]}[form]
+    if form == "ids":
+        target[:, 0, 0] = 255  # of a pixel that does not count
+    one = worse(None, 5, [inputs], [expected], [np.roll(expected, 1, -1)], [True], [target])
+    seen = decoded(drawn({"int8": one})[f"truth/{one.example}"])
+    colours = np.array([*class_colours(3), *[[128] * 3] * 253])
+    np.testing.assert_array_equal(seen, colours[truth[one.example - 5]])
+
+
+def test_targets_that_are_no_classes_of_pixels_are_not_shown():
+    inputs, expected = images(1), logits(1)
+    for target in (None, np.zeros((1, 8, 8), int), np.zeros((1, 16, 16, 2)), np.full((1, 16, 16), np.nan)):
+        one = worse(None, 5, [inputs], [expected], [np.roll(expected, 1, -1)], [True], [target])
+        assert "truth/5" not in drawn({"int8": one})
+
+
 def test_answers_of_another_size_than_the_input_lie_on_it():
     expected = logits(1, side=4)
     one = worse(None, 0, [images(1, side=16)], [expected], [-expected], [True])
@@ -143,6 +166,7 @@ def test_answers_of_another_size_than_the_input_lie_on_it():
 @pytest.fixture(scope="module")
 def exported(tmp_path_factory):
     folder = tmp_path_factory.mktemp("export")
+    (folder / "onnx.onnx").write_text("of an earlier export")
     model = built()
     # No class is always ahead, so that rounding to int8 decides some pixels.
     bias = next(weight for weight in model.weights if "head/bias" in compat.variable_path(weight))
@@ -168,6 +192,7 @@ def test_the_page_of_an_export_shows_what_the_interpreter_answers(exported):
     np.testing.assert_array_equal(decoded(pictures["file/int8"]), colours[found[number]])
     np.testing.assert_array_equal(decoded(pictures[f"model/{number}"]), colours[expected[number].argmax(-1)])
     np.testing.assert_array_equal(decoded(pictures[f"input/{number}"]), IMAGES[number])
+    np.testing.assert_array_equal(decoded(pictures[f"truth/{number}"]), colours[DATA[1][number]])
     assert "worst_example" not in report["formats"]["float32"]
     assert "No class differs anywhere in float32." in (folder / "report.html").read_text()
 
@@ -178,6 +203,26 @@ def test_a_baseline_leaves_the_pictures_where_they_are(exported):
     add_baseline(folder, "dense float32", {"accuracy": 0.5})
     assert kept_pictures(folder / "report.html") == before != {}
     assert "dense float32" in (folder / "report.html").read_text()
+
+
+def test_the_report_tells_when_and_by_what_and_on_which_data(exported):
+    _, report, _ = exported
+    made = report["made"]
+    age = datetime.datetime.now(datetime.UTC) - datetime.datetime.fromisoformat(made["date"])
+    assert 0 <= age.total_seconds() < 3600
+    keras = "tf-keras" if compat.is_keras_2(built()) else "keras"
+    for package in ("tensorflow", keras, "segopt-callbacks"):
+        assert made["versions"][package] == importlib.metadata.version(package)
+    assert made["machine"]["cpus"] == len(os.sched_getaffinity(0))
+    assert made["machine"]["cpu"]
+    assert made["training"] == {}
+    assert report["earlier_files"] == ["onnx.onnx"]
+    order = np.random.default_rng(0).permutation(len(IMAGES))
+    told = [Fingerprint(), Fingerprint()]
+    for number in order:
+        for one, values in zip(told, DATA, strict=True):
+            one.add([values[number : number + 1]])
+    assert report["verification"]["fingerprint"] == {"inputs": str(told[0]), "targets": str(told[1])}
 
 
 def test_the_ledger_of_the_report_is_that_of_the_file(exported):

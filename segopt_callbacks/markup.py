@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import html
+from collections.abc import Collection, Iterable
 from typing import Any
 
 from segopt_callbacks.errors import printable
@@ -68,31 +69,24 @@ def with_code(paragraph: str) -> list[str]:
     return [element("code", part) if number % 2 else part for number, part in enumerate(paragraph.split("`"))]
 
 
-def section(heading: str, *children: str | None) -> Markup | None:
-    """A part of a page under a heading; `None` where there is nothing to say."""
-    present = [child for child in children if child]
-    return element("section", element("h2", heading), *present) if present else None
+def scrolling(head: Markup, body: Iterable[Markup]) -> Markup:
+    """A table that scrolls by itself where it is wider than the page."""
+    table = element("table", element("thead", head), element("tbody", *(joined(row, Markup("\n")) for row in body)))
+    # A region that scrolls must be within reach of a keyboard.
+    return element("div", table, class_="scroll", tabindex=0)
 
 
-def document(title: str, style: str, *children: str) -> Markup:
-    """A whole page that loads nothing and runs nothing, and says so to the browser.
+def head(*headings: str, words: Collection[str] = ()) -> Markup:
+    """The line above a table.
 
     Args:
-        title: of the window.
-        style: CSS of ours.
-        children: what it shows.
+        headings: of its columns.
+        words: which of them head words, not numbers.
     """
-    head = element(
-        "head",
-        element("meta", charset="utf-8"),
-        element("meta", http_equiv="Content-Security-Policy", content=_POLICY),
-        element("meta", name="viewport", content="width=device-width, initial-scale=1"),
-        element("meta", name="color-scheme", content="light dark"),
-        element("title", title),
-        element("style", Markup(style)),
-    )
-    page = element("html", head, Markup("\n"), element("body", element("main", *children)), lang="en")
-    return Markup(f"<!DOCTYPE html>\n{page}\n")
+    cells = (element("th", breakable(one), scope="col", class_="words" if one in words else None) for one in headings)
+    return element("tr", *cells)
 
 
-_POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'"
+def breakable(words: str) -> Markup:
+    """Text whose long words may break behind a slash."""
+    return Markup(text(words).replace("/", "/<wbr>"))
