@@ -37,6 +37,7 @@ EXPORT = {
     "evaluation_data": EVALUATION,
     "metrics": METRICS,
     "metadata": ["classes.json", ["road"], {"a": object()}, {1: 2}],
+    "baselines": [0.759, {"dense": 0.759}, {"int8": {"mIoU": 0.7}}, {"dense": {"mIoU": "0.7"}}, {"d": {"mIoU": NAN}}],
     "input_signature": ["float32", (1, 4), 3],
     "calibration": ["minmax", *CHOICE, None],
     "on_failure": ["warning", *CHOICE, None],

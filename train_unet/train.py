@@ -62,8 +62,6 @@ def main(argv: list[str] | None = None) -> int:
 
 def run(values: Any, check: Callable[[], None]) -> None:
     """Trains, compresses, exports and reports as the flags say; calls `check` behind each batch."""
-    from segopt_callbacks.export import add_baseline, headline, table
-    from train_unet.color_lookup import score
     from train_unet.fitting import SaveOnTrainEnd, evaluate, fit, make_output_dir
     from train_unet.training import log_callbacks
 
@@ -82,20 +80,13 @@ def run(values: Any, check: Callable[[], None]) -> None:
     ]
     if values.sensitivity:
         callbacks.append(make_sensitivity(values, data["val"], log_dir))
+    baselines = known_baselines(values, folder, data, check)
     formats = export_formats(values)
     if formats:
-        callbacks.append(make_export(values, formats, folder, data["test"], output_dir / "export"))
-    baseline = train_baseline(values, folder, data, check) if values.baseline else None
+        callbacks.append(make_export(values, formats, folder, data["test"], output_dir / "export", baselines))
     fit(model, data, values.epochs, callbacks, check)
-    print(f"Test mIoU in memory: {evaluate(model, data['test']):.4f}")
-    if baseline is not None:
-        print(f"Test mIoU of the dense float32 baseline: {baseline:.4f}")
-        if formats:
-            print(table(add_baseline(output_dir / "export", "dense float32", {"mIoU": baseline})))
-    if formats:
-        beside = {} if baseline is None else {"dense float model": baseline}
-        if line := headline(callbacks[-1].report, {**beside, "colour lookup": score(folder)}):
-            print(line)
+    if not formats:  # else it is in the table
+        print(f"Test mIoU in memory: {evaluate(model, data['test']):.4f}")
 
 
 def open_data(values: Any) -> tuple[Any, dict[str, Any]]:
@@ -142,7 +133,9 @@ def export_formats(values: Any) -> Sequence[Any]:
     return ("float32", *goal_formats(values.goal))
 
 
-def make_export(values: Any, formats: Sequence[Any], folder: Any, test: Any, export_dir: Path) -> Any:
+def make_export(
+    values: Any, formats: Sequence[Any], folder: Any, test: Any, export_dir: Path, baselines: dict[str, Any]
+) -> Any:
     """The callback that exports; refuses formats whose packages are not installed."""
     from train_unet.data import load
     from train_unet.training import export_callback
@@ -157,6 +150,7 @@ def make_export(values: Any, formats: Sequence[Any], folder: Any, test: Any, exp
             test,
             folder.classes,
             palette=folder.palette,
+            baselines=baselines,
             latency=values.latency,
             float_fallback=values.float_fallback,
             allow_float=values.allow_float,
@@ -238,6 +232,16 @@ def make_compression(values: Any, *, steps: int) -> list[Any]:
     )
 
 
+def known_baselines(values: Any, folder: Any, data: dict[str, Any], check: Callable[[], None]) -> dict[str, Any]:
+    """What the report compares files with: a dense model, trained now or before, and a lookup from colour to class."""
+    from train_unet.baselines import dense_over_seeds
+    from train_unet.color_lookup import score
+
+    dense = {"dense float32": train_baseline(values, folder, data, check)} if values.baseline else {}
+    known = dense or dense_over_seeds(values)
+    return {name: {"mIoU": miou} for name, miou in {**known, "colour lookup": score(folder)}.items()}
+
+
 def train_baseline(values: Any, folder: Any, data: dict[str, Any], check: Callable[[], None]) -> float:
     """The test mIoU of a plain float model, trained equally long from the same weights."""
     from train_unet.fitting import SaveOnTrainEnd, evaluate, fit
@@ -245,7 +249,9 @@ def train_baseline(values: Any, folder: Any, data: dict[str, Any], check: Callab
     print("Baseline: the same model and training without compression.")
     model = make_model(values, folder, steps=len(data["train"]) * values.epochs)
     fit(model, data, values.epochs, [SaveOnTrainEnd(Path(values.output_dir) / "baseline.keras")], check)
-    return evaluate(model, data["test"])
+    miou = evaluate(model, data["test"])
+    print(f"Test mIoU of the dense float32 baseline: {miou:.4f}")
+    return miou
 
 
 if __name__ == "__main__":

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from segopt_callbacks.export.delivery import read_metadata
     from segopt_callbacks.export.exporter import export_model
     from segopt_callbacks.export.formats import Format, is_installed
-    from segopt_callbacks.export.report import add_baseline, headline, table
+    from segopt_callbacks.export.report import add_baseline, table
     from segopt_callbacks.records import Report
 
 __all__ = [
@@ -22,7 +22,6 @@ __all__ = [
     "Report",
     "add_baseline",
     "export_model",
-    "headline",
     "is_installed",
     "read_metadata",
     "table",
@@ -36,7 +35,6 @@ _HOMES = {
     "Report": "report",
     "add_baseline": "report",
     "export_model": "exporter",
-    "headline": "report",
     "is_installed": "formats",
     "read_metadata": "delivery",
     "table": "report",

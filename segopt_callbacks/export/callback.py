@@ -57,6 +57,7 @@ class ExportQuantizedCallback(CompressionCallback):
         metrics: name -> Keras metric, computed on every file's own answers. Default: the compiled ones.
         metadata: what every file is to tell about itself: `classes`, `palette`, anything that JSON can hold. Files tell
             of the training by themselves: its steps, and the figures of its last epoch, as `training`.
+        baselines: name -> metrics, rows of the report to compare with.
         input_signature: structure of `tf.TensorSpec`, where sizes or dtypes are not those of the data; `None` sizes
             stay open.
         calibration: how `int8` finds ranges of activations: `"min_max"`, `"percentile"`, `"entropy"` or `"mse"`. Ranges
@@ -102,6 +103,7 @@ class ExportQuantizedCallback(CompressionCallback):
     evaluation_data = _Setting()
     metrics = _Setting()
     metadata = _Setting()
+    baselines = _Setting()
     input_signature = _Setting()
     calibration = _Setting()
     on_failure = _Setting()
@@ -123,6 +125,7 @@ class ExportQuantizedCallback(CompressionCallback):
         evaluation_data: Any = None,
         metrics: Mapping[str, Any] | None = None,
         metadata: Mapping[str, Any] | None = None,
+        baselines: Mapping[str, Mapping[str, float]] | None = None,
         input_signature: Any = None,
         calibration: Calibration = "min_max",
         on_failure: OnFailure = "raise",
@@ -143,6 +146,7 @@ class ExportQuantizedCallback(CompressionCallback):
             evaluation_data=evaluation_data,
             metrics=metrics,
             metadata=metadata,
+            baselines=baselines,
             input_signature=input_signature,
             calibration=calibration,
             on_failure=on_failure,

@@ -18,9 +18,10 @@ from segopt_callbacks.export.formats import TARGETS, Format
 from segopt_callbacks.export.inference import Sources, ranged
 from segopt_callbacks.export.job import Job
 from segopt_callbacks.export.progress import Progress, telling
-from segopt_callbacks.export.report import headline, table
+from segopt_callbacks.export.report import table
 from segopt_callbacks.export.settings import FORMATS, ExportSettings, OnFailure
 from segopt_callbacks.model import signature
+from segopt_callbacks.pages import headline_of
 from segopt_callbacks.processes import remembered_interrupts
 from segopt_callbacks.quantization import Calibration
 from segopt_callbacks.records import Report, Sensitivity
@@ -35,6 +36,7 @@ def export_model(
     evaluation_data: Any = None,
     metrics: Mapping[str, Any] | None = None,
     metadata: Mapping[str, Any] | None = None,
+    baselines: Mapping[str, Mapping[str, float]] | None = None,
     input_signature: Any = None,
     ranges: ranged.Ranges | None = None,
     calibration: Calibration = "min_max",
@@ -72,6 +74,8 @@ def export_model(
             Default: the compiled ones.
         metadata: what every file is to tell about itself beside its inputs and outputs: `classes` (names by id),
             `palette` (colours by id), how inputs are scaled, anything that JSON can hold; see `read_metadata`.
+        baselines: name -> metrics, rows of the report to compare with, such as a dense model that was trained equally
+            long; see `add_baseline`.
         input_signature: sizes and dtypes of the inputs, where they are not those of the data: a structure of
             `tf.TensorSpec`, batch first (1 or `None`). Sizes of `None` stay open in every file; a format that cannot
             leave them open fails.
@@ -117,6 +121,7 @@ def export_model(
         evaluation_data=evaluation_data,
         metrics=metrics,
         metadata=metadata,
+        baselines=baselines,
         input_signature=input_signature,
         ranges=ranges,
         calibration=calibration,
@@ -148,7 +153,7 @@ def export(model: compat.Model, settings: ExportSettings, *, stacklevel: int = 2
     with telling(settings.verbose) as progress:
         job, report = _work(model, settings, export_dir, progress)
     if settings.verbose:
-        ending = f"The files and report.html: {settings.export_dir}", headline(report)
+        ending = f"The files and report.html: {settings.export_dir}", headline_of(report)
         print(f"\n{table(report)}\n\n" + "\n".join(filter(None, ending)), flush=True)
     if job.causes:
         error = ExportError(job.causes, report)

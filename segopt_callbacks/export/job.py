@@ -195,7 +195,7 @@ class Job:
         told = {
             "model": model | audit.totals(kernels) | {"weights": self._model_rows},
             "formats": {name: self.entries[name] for name in names},
-            "baselines": {},
+            "baselines": self.settings.plain_baselines,
             "verification": {
                 "examples": verification.examples,
                 "data": self.sources.feed.name,

@@ -11,8 +11,9 @@ from segopt_callbacks import data
 from segopt_callbacks.data import validate_metrics
 from segopt_callbacks.export import ethos_u
 from segopt_callbacks.export.allowance import Allowance, validate_allow_float
+from segopt_callbacks.export.baselines import as_baselines
 from segopt_callbacks.export.delivery import validate_metadata
-from segopt_callbacks.export.formats import Format, validate_formats
+from segopt_callbacks.export.formats import TARGETS, Format, validate_formats
 from segopt_callbacks.export.inference import ranged
 from segopt_callbacks.model import validate_input_signature
 from segopt_callbacks.quantization import Calibration
@@ -33,6 +34,7 @@ class ExportSettings:
         is_before_fit: whether data and ranges may yet come from training.
         wanted: `ranges` and `calibration`, checked.
         plain_metadata: `metadata` as JSON gives it back.
+        plain_baselines: the report's part of `baselines`.
         allowance: what `float_fallback` and `allow_float` let compute in float.
 
     Raises:
@@ -49,6 +51,7 @@ class ExportSettings:
     evaluation_data: Any = None
     metrics: Mapping[str, Any] | None = None
     metadata: Mapping[str, Any] | None = None
+    baselines: Mapping[str, Mapping[str, float]] | None = None
     input_signature: Any = None
     ranges: ranged.Ranges | None = None
     calibration: Calibration = "min_max"
@@ -66,6 +69,7 @@ class ExportSettings:
     is_before_fit: bool = False
     wanted: ranged.Wanted = field(init=False)
     plain_metadata: dict[str, Any] = field(init=False)
+    plain_baselines: dict[str, Any] = field(init=False)
     allowance: Allowance = field(init=False)
 
     def __post_init__(self) -> None:
@@ -74,6 +78,7 @@ class ExportSettings:
         object.__setattr__(self, "evaluation_data", data.as_evaluation_data(self.evaluation_data))
         validate_metrics(self.metrics)
         object.__setattr__(self, "plain_metadata", validate_metadata(self.metadata))
+        object.__setattr__(self, "plain_baselines", as_baselines(self.baselines or {}, TARGETS))
         validate_input_signature(self.input_signature)
         self._validate_kinds()
         object.__setattr__(self, "allowance", validate_allow_float(self.allow_float, self.float_fallback))

@@ -1,5 +1,6 @@
 """Pages about exports: `report.html`, and the command `segopt-report` that compares several. Imports no TensorFlow."""
 
+from segopt_callbacks.pages.best import headline_of
 from segopt_callbacks.pages.command import main
 from segopt_callbacks.pages.figures import EXPLANATION, FIGURES, LATENCIES, RATIO, cell, three_digits
 from segopt_callbacks.pages.files import write_whole
@@ -16,6 +17,7 @@ __all__ = [
     "RATIO",
     "cell",
     "class_colours",
+    "headline_of",
     "kept_pictures",
     "main",
     "notebook",

@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
+from segopt_callbacks.errors import printable
 from segopt_callbacks.pages.charts import EQUAL_ARGMAX, headline
 from segopt_callbacks.pages.entries import Report, Row
-from segopt_callbacks.pages.figures import three_digits
+from segopt_callbacks.pages.reading import parse
 from segopt_callbacks.records import choose_monitor
 
 FLOAT32, FLOAT_BYTES = "float32", 4
 KEPT = 0.01  # a file keeps a metric that loses at most this fraction of the dense model's value
+ALIKE = 1.1  # times the fastest: what two runs of a benchmark differ by
 RULE = (
-    "The best file is the smallest after gzip among those that lose at most 1% of the metric. Dense float32 weights "
-    "are 4 bytes for each parameter, without gzip, which saves about 8% of them. Below a figure: the difference from "
-    "the first baseline, else from the model in memory; the ratio to the dense weights; the interval of a time."
+    "The best file is the fastest of those that lose at most 1% of the metric, the smallest where several are as fast. "
+    "Dense float32 weights are 4 bytes for each parameter. Below a figure: the difference from the first baseline, "
+    "else from the model in memory; the ratio to the dense weights; the interval of a time."
 )
 _ONE_THREAD = "one_thread"
 
@@ -52,94 +54,94 @@ def best_rows(rows: Sequence[Row], value_of: Callable[[Row], float | None], *, h
     return {number for number, value in known.items() if value == best}
 
 
-@dataclass(frozen=True)
-class Best:
-    """The best file of an export.
+def best_of(report: Report) -> Row | None:
+    """The smallest of the fastest files that keep the metric; where none was timed, the smallest that keeps it.
 
-    Attributes:
-        row: of the file.
-        measure: the metric by which it was judged.
-        value: the file's.
-        dense: the row that it stands beside: a baseline, else the model in memory.
-        dense_value: its value of the metric, where it has one.
-        dense_bytes: of the dense float32 weights, where it is known how many there are.
+    If no file keeps the metric, it is the one that loses least.
     """
-
-    row: Row
-    measure: str
-    value: float | None
-    dense: Row | None
-    dense_value: float | None
-    dense_bytes: int | None
-
-
-def best_of(report: Report) -> Best | None:
-    """The smallest file after gzip that keeps the metric; if none does, the one that loses least."""
     measure = headline(report.rows)
-    higher = is_higher_better(measure)
-    files = [row for row in report.of_kind("format") if not row.error and row.figures.get("gzip_bytes")]
-    if not files:
-        return None
-    dense = next((row for row in report.rows if row.kind != "format" and measure in row.metrics), None)
-    reference = 1.0 if measure == EQUAL_ARGMAX else dense.metrics[measure] if dense else None
-    kept = files
-    if higher is not None and reference is not None:
-        known = [(row, value) for row in files if (value := _value(row, measure)) is not None]
-        losses = [((reference - value) * (1 if higher else -1), row) for row, value in known]
-        kept = [row for loss, row in losses if loss <= KEPT * abs(reference)]
-        kept = kept or [row for loss, row in losses if loss == min(losses, key=lambda one: one[0])[0]] or files
-    row = min(kept, key=lambda row: row.figures["gzip_bytes"])
-    dense_bytes = FLOAT_BYTES * report.parameters if report.parameters else None
-    return Best(row, measure, _value(row, measure), dense, dense.metrics[measure] if dense else None, dense_bytes)
+    kept = _kept(
+        [row for row in report.of_kind("format") if not row.error and row.figures.get("bytes")], report, measure
+    )
+    times = [row.latency[_ONE_THREAD].median for row in kept if _ONE_THREAD in row.latency]
+    fast = [row for row in kept if not times or _ONE_THREAD in row.latency]
+    fast = [row for row in fast if not times or row.latency[_ONE_THREAD].median <= ALIKE * min(times)]
+    return min(fast, key=lambda row: row.figures["bytes"], default=None)
 
 
 def best_words(report: Report) -> str | None:
-    """The first sentence of a page: the best file, how small and fast it is, and how good; `None` without a file.
+    """A sentence that a person understands: the best file, how small and fast it is, and how good; `None` without one.
+
+    It is the first of a page, and the last of an export.
 
     >>> entry = {"bytes": 9000, "gzip_bytes": 4000}
     >>> row = Row("int8", "format", "int8.tflite", metrics={"mIoU": 0.75}, figures=entry)
     >>> dense = Row("dense", "baseline", metrics={"mIoU": 0.76})
     >>> print(best_words(Report("net", 10_000, 42, "", (dense, row))))
-    `int8.tflite` is 10 times smaller than the dense float32 weights: 4,000 bytes after gzip, against 40,000. Its mIoU \
-is 0.7500, that of `dense` is 0.7600.
+    int8.tflite: 9.0 kB (4.0 kB after gzip), 4.4 times smaller than the dense float32 weights; mIoU 0.750 (dense 0.760)
     """
     best = best_of(report)
     if best is None:
         return None
-    told = f"`{best.row.file or best.row.name}` is {_smaller(best)}{_faster(best.row, report)}."
-    if best.value is not None:
-        told += f" Its {best.measure} is {best.value:.4f}"
-        if best.dense is not None and best.dense_value is not None:
-            whose = "the model in memory" if best.dense.kind == "model" else f"`{best.dense.name}`"
-            told += f", that of {whose} is {best.dense_value:.4f}"
-        told += "."
+    measure = headline(report.rows)
+    packed = best.figures.get("gzip_bytes")
+    told = f"{best.file or best.name}: {_size(best.figures['bytes'])}"
+    told += f" ({_size(packed)} after gzip)" if packed else ""
+    told += _smaller(best, report.parameters) + _faster(best, report)
+    if (value := _value(best, measure)) is not None:
+        told += f"; {measure} {value:.3f}{_beside(report, measure)}"
     return told
 
 
-def _smaller(best: Best) -> str:
-    size = int(best.row.figures["gzip_bytes"])
-    if best.dense_bytes is None:
-        return f"{size:,} bytes large after gzip"
-    times = best.dense_bytes / size
-    against = f"the dense float32 weights: {size:,} bytes after gzip, against {best.dense_bytes:,}"
-    return f"{_times(times)} smaller than {against}" if times >= 1 else f"{_times(1 / times)} larger than {against}"
+def headline_of(report: Mapping[str, Any]) -> str:
+    """The sentence of `best_words` of a report as `export_model` returns it; empty without a file."""
+    return printable(best_words(parse(report, with_weights=False)) or "")
 
 
-def _faster(row: Row, report: Report) -> str:
-    """How its time stands beside that of `float32`, where both were measured."""
-    base = next((one for one in report.of_kind("format") if one.name == FLOAT32), None)
-    times = [one.latency.get(_ONE_THREAD) for one in (row, base) if one is not None]
-    if row.name == FLOAT32 or len(times) < 2 or times[0] is None or times[1] is None:
+def _kept(files: list[Row], report: Report, measure: str) -> list[Row]:
+    """The files that keep the metric, or else the one that loses least; all where it is not known what is better."""
+    higher, dense = is_higher_better(measure), _dense(report, measure)
+    reference = 1.0 if measure == EQUAL_ARGMAX else dense.metrics[measure] if dense else None
+    known = [(row, value) for row in files if (value := _value(row, measure)) is not None]
+    if higher is None or reference is None or not known:
+        return files
+    losses = [((reference - value) * (1 if higher else -1), row) for row, value in known]
+    kept = [row for loss, row in losses if loss <= KEPT * abs(reference)]
+    return kept or [min(losses, key=lambda one: one[0])[1]]
+
+
+def _dense(report: Report, measure: str) -> Row | None:
+    """The first baseline that has the metric, else the model in memory."""
+    return next((row for row in report.rows if row.kind != "format" and measure in row.metrics), None)
+
+
+def _beside(report: Report, measure: str) -> str:
+    """The metric of all baselines in brackets, of the model in memory where there is none."""
+    known = [row for row in report.of_kind("baseline") if measure in row.metrics]
+    known = known or [row for row in report.of_kind("model") if measure in row.metrics]
+    return f" ({', '.join(f'{row.name} {row.metrics[measure]:.3f}' for row in known)})" if known else ""
+
+
+def _size(number: float) -> str:
+    return f"{number / 1e6:.2f} MB" if number >= 1e5 else f"{number / 1e3:.1f} kB"
+
+
+def _smaller(best: Row, parameters: int | None) -> str:
+    """Its bytes beside those of dense weights; files and weights both as they are, without gzip."""
+    if not parameters:
         return ""
-    ratio = times[0].ratio or times[0].median / times[1].median
-    told = f"{three_digits(times[0].median)} ms on one thread, against {three_digits(times[1].median)} ms"
-    if ratio <= 1:
-        return f", and {_times(1 / ratio)} as fast as `{FLOAT32}` ({told})"
-    return f", and takes {_times(ratio)} the time of `{FLOAT32}` ({told})"
+    times = FLOAT_BYTES * parameters / best.figures["bytes"]
+    told = f"{times:.1f} times smaller than" if times > 1 else f"{1 / times:.1f} times as large as"
+    return f", {told} the dense float32 weights"
 
 
-def _times(ratio: float) -> str:
-    return f"{ratio:.2g} times" if ratio < 10 else f"{ratio:.0f} times"
+def _faster(best: Row, report: Report) -> str:
+    """How its time stands beside that of `float32`, where both were measured."""
+    ours = best.latency.get(_ONE_THREAD)
+    base = next((row.latency.get(_ONE_THREAD) for row in report.of_kind("format") if row.name == FLOAT32), None)
+    if best.name == FLOAT32 or ours is None or base is None:
+        return ""
+    return f", {1 / (ours.ratio or ours.median / base.median):.1f} times as fast as {FLOAT32}"
 
 
 def _value(row: Row, measure: str) -> float | None:

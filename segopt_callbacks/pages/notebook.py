@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from segopt_callbacks.markup import element, with_code
+from segopt_callbacks.markup import element
 from segopt_callbacks.pages import reading, tables
 from segopt_callbacks.pages.beside import beside_dense
 from segopt_callbacks.pages.best import best_words
@@ -28,7 +28,7 @@ def notebook(report: Mapping[str, Any]) -> str:
     warnings += [f"Warning: {row.name}: {warning}" for row in parsed.rows for warning in row.warnings]
     told = (parsed.model, f"run on {parsed.examples:,} examples ({parsed.data})", made_words(parsed.made))
     return for_notebook(
-        element("p", *with_code(best)) if best else None,
+        element("p", best) if best else None,
         tables.figures_table(parsed.rows, beside=beside_dense(parsed), is_brief=True),
         *(element("p", warning) for warning in warnings),
         element("p", ", ".join(one for one in told if one), class_="muted"),

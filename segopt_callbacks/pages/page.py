@@ -96,7 +96,7 @@ def _header(report: Report) -> Markup:
     return element(
         "header",
         element("h1", "Export report"),
-        element("p", *with_code(best), class_="headline") if best else None,
+        element("p", best, class_="headline") if best else None,
         element("p", "Model ", element("b", report.model), told),
         element("p", made, class_="muted") if made else None,
     )

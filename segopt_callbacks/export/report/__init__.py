@@ -1,7 +1,6 @@
 """What came out of an export, told."""
 
 from segopt_callbacks.export.report.beside import beside_float32
-from segopt_callbacks.export.report.gained import headline
 from segopt_callbacks.export.report.made import made
 from segopt_callbacks.export.report.pictures import drawn
 from segopt_callbacks.export.report.report import REPORTS, add_baseline, told_of_ranges, weighed, write_report
@@ -16,7 +15,6 @@ __all__ = [
     "add_baseline",
     "beside_float32",
     "drawn",
-    "headline",
     "made",
     "table",
     "told_of_ranges",

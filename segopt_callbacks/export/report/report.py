@@ -10,6 +10,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any, cast
 
+from segopt_callbacks.export.baselines import as_baselines
 from segopt_callbacks.export.checks import latency_figures
 from segopt_callbacks.export.report.shown import ShownReport
 from segopt_callbacks.export.report.text import delivered, failures, metric_names
@@ -61,15 +62,13 @@ def add_baseline(export_dir: str | os.PathLike[str], name: str, metrics: Mapping
 
     Raises:
         FileNotFoundError: if there is no report yet.
-        ValueError: if the name is taken by the model or a format.
+        ValueError: if the name is taken by the model or a format, or a metric is no finite number.
     """
     path = Path(export_dir) / JSON_NAME
     if not path.exists():
         raise FileNotFoundError(f"`export_dir` must hold a report; export there first. Received: {path} is missing.")
     report = cast(Report, ShownReport(json.loads(path.read_text(encoding="utf-8"))))
-    if name in report["formats"] or name == "model":
-        raise ValueError(f"`name` must not be that of a format or the model; choose another. Received: {name!r}.")
-    report["baselines"][name] = {"metrics": {key: float(value) for key, value in metrics.items()}}
+    report["baselines"] |= as_baselines({name: metrics}, report["formats"])
     write_report(export_dir, report, kept_pictures(path.with_name(HTML_NAME)))
     return report
 
