@@ -61,6 +61,8 @@ ONCE = (
     "summaries/test_told.py",
     "train_unet/test_data.py",
     "train_unet/test_flags.py",
+    "train_unet/test_headline.py",
+    "train_unet/test_tiles.py",
 )
 HERE = pathlib.Path(__file__).parent
 IS_KERAS_2 = os.environ.get("TF_USE_LEGACY_KERAS") == "1"

@@ -64,6 +64,7 @@ def run(values: Any, check: Callable[[], None]) -> None:
     """Trains, compresses, exports and reports as the flags say; calls `check` behind each batch."""
     from segopt_callbacks.export import add_baseline, headline, table
     from train_unet.color_lookup import score
+    from train_unet.evaluating import whole_images_miou
     from train_unet.fitting import SaveOnTrainEnd, evaluate, fit, make_output_dir
     from train_unet.training import log_callbacks
 
@@ -88,6 +89,8 @@ def run(values: Any, check: Callable[[], None]) -> None:
     baseline = train_baseline(values, folder, data, check) if values.baseline else None
     fit(model, data, values.epochs, callbacks, check)
     print(f"Test mIoU in memory: {evaluate(model, data['test']):.4f}")
+    if folder.is_tiled:
+        print(f"Test mIoU of whole images, tiles blended: {whole_images_miou(model, folder, 'test'):.4f}")
     if baseline is not None:
         print(f"Test mIoU of the dense float32 baseline: {baseline:.4f}")
         if formats:
@@ -103,10 +106,19 @@ def open_data(values: Any) -> tuple[Any, dict[str, Any]]:
     from segopt_callbacks.compat import keras
     from train_unet.data import datasets
     from train_unet.folder import open_folder
+    from train_unet.reading import Reading, Scaling
 
     keras.utils.set_random_seed(values.seed)  # the order of the images depends on it too
     keras.mixed_precision.set_global_policy("mixed_float16" if values.mixed_precision else "float32")
-    folder = open_folder(values.data_dir, size_multiple=2 ** (values.levels - 1))
+    scaling = Scaling(tuple(map(float, values.scale)), tuple(map(float, values.offset)))
+    bands = tuple(map(int, values.bands))
+    folder = open_folder(
+        values.data_dir,
+        size_multiple=2 ** (values.levels - 1),
+        tile=values.tile,
+        ignore_class=values.ignore_class,
+        reading=Reading(len(bands) or 3, bands, scaling),
+    )
     return folder, datasets(folder, batch_size=values.batch_size, seed=values.seed)
 
 
@@ -157,6 +169,7 @@ def make_export(values: Any, formats: Sequence[Any], folder: Any, test: Any, exp
             test,
             folder.classes,
             palette=folder.palette,
+            reading=folder.reading,
             latency=values.latency,
             float_fallback=values.float_fallback,
             allow_float=values.allow_float,
@@ -187,16 +200,21 @@ def make_model(values: Any, folder: Any, *, steps: int) -> Any:
 def build_model(values: Any, folder: Any, *, steps: int, width: float = 1.0) -> Any:
     """The built and compiled model; `width` is a factor of its filters."""
     from segopt_callbacks.model import select_weights
+    from train_unet.class_weights import class_weights
     from train_unet.training import compile_model
     from train_unet.unet import UNet
 
     filters = max(round(values.base_filters * width), 1)
     model = UNet(len(folder.classes), filters, levels=values.levels, upsampling=values.upsampling)
-    model.build((None, *folder.image_size, 3))
+    model.build((None, *folder.image_size, folder.reading.count))
     try:
         select_weights(model, list(values.filters) or None)
     except ValueError as error:
         raise flags.FlagError(f"--filters: {error}") from error
+    try:
+        weights = class_weights(values.class_weights, folder.counts)
+    except ValueError as error:
+        raise flags.FlagError(f"--class_weights {error}") from error
     compile_model(
         model,
         folder.classes,
@@ -204,6 +222,7 @@ def build_model(values: Any, folder: Any, *, steps: int, width: float = 1.0) -> 
         learning_rate=values.learning_rate,
         weight_decay=values.weight_decay,
         loss=values.loss,
+        class_weights=weights,
         jit_compile=values.jit_compile,
     )
     return model

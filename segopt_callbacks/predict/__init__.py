@@ -2,5 +2,6 @@
 
 from segopt_callbacks.predict.command import main
 from segopt_callbacks.predict.pictures import PictureError, open_picture
+from segopt_callbacks.predict.segmenter import Scaling
 
-__all__ = ["PictureError", "main", "open_picture"]
+__all__ = ["PictureError", "Scaling", "main", "open_picture"]

@@ -115,11 +115,12 @@ def _predict(arguments: argparse.Namespace) -> Tally:
     todo = _wanted(tasks(arguments.images, out), arguments)
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # what matters is raised as well
     exported = open_exported(path, threads=arguments.threads)
-    scaling = Scaling(arguments.scale, arguments.offset)
+    fed = {name: getattr(arguments, name) or _told(exported.about.get(name)) for name in ("bands", "scale", "offset")}
+    scaling = Scaling(fed["scale"], fed["offset"])
     model = segmenter(exported, tile=arguments.tile, scaling=scaling, output=arguments.output)
-    print(_about(path, model, arguments))
+    print(_about(path, model))
     palette = tuple(tuple(colour) for colour in exported.about.get("palette", ()))
-    settings = Settings(arguments.overlap, arguments.threshold, arguments.bands, palette)
+    settings = Settings(arguments.overlap, arguments.threshold, tuple(map(int, fed["bands"])), palette)
     out.mkdir(parents=True, exist_ok=True)
     tally = run(todo, model, settings, told=print, failed=_tell)
     if tally.images:
@@ -161,9 +162,15 @@ def _wanted(every: list[Task], arguments: argparse.Namespace) -> list[Task]:
     return missing
 
 
-def _about(path: Path, model: Segmenter, arguments: argparse.Namespace) -> str:
+def _told(numbers: Any) -> tuple[float, ...]:
+    """What the metadata of a file say of it, where that is a number or a list of numbers."""
+    every = numbers if isinstance(numbers, list) else [numbers]
+    return tuple(every) if all(type(one) in (int, float) for one in every) else ()
+
+
+def _about(path: Path, model: Segmenter) -> str:
     height, width = model.tile
-    scaled = "scaled" if arguments.scale or arguments.offset else "as they stand in the images"
+    scaled = "scaled" if model.scaling != Scaling() else "as they stand in the images"
     names: Sequence[Any] = model.exported.about.get("classes", ())
     classes = f", {len(names)} classes" if names else ""
     return (
