@@ -112,7 +112,7 @@ def run(
         except Exception as error:  # GDAL, Pillow and five runtimes have none in common, and the next image may do
             tally.failed[str(task.image)] = first_line(error)
             failed(printable(f"{task.image}: {first_line(error)}"))
-        if time.monotonic() > due:
+        if time.monotonic() > due and number + 1 < len(todo):
             told(f"{number + 1} of {len(todo)} images")
             due = time.monotonic() + _EVERY
     tally.seconds = time.monotonic() - start

@@ -17,6 +17,12 @@ from flags.recipes import GOALS
 ROOT = Path(__file__).resolve().parents[2]
 REQUIRED = [
     "data_dir",
+    "tile",
+    "ignore_class",
+    "class_weights",
+    "bands",
+    "scale",
+    "offset",
     "epochs",
     "batch_size",
     "learning_rate",
