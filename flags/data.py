@@ -57,25 +57,28 @@ def _define_reading(values: absl_flags.FlagValues) -> None:
         "class_weights",
         [],
         "Weights of the classes in the loss: balanced (each class has the same share), or a number for each class that "
-        "is trained, by id. Names or numbers.",
+        "is trained, by id. Unit: factors of the loss.",
         flag_values=values,
     )
     absl_flags.DEFINE_list(
         "bands",
         [],
         "Bands of the images to train on, from 1; three where none are named. TIFF needs rasterio, the extra [geo]. "
-        "Whole numbers.",
+        "Unit: numbers of bands.",
         flag_values=values,
     )
     absl_flags.DEFINE_list(
         "scale",
         [],
         "What pixels are multiplied by to reach 0 to 255, for images of more than 8 bits; what goes beyond is clipped. "
-        "One number, or one for each band.",
+        "One number, or one for each band. Unit: factor.",
         flag_values=values,
     )
     absl_flags.DEFINE_list(
-        "offset", [], "What is added to scaled pixels. One number, or one for each band.", flag_values=values
+        "offset",
+        [],
+        "What is added to scaled pixels. One number, or one for each band. Unit: bytes.",
+        flag_values=values,
     )
 
 
