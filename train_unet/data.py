@@ -8,12 +8,14 @@ from pathlib import Path
 import numpy as np
 import tensorflow as tf
 
+from train_unet import records
 from train_unet.folder import DataFolder
 from train_unet.reading import MAPS, read_ids, read_map
 from train_unet.tiles import cut
 
 COLOUR_GAIN = 0.1  # largest change of a colour channel, and of the whole image, as a fraction of its values
 CACHED_BYTES = 1 << 30  # decoded images of a split are kept in memory up to here, else decoded anew each epoch
+SHUFFLED_RECORDS = 1024  # encoded pairs of a data set that is not kept, among which the next one is drawn
 SHUFFLED_BYTES = 1 << 27  # of tiles among which the next one is drawn
 
 
@@ -71,18 +73,25 @@ def load_whole(folder: DataFolder, split: str) -> tf.data.Dataset:
 
 def _whole(folder: DataFolder, split: str, seed: int | None = None) -> tf.data.Dataset:
     """The decoded pairs of a split, shuffled anew each epoch where there is a seed; in memory if they fit."""
+    decode, count = _decoder(folder), len(folder.pairs[split])
+    if folder.decoded_bytes(split) <= CACHED_BYTES:
+        data = _encoded(folder, split).map(decode, num_parallel_calls=tf.data.AUTOTUNE).cache()
+        return data if seed is None else data.shuffle(count, seed=seed, reshuffle_each_iteration=True)
+    return _encoded(folder, split, seed).map(decode, num_parallel_calls=tf.data.AUTOTUNE)
+
+
+def _encoded(folder: DataFolder, split: str, seed: int | None = None) -> tf.data.Dataset:
+    """What `_decoder` takes: names of files, or what records hold."""
+    count = len(folder.pairs[split])
+    if folder.shards:
+        return records.encoded(folder.shards[split], seed=seed, buffer=min(count, SHUFFLED_RECORDS))
     images, masks = zip(*folder.pairs[split], strict=True)
-    data = tf.data.Dataset.from_tensor_slices((_strings(images), _strings(masks)))
-    is_kept = folder.decoded_bytes(split) <= CACHED_BYTES
-    if is_kept:
-        data = data.map(_decoder(folder), num_parallel_calls=tf.data.AUTOTUNE).cache()
-    if seed is not None:
-        data = data.shuffle(len(images), seed=seed, reshuffle_each_iteration=True)
-    return data if is_kept else data.map(_decoder(folder), num_parallel_calls=tf.data.AUTOTUNE)
+    names = tf.data.Dataset.from_tensor_slices((_strings(images), _strings(masks)))
+    return names if seed is None else names.shuffle(count, seed=seed, reshuffle_each_iteration=True)
 
 
 def _decoder(folder: DataFolder) -> Callable[[tf.Tensor, tf.Tensor], tuple[tf.Tensor, tf.Tensor]]:
-    """File names of an image and its mask -> their pixels."""
+    """File names of an image and its mask, or what records hold -> their pixels."""
     size = (None, None) if folder.is_tiled else folder.image_size
     pairs = [pair for split in folder.pairs.values() for pair in split]
     is_plain = all(folder.reading.is_plain(image) and mask.suffix not in MAPS for image, mask in pairs)
@@ -92,8 +101,8 @@ def _decoder(folder: DataFolder) -> Callable[[tf.Tensor, tf.Tensor], tuple[tf.Te
 
     def decode(image: tf.Tensor, mask: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         if is_plain:
-            pixels = decode_image(tf.io.read_file(image))
-            ids = tf.io.decode_png(tf.io.read_file(mask), 1)[..., 0]
+            contents = (image, mask) if folder.shards else (tf.io.read_file(image), tf.io.read_file(mask))
+            pixels, ids = decode_image(contents[0]), tf.io.decode_png(contents[1], 1)[..., 0]
         else:
             pixels, ids = tf.numpy_function(read, [image, mask], [tf.uint8, tf.uint8])
         pixels = tf.ensure_shape(pixels, (*size, folder.reading.count))

@@ -213,3 +213,65 @@ def test_deep_images_of_many_bands_become_bytes(tmp_path):
     for (image, _), (path, _) in zip(arrays(load_whole(found, "val")), found.pairs["val"], strict=True):
         np.testing.assert_array_equal(image, written[path.stem][..., [4, 0, 1, 5]] // 40)
     assert {image.shape for image, _ in arrays(datasets(found, batch_size=1)["train"])} == {(1, TILE, TILE, 4)}
+
+
+def example(**features):
+    made = {name: tf.train.Feature(bytes_list=tf.train.BytesList(value=[value])) for name, value in features.items()}
+    return tf.train.Example(features=tf.train.Features(feature=made)).SerializeToString()
+
+
+@pytest.fixture
+def shards(root, folder, tmp_path):
+    """The pairs of the folder in TFRecord files, of which training has two."""
+    (tmp_path / "classes.json").write_text((root / "classes.json").read_text())
+    names = {"train": ["train-0.tfrecord", "train-1.tfrecord"], "val": ["val.tfrecord"], "test": ["test.tfrecord"]}
+    for split, files in names.items():
+        for number, file in enumerate(files):
+            with tf.io.TFRecordWriter(str(tmp_path / file)) as writer:
+                for image, mask in folder.pairs[split][number :: len(files)]:
+                    writer.write(example(image=image.read_bytes(), mask=mask.read_bytes()))
+    return tmp_path
+
+
+def test_records_hold_the_same_as_files(shards, folder, monkeypatch):
+    found = open_folder(shards, tile=TILE, size_multiple=8)
+    assert {split: found.tiles(split) for split in found.pairs} == {
+        split: folder.tiles(split) for split in folder.pairs
+    }
+    np.testing.assert_array_equal(found.counts, folder.counts)
+    for split in ("train", "test"):
+        for one, other in zip(arrays(load_whole(found, split)), pixels_of(folder, split), strict=True):
+            np.testing.assert_array_equal(one[0], other[0])
+            np.testing.assert_array_equal(one[1], other[1])
+    monkeypatch.setattr(data, "CACHED_BYTES", 0)
+    assert len(arrays(datasets(found, batch_size=1)["train"])) == folder.tiles("train")
+
+
+def test_faults_of_records_are_told_by_their_places(shards, folder):
+    image, mask = (path.read_bytes() for path in folder.pairs["train"][0])
+    with tf.io.TFRecordWriter(str(shards / "train-0.tfrecord")) as writer:
+        for record in (
+            {"image": image, "mask": mask},
+            {"image": image[:60], "mask": mask},
+            {"image": mask, "mask": image},
+        ):
+            writer.write(example(**record))
+    with tf.io.TFRecordWriter(str(shards / "val.tfrecord")) as writer:
+        writer.write(example(picture=image))
+    content = (shards / "test.tfrecord").read_bytes()
+    (shards / "test.tfrecord").write_bytes(content[:-9])
+    with pytest.raises(DataFolderError) as error:
+        open_folder(shards, tile=TILE, reading=Reading(2, (1, 2)))
+    told = sorted(error.value.faults)
+    starts = [
+        "--bands, --scale and --offset are for files",
+        "test.tfrecord: is damaged behind record 1",
+        "train-0.tfrecord/1: cannot be decoded",
+        "train-0.tfrecord/2: must be RGB",
+        "train-0.tfrecord/2: must be an 8-bit grey PNG",
+        "val*.tfrecord: must hold at least one record",
+        "val.tfrecord/0: must be an Example",
+    ]
+    assert len(told) == len(starts)
+    for fault, start in zip(told, starts, strict=True):
+        assert fault.startswith(start)
