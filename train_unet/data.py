@@ -36,17 +36,29 @@ def datasets(folder: DataFolder, *, batch_size: int = 8, seed: int = 0) -> dict[
     """
     height, width = folder.image_size
     count = folder.tiles("train")
-    train = _whole(folder, "train", seed=seed)
-    if folder.is_tiled:
-        train = cut(train, height, len(folder.classes), seed=seed)
-        fitting = SHUFFLED_BYTES // (height * width * (folder.reading.count + 1))
-        train = train.shuffle(min(count, max(fitting, batch_size)), seed=seed, reshuffle_each_iteration=True)
-    train = relight(augment(train, seed=seed, turn=height == width), seed=seed)
+    train = relight(augment(shuffled(folder, "train", seed=seed), seed=seed, turn=height == width), seed=seed)
     train = train.batch(min(batch_size, count), drop_remainder=True)
     train = train.apply(tf.data.experimental.assert_cardinality(count // min(batch_size, count)))
     plain = {split: load(folder, split) for split in folder.pairs if split != "train"}
     batches = {"train": train, **{split: data.batch(batch_size) for split, data in plain.items()}}
     return {split: data.prefetch(tf.data.AUTOTUNE) for split, data in batches.items()}
+
+
+def shuffled(folder: DataFolder, split: str, *, seed: int) -> tf.data.Dataset:
+    """The pairs of one split as `load` gives them, in another order each epoch; where images are cut, at random places.
+
+    Args:
+        folder: what `train_unet.folder.open_folder` returns.
+        split: `"train"`, `"val"` or `"test"`.
+        seed: of order and places.
+    """
+    data = _whole(folder, split, seed=seed)
+    if not folder.is_tiled:
+        return data
+    height, width = folder.image_size
+    fitting = max(SHUFFLED_BYTES // (height * width * (folder.reading.count + 1)), 1)
+    tiles = cut(data, height, len(folder.classes), seed=seed)
+    return tiles.shuffle(min(folder.tiles(split), fitting), seed=seed, reshuffle_each_iteration=True)
 
 
 def load(folder: DataFolder, split: str) -> tf.data.Dataset:

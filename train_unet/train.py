@@ -156,11 +156,11 @@ def export_formats(values: Any) -> Sequence[Any]:
 
 def make_export(values: Any, formats: Sequence[Any], folder: Any, test: Any, export_dir: Path) -> Any:
     """The callback that exports; refuses formats whose packages are not installed."""
-    from train_unet.data import load
+    from train_unet.data import shuffled
     from train_unet.training import export_callback
 
     # Files are in the order of longitude and latitude; a few hundred of them have to show every kind of land.
-    train = load(folder, "train").shuffle(len(folder.pairs["train"]), seed=values.seed).batch(values.batch_size)
+    train = shuffled(folder, "train", seed=values.seed).batch(values.batch_size)
     try:
         return export_callback(
             export_dir,
