@@ -38,6 +38,7 @@ def fit(model: Any, data: dict[str, Any], epochs: int, callbacks: list[Any], che
         shuffle=False,  # the dataset shuffles itself
         verbose=1 if sys.stdout.isatty() else 2,
     )
+    print(f"Training waited for its input during {wait.fraction:.3f} of its steps' time.")
 
 
 def evaluate(model: Any, test: Any) -> float:

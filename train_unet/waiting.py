@@ -1,4 +1,4 @@
-"""How long training waits for its input: as a fraction of each epoch, in the logs."""
+"""How long training waits for its input."""
 
 from __future__ import annotations
 
@@ -10,12 +10,11 @@ import tensorflow as tf
 
 from segopt_callbacks.compat import Callback
 
-LOG = "input_wait"
-
 
 class InputWait(Callback):
-    """Adds `input_wait` to the logs of each epoch: the fraction of its training steps' time spent waiting for a batch.
+    """Measures which fraction of the training steps' time is spent waiting for a batch.
 
+    It stays out of the logs of epochs, which exported files tell: two runs with one seed are to give the same files.
     Near 0 the input keeps up. Near 1 the model waits: train on smaller files, or with more CPUs.
     """
 
@@ -23,7 +22,13 @@ class InputWait(Callback):
         super().__init__()
         self._waited = 0.0
         self._begun = 0.0
+        self._ended = 0.0
         self._trained = 0.0
+
+    @property
+    def fraction(self) -> float:
+        """Of the time of all training steps so far, in [0, 1]; validation and the work between epochs do not count."""
+        return min(self._waited / max(self._trained, 1e-9), 1.0)
 
     def watch(self, data: tf.data.Dataset) -> tf.data.Dataset:
         """The same batches; the time from the request of each to its arrival is counted.
@@ -44,14 +49,13 @@ class InputWait(Callback):
         return watched.apply(tf.data.experimental.assert_cardinality(len(data))).with_options(options)
 
     def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
-        self._waited, self._trained, self._begun = 0.0, 0.0, time.monotonic()
+        self._begun = self._ended = time.monotonic()
 
     def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
-        self._trained = time.monotonic() - self._begun  # validation comes behind the last batch
+        self._ended = time.monotonic()  # validation comes behind the last batch
 
     def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
-        if logs is not None and self._trained:
-            logs[LOG] = min(self._waited / self._trained, 1.0)
+        self._trained += self._ended - self._begun
 
     def _count(self, seconds: np.ndarray) -> np.int64:
         self._waited += float(seconds)
