@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from segopt_callbacks.commands import Parser, ends_with_its_reader
 from segopt_callbacks.errors import FormatError, listed, printable
 from segopt_callbacks.export import open_exported
 from segopt_callbacks.predict.listing import Task, tasks
@@ -23,6 +24,7 @@ file or an argument is wrong."""
 FAILED, USAGE_ERROR, INTERRUPTED = 1, 2, 130  # exit codes
 
 
+@ends_with_its_reader
 def main(argv: Sequence[str] | None = None) -> int:
     """Makes the masks of some images.
 
@@ -44,6 +46,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         tally = _predict(arguments)
     except KeyboardInterrupt:
         return INTERRUPTED
+    except BrokenPipeError:  # nobody reads
+        raise
     except (ValueError, FormatError) as error:
         return _complain(str(error))
     except OSError as error:
@@ -52,7 +56,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser("segopt-predict", description=DESCRIPTION, epilog=EPILOG, allow_abbrev=False)
+    parser = Parser("segopt-predict", description=DESCRIPTION, epilog=EPILOG, allow_abbrev=False)
     parser.add_argument("file", help="a .tflite or .onnx file, or the folder of a format")
     parser.add_argument("images", nargs="+", help="images, and folders of images: .png, .jpg, .tif and others")
     parser.add_argument("--out", required=True, help="folder for the masks; made if missing")
