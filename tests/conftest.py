@@ -19,6 +19,7 @@ ONCE = (
     "test_wheel.py",
     "board",
     "test_wrong_arguments.py",
+    "arrays/test_tiles.py",
     "clustering/test_centroids.py",
     "clustering/test_initializations.py",
     "data/test_forms.py",
@@ -43,6 +44,7 @@ ONCE = (
     "export/tflm",
     "export/tvm",
     "pages",
+    "predict",
     "processes/test_interrupts.py",
     "processes/test_quiet.py",
     "pruning/test_masks.py",
@@ -59,6 +61,8 @@ ONCE = (
     "summaries/test_told.py",
     "train_unet/test_data.py",
     "train_unet/test_flags.py",
+    "train_unet/test_headline.py",
+    "train_unet/test_tiles.py",
 )
 HERE = pathlib.Path(__file__).parent
 IS_KERAS_2 = os.environ.get("TF_USE_LEGACY_KERAS") == "1"
@@ -109,6 +113,7 @@ NOT_FAST = (
     "model/test_names.py",
     "model/test_input_signature.py",
     "model/test_precision.py",
+    "predict/test_predict.py",
     "processes/test_process.py",
     "pruning/test_methods.py",
     "quantization/test_callback.py",

@@ -8,11 +8,13 @@ import pytest
 
 from segopt_callbacks.commands import NOBODY_READS, Parser
 from segopt_callbacks.pages import main as report
+from segopt_callbacks.predict import main as predict
 from segopt_callbacks.sizes import main as sizes
 
 HELPED = {
     "a flag": ([sizes, "--jsn", "x"], "Did you mean --json? Received: --jsn."),
     "a flag with a value": ([report, "--ouput=a.html", "x"], "Did you mean --output? Received: --ouput=a.html."),
+    "one of others": ([predict, "--ovelap=0.1", "x", "y", "--out=z"], "Did you mean --overlap?"),
     "nothing alike": ([sizes, "--quantize", "x"], "those of --help. Received: --quantize."),
     "none": ([sizes], "the following arguments are required: PATH"),
 }

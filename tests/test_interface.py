@@ -18,6 +18,7 @@ ROOT = pathlib.Path(__file__).parent.parent
 FOLDER = pathlib.Path(__file__).parent / "interface"
 COMMANDS = {
     "segopt-export": "from segopt_callbacks.export.command import main",
+    "segopt-predict": "from segopt_callbacks.predict import main",
     "segopt-report": "from segopt_callbacks.pages import main",
     "segopt-sizes": "from segopt_callbacks.sizes import main",
     "train.py": "from train import main",

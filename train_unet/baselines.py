@@ -13,7 +13,7 @@ WAY = "plain training"  # of benchmarks/main_job.py
 # What makes a training another one than those that were measured.
 _DECISIVE = (
     *("data_dir", "base_filters", "levels", "upsampling", "mixed_precision", "epochs", "batch_size", "learning_rate"),
-    *("weight_decay", "loss"),
+    *("weight_decay", "loss", "tile", "ignore_class", "class_weights", "bands", "scale", "offset"),
 )
 
 

@@ -8,38 +8,33 @@ from __future__ import annotations
 import numpy as np
 
 from train_unet.data import load
+from train_unet.evaluating import mean_iou
 from train_unet.folder import DataFolder
 
-LEVELS = 32  # of each channel: 8 neighbouring byte values are one colour
+LEVELS = 32  # of each band: 8 neighbouring byte values are one colour
+BANDS = 3  # at most; more would make a table that no training set fills
 
 
-def pixels(folder: DataFolder, split: str) -> tuple[np.ndarray, np.ndarray]:
-    """Colours and class ids, `(pixels,)` each, of the labelled pixels of a split."""
-    images, masks = zip(*load(folder, split).as_numpy_iterator(), strict=True)
-    rgb = np.stack(images).reshape(-1, 3).astype(np.int64) * LEVELS // 256
-    ids = np.stack(masks).ravel().astype(np.int64)
-    labelled = ids < len(folder.classes)
-    return (rgb @ [LEVELS * LEVELS, LEVELS, 1])[labelled], ids[labelled]
+def count(folder: DataFolder, split: str) -> np.ndarray:
+    """`(colours, classes)`, the labelled pixels of a split; one image after the other is in memory."""
+    bands, classes = min(folder.reading.count, BANDS), len(folder.classes)
+    place = LEVELS ** np.arange(bands)
+    counts = np.zeros(LEVELS**bands * classes, np.int64)
+    for image, mask in load(folder, split).as_numpy_iterator():
+        labelled = mask < classes
+        colours = image[labelled][:, :bands].astype(np.int64) * LEVELS // 256 @ place
+        counts += np.bincount(colours * classes + mask[labelled], minlength=len(counts))
+    return counts.reshape(-1, classes)
 
 
-def majority(colours: np.ndarray, ids: np.ndarray, classes: int) -> np.ndarray:
-    """`(LEVELS ** 3,)`, the most frequent class of each colour; a colour never seen gets the most frequent of all."""
-    counts = np.zeros((LEVELS**3, classes), np.int64)
-    np.add.at(counts, (colours, ids), 1)
+def majority(counts: np.ndarray) -> np.ndarray:
+    """`(colours,)`, the most frequent class of each colour; a colour never seen gets the most frequent of all."""
     return np.where(counts.any(axis=1), counts.argmax(axis=1), counts.sum(axis=0).argmax())
-
-
-def mean_iou(truth: np.ndarray, predicted: np.ndarray, classes: int) -> float:
-    """Mean over the classes that occur of intersection over union."""
-    confusion = np.bincount(truth * classes + predicted, minlength=classes**2).reshape(classes, classes)
-    overlap = np.diag(confusion)
-    union = confusion.sum(axis=0) + confusion.sum(axis=1) - overlap
-    return float(np.mean(overlap[union > 0] / union[union > 0]))
 
 
 def score(folder: DataFolder) -> float:
     """The lookup's mIoU on the test split."""
-    classes = len(folder.classes)
-    lookup = majority(*pixels(folder, "train"), classes)
-    colours, ids = pixels(folder, "test")
-    return mean_iou(ids, lookup[colours], classes)
+    predicted, counts = majority(count(folder, "train")), count(folder, "test")
+    confusion = np.zeros((counts.shape[1], counts.shape[1]), np.int64)
+    np.add.at(confusion.T, predicted, counts)
+    return mean_iou(confusion)

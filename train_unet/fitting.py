@@ -10,6 +10,7 @@ from typing import Any
 
 from flags import FlagError
 from segopt_callbacks.compat import Callback, keras
+from train_unet.waiting import InputWait
 
 
 def make_output_dir(path: str) -> Path:
@@ -28,11 +29,12 @@ def make_output_dir(path: str) -> Path:
 def fit(model: Any, data: dict[str, Any], epochs: int, callbacks: list[Any], check: Callable[[], None]) -> None:
     """Trains with a progress bar, or a line for each epoch where the output is no terminal."""
     print(f"Training {model.count_params():,} weights for {epochs} epochs of {len(data['train'])} steps.")
+    wait = InputWait()
     model.fit(
-        data["train"],
+        wait.watch(data["train"]),
         epochs=epochs,
         validation_data=data["val"],
-        callbacks=[*callbacks, CheckAfterBatch(check)],
+        callbacks=[wait, *callbacks, CheckAfterBatch(check)],
         shuffle=False,  # the dataset shuffles itself
         verbose=1 if sys.stdout.isatty() else 2,
     )

@@ -17,7 +17,7 @@ def side_by_side(images: np.ndarray, truth: np.ndarray, predicted: np.ndarray, p
     """Input | truth | prediction of each image in one picture.
 
     Args:
-        images: `(batch, height, width, 3)` uint8.
+        images: `(batch, height, width, bands)` uint8; the first three bands are drawn, or one as grey.
         truth: `(batch, height, width)`, class ids; the ignored class is the last colour of the palette.
         predicted: the same shape and ids.
         palette: `(colours, 3)` uint8.
@@ -26,7 +26,8 @@ def side_by_side(images: np.ndarray, truth: np.ndarray, predicted: np.ndarray, p
         `(batch, height, 3 * width + 2 * GAP, 3)` uint8.
     """
     gap = np.full((*images.shape[:2], GAP, 3), 255, np.uint8)
-    return np.concatenate([images, gap, palette[truth], gap, palette[predicted]], axis=2)
+    shown = images[..., :3] if images.shape[3] >= 3 else images[..., [0, 0, 0]]
+    return np.concatenate([shown, gap, palette[truth], gap, palette[predicted]], axis=2)
 
 
 class PredictionImages(keras.callbacks.Callback):

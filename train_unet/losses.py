@@ -13,14 +13,19 @@ import tensorflow as tf
 
 from segopt_callbacks.compat import keras
 
+Weights = Sequence[float] | None  # of classes, by id; `None` for 1
 
-def cross_entropy(masks: tf.Tensor, logits: tf.Tensor, ignore_class: int | None = None) -> tf.Tensor:
+
+def cross_entropy(
+    masks: tf.Tensor, logits: tf.Tensor, ignore_class: int | None = None, class_weights: Weights = None
+) -> tf.Tensor:
     """Mean cross-entropy over the labelled pixels of a batch.
 
     Args:
         masks: `(batch, height, width)`, class ids.
         logits: `(batch, height, width, classes)`.
         ignore_class: id of the pixels to leave out.
+        class_weights: weight of each true class's pixels in the mean.
 
     Returns:
         scalar in nats; 0 for a batch without a labelled pixel.
@@ -30,10 +35,15 @@ def cross_entropy(masks: tf.Tensor, logits: tf.Tensor, ignore_class: int | None 
     """
     labelled, ids = _labelled(masks, ignore_class)
     losses = tf.nn.sparse_softmax_cross_entropy_with_logits(ids, tf.cast(logits, tf.float32))
-    return tf.reduce_sum(losses * labelled) / tf.maximum(tf.reduce_sum(labelled), 1.0)
+    if class_weights is not None:
+        labelled = labelled * tf.gather(tf.constant(class_weights, tf.float32), ids)
+    total = tf.reduce_sum(labelled)
+    return tf.math.divide_no_nan(tf.reduce_sum(losses * labelled), total)
 
 
-def soft_dice(masks: tf.Tensor, logits: tf.Tensor, ignore_class: int | None = None) -> tf.Tensor:
+def soft_dice(
+    masks: tf.Tensor, logits: tf.Tensor, ignore_class: int | None = None, class_weights: Weights = None
+) -> tf.Tensor:
     """One minus the mean soft Dice coefficient of the classes that a batch contains.
 
     For each class `2 sum(p t) / (sum(p) + sum(t))`, with `p` its probability, `t` 1 on its pixels, over the labelled
@@ -44,6 +54,7 @@ def soft_dice(masks: tf.Tensor, logits: tf.Tensor, ignore_class: int | None = No
         masks: `(batch, height, width)`, class ids.
         logits: `(batch, height, width, classes)`.
         ignore_class: id of the pixels to leave out.
+        class_weights: weight of each class in the mean.
 
     Returns:
         scalar in [0, 1]; 0 for a batch without a labelled pixel.
@@ -60,12 +71,17 @@ def soft_dice(masks: tf.Tensor, logits: tf.Tensor, ignore_class: int | None = No
     pixels = tf.reduce_sum(truth, axes)
     dice = 2.0 * overlap / tf.maximum(tf.reduce_sum(probabilities, axes) + pixels, 1.0)
     present = tf.cast(pixels > 0, tf.float32)
-    return tf.reduce_sum((1.0 - dice) * present) / tf.maximum(tf.reduce_sum(present), 1.0)
+    if class_weights is not None:
+        present = present * tf.constant(class_weights, tf.float32)
+    return tf.math.divide_no_nan(tf.reduce_sum((1.0 - dice) * present), tf.reduce_sum(present))
 
 
-def cross_entropy_dice(masks: tf.Tensor, logits: tf.Tensor, ignore_class: int | None = None) -> tf.Tensor:
+def cross_entropy_dice(
+    masks: tf.Tensor, logits: tf.Tensor, ignore_class: int | None = None, class_weights: Weights = None
+) -> tf.Tensor:
     """`cross_entropy` plus `soft_dice`; a scalar."""
-    return cross_entropy(masks, logits, ignore_class) + soft_dice(masks, logits, ignore_class)
+    given = (masks, logits, ignore_class, class_weights)
+    return cross_entropy(*given) + soft_dice(*given)
 
 
 def _labelled(masks: tf.Tensor, ignore_class: int | None) -> tuple[tf.Tensor, tf.Tensor]:
@@ -89,27 +105,36 @@ class SegmentationLoss(keras.losses.Loss):
     Args:
         loss: `"cross_entropy"`, `"dice"` or `"cross_entropy_dice"` (their sum).
         ignore_class: id of the pixels to leave out.
+        class_weights: weight of each class, by id; `None` for 1.
 
     Raises:
         ValueError: for another name.
     """
 
     def __init__(
-        self, loss: str = "cross_entropy", *, ignore_class: int | None = None, name: str | None = None, **kwargs: Any
+        self,
+        loss: str = "cross_entropy",
+        *,
+        ignore_class: int | None = None,
+        class_weights: Weights = None,
+        name: str | None = None,
+        **kwargs: Any,
     ) -> None:
         if loss not in LOSSES:
             raise ValueError(f"`loss` must be one of {', '.join(LOSSES)}. Received: loss={loss!r}.")
         super().__init__(name=name or loss, **kwargs)
         self.loss = loss
         self.ignore_class = ignore_class
+        self.class_weights = None if class_weights is None else [float(one) for one in class_weights]
 
     def call(self, y_true: tf.Tensor, y_pred: tf.Tensor) -> tf.Tensor:
         """Masks `(batch, height, width)` and logits `(batch, height, width, classes)` -> scalar."""
-        return LOSSES[self.loss](y_true, y_pred, self.ignore_class)
+        return LOSSES[self.loss](y_true, y_pred, self.ignore_class, self.class_weights)
 
     def get_config(self) -> dict[str, Any]:
         """What the constructor takes."""
-        return {**super().get_config(), "loss": self.loss, "ignore_class": self.ignore_class}
+        own = {"loss": self.loss, "ignore_class": self.ignore_class, "class_weights": self.class_weights}
+        return {**super().get_config(), **own}
 
 
 def mean_iou(classes: int, *, ignore_class: int | None = None, name: str = "mIoU") -> Any:

@@ -62,6 +62,7 @@ def main(argv: list[str] | None = None) -> int:
 
 def run(values: Any, check: Callable[[], None]) -> None:
     """Trains, compresses, exports and reports as the flags say; calls `check` behind each batch."""
+    from train_unet.evaluating import whole_images_miou
     from train_unet.fitting import SaveOnTrainEnd, evaluate, fit, make_output_dir
     from train_unet.training import log_callbacks
 
@@ -87,6 +88,8 @@ def run(values: Any, check: Callable[[], None]) -> None:
     fit(model, data, values.epochs, callbacks, check)
     if not formats:  # else it is in the table
         print(f"Test mIoU in memory: {evaluate(model, data['test']):.4f}")
+    if folder.is_tiled:
+        print(f"Test mIoU of whole images, tiles blended: {whole_images_miou(model, folder, 'test'):.4f}")
 
 
 def open_data(values: Any) -> tuple[Any, dict[str, Any]]:
@@ -94,10 +97,19 @@ def open_data(values: Any) -> tuple[Any, dict[str, Any]]:
     from segopt_callbacks.compat import keras
     from train_unet.data import datasets
     from train_unet.folder import open_folder
+    from train_unet.reading import Reading, Scaling
 
     keras.utils.set_random_seed(values.seed)  # the order of the images depends on it too
     keras.mixed_precision.set_global_policy("mixed_float16" if values.mixed_precision else "float32")
-    folder = open_folder(values.data_dir, size_multiple=2 ** (values.levels - 1))
+    scaling = Scaling(tuple(map(float, values.scale)), tuple(map(float, values.offset)))
+    bands = tuple(map(int, values.bands))
+    folder = open_folder(
+        values.data_dir,
+        size_multiple=2 ** (values.levels - 1),
+        tile=values.tile,
+        ignore_class=values.ignore_class,
+        reading=Reading(len(bands) or 3, bands, scaling),
+    )
     return folder, datasets(folder, batch_size=values.batch_size, seed=values.seed)
 
 
@@ -137,11 +149,11 @@ def make_export(
     values: Any, formats: Sequence[Any], folder: Any, test: Any, export_dir: Path, baselines: dict[str, Any]
 ) -> Any:
     """The callback that exports; refuses formats whose packages are not installed."""
-    from train_unet.data import load
+    from train_unet.data import shuffled
     from train_unet.training import export_callback
 
     # Files are in the order of longitude and latitude; a few hundred of them have to show every kind of land.
-    train = load(folder, "train").shuffle(len(folder.pairs["train"]), seed=values.seed).batch(values.batch_size)
+    train = shuffled(folder, "train", seed=values.seed).batch(values.batch_size)
     try:
         return export_callback(
             export_dir,
@@ -151,6 +163,7 @@ def make_export(
             folder.classes,
             palette=folder.palette,
             baselines=baselines,
+            reading=folder.reading,
             latency=values.latency,
             float_fallback=values.float_fallback,
             allow_float=values.allow_float,
@@ -181,16 +194,21 @@ def make_model(values: Any, folder: Any, *, steps: int) -> Any:
 def build_model(values: Any, folder: Any, *, steps: int, width: float = 1.0) -> Any:
     """The built and compiled model; `width` is a factor of its filters."""
     from segopt_callbacks.model import select_weights
+    from train_unet.class_weights import class_weights
     from train_unet.training import compile_model
     from train_unet.unet import UNet
 
     filters = max(round(values.base_filters * width), 1)
     model = UNet(len(folder.classes), filters, levels=values.levels, upsampling=values.upsampling)
-    model.build((None, *folder.image_size, 3))
+    model.build((None, *folder.image_size, folder.reading.count))
     try:
         select_weights(model, list(values.filters) or None)
     except ValueError as error:
         raise flags.FlagError(f"--filters: {error}") from error
+    try:
+        weights = class_weights(values.class_weights, folder.counts)
+    except ValueError as error:
+        raise flags.FlagError(f"--class_weights {error}") from error
     compile_model(
         model,
         folder.classes,
@@ -198,6 +216,7 @@ def build_model(values: Any, folder: Any, *, steps: int, width: float = 1.0) -> 
         learning_rate=values.learning_rate,
         weight_decay=values.weight_decay,
         loss=values.loss,
+        class_weights=weights,
         jit_compile=values.jit_compile,
     )
     return model

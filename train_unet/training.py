@@ -23,6 +23,7 @@ from segopt_callbacks import (
 from segopt_callbacks.compat import keras
 from segopt_callbacks.export import Format
 from train_unet.losses import SegmentationLoss, class_ious, mean_iou
+from train_unet.reading import PLAIN, Reading, told
 
 
 def compile_model(
@@ -34,6 +35,7 @@ def compile_model(
     hold: float = 0.0,
     weight_decay: float = 1e-4,
     loss: str = "cross_entropy",
+    class_weights: Sequence[float] | None = None,
     jit_compile: bool = False,
 ) -> None:
     """Compiles a model with AdamW, whose learning rate falls to 0 along a cosine, and with mIoU.
@@ -46,6 +48,7 @@ def compile_model(
         hold: fraction of the training, in [0, 1), before it begins to fall.
         weight_decay: fraction of each kernel taken away in a step, times the learning rate.
         loss: a name of `train_unet.losses.LOSSES`.
+        class_weights: of the classes in the loss, by id; `None` for 1.
         jit_compile: compile the step with XLA.
     """
     optimizer = keras.optimizers.AdamW(falling(learning_rate, steps, hold), weight_decay=weight_decay)
@@ -53,7 +56,7 @@ def compile_model(
     optimizer.exclude_from_weight_decay(var_names=["bias", "gamma", "beta"])
     model.compile(
         optimizer=optimizer,
-        loss=SegmentationLoss(loss, ignore_class=len(classes)),
+        loss=SegmentationLoss(loss, ignore_class=len(classes), class_weights=class_weights),
         metrics=[mean_iou(len(classes), ignore_class=len(classes))],
         jit_compile=jit_compile,
     )
@@ -178,6 +181,7 @@ def export_callback(
     classes: Sequence[str],
     *,
     palette: np.ndarray,
+    reading: Reading = PLAIN,
     **options: Any,
 ) -> Any:
     """What exports, verifies and reports after the fit.
@@ -189,6 +193,7 @@ def export_callback(
         test: batches on which every file's answers are measured.
         classes: names by id; `len(classes)` itself is the id of unlabelled pixels.
         palette: `(len(classes) + 1, 3)` uint8, the last colour that of unlabelled pixels.
+        reading: which bands images have, and how they become bytes; `segopt-predict` does it by what files tell.
         options: other arguments of `ExportQuantizedCallback`.
     """
     unlabelled = len(classes)
@@ -203,6 +208,7 @@ def export_callback(
             "classes": list(classes),
             "palette": palette[:unlabelled],
             "input_scaling": "none: RGB, 0 to 255; the model scales",
+            **told(reading),
         },
         **options,
     )

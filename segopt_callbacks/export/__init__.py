@@ -13,16 +13,19 @@ if TYPE_CHECKING:
     from segopt_callbacks.export.exporter import export_model
     from segopt_callbacks.export.formats import Format, is_installed
     from segopt_callbacks.export.report import add_baseline, table
+    from segopt_callbacks.export.running import Exported, open_exported
     from segopt_callbacks.records import Report
 
 __all__ = [
     "ExportError",
     "ExportQuantizedCallback",
+    "Exported",
     "Format",
     "Report",
     "add_baseline",
     "export_model",
     "is_installed",
+    "open_exported",
     "read_metadata",
     "table",
 ]
@@ -31,11 +34,13 @@ __all__ = [
 _HOMES = {
     "ExportError": "exporter",
     "ExportQuantizedCallback": "callback",
+    "Exported": "running",
     "Format": "formats",
     "Report": "report",
     "add_baseline": "report",
     "export_model": "exporter",
     "is_installed": "formats",
+    "open_exported": "running",
     "read_metadata": "delivery",
     "table": "report",
 }

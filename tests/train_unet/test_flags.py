@@ -17,6 +17,12 @@ from flags.recipes import GOALS
 ROOT = Path(__file__).resolve().parents[2]
 REQUIRED = [
     "data_dir",
+    "tile",
+    "ignore_class",
+    "class_weights",
+    "bands",
+    "scale",
+    "offset",
     "epochs",
     "batch_size",
     "learning_rate",
@@ -113,6 +119,10 @@ WRONG = {
     "seed": (["--seed=-1"], "from 0"),
     "no such choice": (["--loss=hinge"], "cross_entropy, dice"),
     "no such boolean": (["--prune=maybe"], "true or false"),
+    "tile": (["--tile=0"], "at least 1"),
+    "bands": (["--bands=0,1"], "from 1"),
+    "scale": (["--scale=1,x"], "numbers with commas"),
+    "offset": (["--offset=inf"], "numbers with commas"),
     "positional": (["3"], "--name=value"),
     "value missing": (["--epochs"], "--epochs"),
     "no flag file": (["--flagfile=nowhere.flags"], "nowhere.flags"),

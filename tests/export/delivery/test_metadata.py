@@ -13,7 +13,7 @@ from ai_edge_litert import schema_py_generated
 from ai_edge_litert.interpreter import Interpreter
 from PIL import Image
 
-from segopt_callbacks import ExportQuantizedCallback, export_model, read_metadata
+from segopt_callbacks import ExportQuantizedCallback, export_model, predict, read_metadata
 from segopt_callbacks.export import ExportError, writing
 from segopt_callbacks.export.delivery.metadata import KEY, embed, validate_metadata
 from segopt_callbacks.export.formats import TARGETS
@@ -225,6 +225,10 @@ def test_each_program_of_the_page_is_complete_and_draws_the_map_of_the_model(pag
     for name, drawn in maps.items():
         equal = (drawn == maps["saved_model"]).all(-1).mean()
         assert equal >= (0.8 if name == "int4" else 0.95), name
+        file = page / "exported" / TARGETS[name].file_name
+        assert predict.main([str(file), str(page / "photo.png"), f"--out={page / name}"]) == 0
+        with Image.open(page / name / "photo.png") as mask:
+            np.testing.assert_array_equal(mask.convert("RGB"), drawn)
 
 
 @pytest.mark.either_keras
