@@ -59,6 +59,8 @@ ONCE = (
     "summaries/test_told.py",
     "train_unet/test_data.py",
     "train_unet/test_flags.py",
+    "train_unet/test_machines.py",
+    "train_unet/test_runs.py",
 )
 HERE = pathlib.Path(__file__).parent
 IS_KERAS_2 = os.environ.get("TF_USE_LEGACY_KERAS") == "1"
@@ -122,6 +124,7 @@ NOT_FAST = (
     "sizes/test_hostile.py",
     "sizes/test_hostile_audit.py",
     "summaries",
+    "train_unet/test_backup.py",
     "train_unet/test_train.py",
     "train_unet/test_unet.py",
     "warm",
