@@ -404,7 +404,7 @@ def test_what_several_workers_have_trained_is_exported_by_one_process(
 
     def export_model(model, export_dir, **options):
         seen.update(options, model=model, export_dir=export_dir)
-        return {"formats": {}}
+        return {}
 
     monkeypatch.setattr("train_unet.fitting.export_model", export_model)
     shutil.copy(promised_run[1] / "model.keras", tmp_path)
