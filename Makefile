@@ -38,7 +38,7 @@ $(VENV)/.developer: pyproject.toml
 setup: $(VENV)/.developer
 
 train: $(VENV)/.ready
-	cd train_unet && ../$(BIN)/python train.py --prune --cluster
+	cd train_unet && ../$(BIN)/python train.py --prune --cluster --overwrite
 
 test: setup
 	$(PYTEST)

@@ -10,10 +10,22 @@ from collections.abc import Sequence
 
 from absl import flags as absl_flags
 
-from flags import clustering, data, export, pruning, quantization, recipes, search, sensitivity, training
+from flags import (
+    clustering,
+    data,
+    export,
+    machines,
+    pruning,
+    quantization,
+    recipes,
+    running,
+    search,
+    sensitivity,
+    training,
+)
 from segopt_callbacks.rules import did_you_mean
 
-TOPICS = (data, training, pruning, clustering, quantization, recipes, sensitivity, export, search)
+TOPICS = (data, training, pruning, clustering, quantization, recipes, sensitivity, export, search, running, machines)
 USAGE_ERROR = 2  # exit code
 
 

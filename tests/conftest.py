@@ -61,8 +61,9 @@ ONCE = (
     "summaries/test_told.py",
     "train_unet/test_data.py",
     "train_unet/test_flags.py",
-    "train_unet/test_headline.py",
     "train_unet/test_tiles.py",
+    "train_unet/test_machines.py",
+    "train_unet/test_runs.py",
 )
 HERE = pathlib.Path(__file__).parent
 IS_KERAS_2 = os.environ.get("TF_USE_LEGACY_KERAS") == "1"
@@ -127,6 +128,7 @@ NOT_FAST = (
     "sizes/test_hostile.py",
     "sizes/test_hostile_audit.py",
     "summaries",
+    "train_unet/test_backup.py",
     "train_unet/test_train.py",
     "train_unet/test_unet.py",
     "warm",

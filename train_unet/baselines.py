@@ -1,12 +1,16 @@
-"""What a plain training of the default network reaches on the embedded images: measured over seeds, and shipped."""
+"""What files are compared with: a plain training, now or shipped as measured over seeds, and colour alone."""
 
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+
+from train_unet.color_lookup import score
+from train_unet.folder import DataFolder
 
 RESULTS = Path(__file__).resolve().parents[1] / "benchmarks" / "results" / "main_job.jsonl"
 WAY = "plain training"  # of benchmarks/main_job.py
@@ -15,6 +19,18 @@ _DECISIVE = (
     *("data_dir", "base_filters", "levels", "upsampling", "mixed_precision", "epochs", "batch_size", "learning_rate"),
     *("weight_decay", "loss", "tile", "ignore_class", "class_weights", "bands", "scale", "offset"),
 )
+
+
+def known_baselines(values: Any, record: Mapping[str, Any], folder: DataFolder) -> dict[str, dict[str, float]]:
+    """What a report compares files with: a dense model, and a lookup from colour to class.
+
+    Args:
+        values: the parsed flags.
+        record: of the run; `baseline` is the test mIoU of the dense model, where it was trained.
+        folder: the images.
+    """
+    dense = {"dense float32": record["baseline"]} if "baseline" in record else dense_over_seeds(values)
+    return {name: {"mIoU": miou} for name, miou in {**dense, "colour lookup": score(folder)}.items()}
 
 
 def dense_over_seeds(values: Any) -> dict[str, float]:

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
+from segopt_callbacks import compat
 from segopt_callbacks.compat import keras
 
 GAP = 4  # white pixels between two pictures
@@ -49,7 +50,9 @@ class PredictionImages(keras.callbacks.Callback):
         self._writer: Any = None
 
     def on_train_begin(self, logs: Any = None) -> None:
-        self._writer = tf.summary.create_file_writer(str(self.log_dir / "images"))
+        folder = str(self.log_dir / "images")
+        is_chief = compat.is_chief(self.model)
+        self._writer = tf.summary.create_file_writer(folder) if is_chief else tf.summary.create_noop_writer()
         self._last, self._is_drawn = 0, True
 
     def on_epoch_end(self, epoch: int, logs: Any = None) -> None:

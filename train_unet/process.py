@@ -13,55 +13,64 @@ import threading
 from collections.abc import Iterator
 from types import FrameType, TracebackType
 
-INTERRUPTED = 130  # exit code of a command ended by Ctrl-C
-PATIENCE = 2.0  # seconds
+SIGNALLED = 128  # and the signal's number: exit code of a command that a signal has ended
+# Seconds. Who types Ctrl-C waits; what schedules jobs sends SIGTERM, and kills half a minute later.
+PATIENCE = {signal.SIGINT: 2.0, signal.SIGTERM: 20.0}
 # TensorFlow's C++ log lines of the levels information, warning and error about devices that are not there.
 _NOISE = re.compile(r"[IWE]\d{4} |WARNING: All log messages before absl::InitializeLog|To enable the following instr")
 
 
 class ExitOnInterrupt:
-    """Context: Ctrl-C ends the process with one line and code 130.
+    """Context: Ctrl-C ends the process with one line and code 130, SIGTERM with another and code 143.
 
-    The first Ctrl-C waits for the next `check`: raised in a call-back from C++ or in a finalizer, it would abort the
+    The first signal waits for the next `check`: raised in a call-back from C++ or in a finalizer, it would abort the
     process or be dropped. A second one, or `PATIENCE` seconds, raise `KeyboardInterrupt` wherever the process is;
     whatever leaves the context then ends it in the same way.
 
     Args:
-        line: what to print to stderr.
+        line: what to print to stderr after Ctrl-C.
+        on_terminate: what to print after SIGTERM; default: the same.
     """
 
-    def __init__(self, line: str) -> None:
-        self.line = line
-        self.interrupted = False
-        self._again = threading.Timer(PATIENCE, _thread.interrupt_main)
+    def __init__(self, line: str, on_terminate: str | None = None) -> None:
+        self._lines = {signal.SIGINT: line, signal.SIGTERM: on_terminate or line}
+        self._received: int | None = None
+        self._again = threading.Timer(0.0, _thread.interrupt_main)
 
     def __enter__(self) -> ExitOnInterrupt:
-        self._previous = signal.signal(signal.SIGINT, self._interrupt)
+        self._previous = {number: signal.signal(number, self._interrupt) for number in self._lines}
         return self
 
     def _interrupt(self, number: int, frame: FrameType | None) -> None:
-        if self.interrupted:
+        if self._received:
             raise KeyboardInterrupt
-        self.interrupted = True
+        self._received = number
+        self._again = threading.Timer(PATIENCE[signal.Signals(number)], _thread.interrupt_main)
         self._again.daemon = True
         self._again.start()
 
+    def interrupted(self) -> bool:
+        """Whether there was a signal; the caller, who is given all the time that he needs, is to end with `check`."""
+        if self._received:
+            self._again.cancel()
+        return self._received is not None
+
     def check(self) -> None:
-        """Raises `KeyboardInterrupt` if there was a Ctrl-C; to be called where nothing is half done."""
-        if self.interrupted:
-            self._again.cancel()  # whoever cleans up is left alone
+        """Raises `KeyboardInterrupt` if there was a signal; to be called where nothing is half done."""
+        if self.interrupted():  # whoever cleans up is left alone
             raise KeyboardInterrupt
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._again.cancel()
-        signal.signal(signal.SIGINT, self._previous)
-        if self.interrupted:
+        for number, handler in self._previous.items():
+            signal.signal(number, handler)
+        if self._received:
             sys.stdout.flush()
-            print(f"\n{self.line}", file=sys.stderr, flush=True)
+            print(f"\n{self._lines[signal.Signals(self._received)]}", file=sys.stderr, flush=True)
             # Whoever cleans up has done so on the way here; TensorFlow's threads abort an orderly end at times.
-            os._exit(INTERRUPTED)
+            os._exit(SIGNALLED + self._received)
 
 
 @contextlib.contextmanager

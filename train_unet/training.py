@@ -22,6 +22,7 @@ from segopt_callbacks import (
 )
 from segopt_callbacks.compat import keras
 from segopt_callbacks.export import Format
+from train_unet.full_disk import until_full
 from train_unet.losses import SegmentationLoss, class_ious, mean_iou
 from train_unet.reading import PLAIN, Reading, told
 
@@ -170,7 +171,8 @@ def log_callbacks(log_dir: Path, examples: tf.data.Dataset, palette: np.ndarray,
         keras.callbacks.TensorBoard(str(log_dir), write_graph=False),
         PredictionImages(log_dir, (images, masks), palette=palette),
     ]
-    return [*chosen, CompressionSummaries(str(log_dir))] if compressed else chosen
+    chosen += [CompressionSummaries(str(log_dir))] * compressed
+    return [until_full(one) for one in chosen]
 
 
 def export_callback(

@@ -84,10 +84,18 @@ from segopt_callbacks.compat.operations import (
     unfuse,
     watched_operations,
 )
-from segopt_callbacks.compat.optimizers import averages_of, build_optimizer, iterations, optimizer_name, watch_gradients
+from segopt_callbacks.compat.optimizers import (
+    averages_of,
+    build_optimizer,
+    iterations,
+    optimizer_name,
+    state_variables,
+    watch_gradients,
+)
+from segopt_callbacks.compat.positions import begin_data_at
 from segopt_callbacks.compat.precision import float32_compute
 from segopt_callbacks.compat.recurrence import plain_recurrence
-from segopt_callbacks.compat.strategies import is_chief, number_of_replicas, strategy_scope
+from segopt_callbacks.compat.strategies import is_chief, number_of_replicas, read_alone, strategy_scope
 from segopt_callbacks.compat.tensorboard import histogram_metadata, scalars_layout, tensor_metadata
 from segopt_callbacks.compat.tfmot import (
     importing_tfmot,
@@ -130,6 +138,7 @@ __all__ = [
     "batch_inputs",
     "batch_norms",
     "before_first_step",
+    "begin_data_at",
     "build_from_inputs",
     "build_optimizer",
     "captured_resources",
@@ -189,6 +198,7 @@ __all__ = [
     "plain_recurrence",
     "raw_variable",
     "read",
+    "read_alone",
     "read_statistic",
     "rebuilt",
     "remake_train_function",
@@ -199,6 +209,7 @@ __all__ = [
     "runs_eagerly",
     "scalars_layout",
     "set_constraint",
+    "state_variables",
     "strategy_scope",
     "take_after",
     "tensor_metadata",

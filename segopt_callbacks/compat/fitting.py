@@ -95,7 +95,7 @@ def watch_training_data(model: Any, watched: Callable[[tf.data.Dataset, bool], t
     Raises:
         LookupError: if there is no `fit`, or its inputs are no numbers; the model trains as ever.
     """
-    owner, name = _training_data(model)
+    owner, name = training_data(model)
     dataset = getattr(owner, name)
     if isinstance(dataset, tf.data.Dataset):
         inputs = _require_dense(dataset)
@@ -111,7 +111,7 @@ def watch_training_data(model: Any, watched: Callable[[tf.data.Dataset, bool], t
     return inputs
 
 
-def _training_data(model: Any) -> tuple[Any, str]:
+def training_data(model: Any) -> tuple[Any, str]:
     """What holds the dataset of the running `fit`, and under which name: a local variable of its frame."""
     held = ("data_handler", "_dataset") if is_keras_2(model) else ("epoch_iterator", "_distributed_dataset")
     for frame in _frames_of_fit(model):

@@ -41,6 +41,21 @@ def build_optimizer(model: Any) -> None:
         optimizer.build(model.trainable_weights)
 
 
+def state_variables(model: Any) -> list[Variable]:
+    """All that training changes: the model's weights, and the variables of its optimizer, which are made if missing.
+
+    Args:
+        model: with all of its weights, and an optimizer that updates all that train.
+    """
+    optimizer = model.optimizer
+    if is_keras_2(model):
+        with model.distribute_strategy.scope():
+            optimizer.build(model.trainable_variables)
+    elif not optimizer.built:
+        optimizer.build(model.trainable_variables)
+    return [*model.weights, *optimizer.variables]
+
+
 def averages_of(model: Any, variable: Variable) -> list[Variable]:
     """The averages of `variable` that the model's optimizer keeps (`use_ema`); none before its first step.
 

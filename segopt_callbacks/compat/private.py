@@ -74,6 +74,8 @@ NAMES = {
         "tf_keras.src.engine.compile_utils:MetricsContainer.__init__._user_metrics",
         "tf_keras.src.engine.compile_utils:MetricsContainer.__init__._user_weighted_metrics",
         "tf_keras.src.engine.data_adapter:DataHandler._configure_dataset_and_inferred_steps._dataset",
+        "tf_keras.src.engine.data_adapter:DataHandler.__init__._initial_epoch",
+        "tf_keras.src.engine.data_adapter:DataHandler.__init__._initial_step",
         "tf_keras.src.engine.functional:Functional._init_graph_network._nested_inputs",
         "tf_keras.src.engine.node:Node.__init__._keras_history",
         "tf_keras.src.mixed_precision.autocast_variable:AutoCastVariable.__init__._variable",

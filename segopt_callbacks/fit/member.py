@@ -101,6 +101,13 @@ class CompressionCallback(WithSettings, compat.Callback):
     def on_masks_changed(self) -> None:
         """Follows when other weights are pruned."""
 
+    def kept(self) -> dict[str, Any]:
+        """What a backup of the running fit must hold of this callback beside weights and optimizer; for JSON."""
+        return {}
+
+    def take_up(self, kept: dict[str, Any]) -> None:
+        """Goes on with what `kept` returned; called in `on_train_begin`, behind that of this callback."""
+
     def at_target_since(self) -> int | None:
         """The step since which the weights have their final sparsity or number of values; `None` until then."""
         return 0

@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 
 from segopt_callbacks import compat
-from segopt_callbacks.errors import listed
 from segopt_callbacks.fit import CompressionCallback, Moment, Stage, step_of
 from segopt_callbacks.model import Filters, select_weights, validate_filters
-from segopt_callbacks.quantization import kept_ranges
+from segopt_callbacks.quantization import kept_ranges, missed
 from segopt_callbacks.quantization.few_bits import FewBits
 from segopt_callbacks.quantization.finite import is_due, require_finite
-from segopt_callbacks.quantization.missed import warn_of_no_learning, warn_of_no_rounding, warn_of_unseen
 from segopt_callbacks.quantization.ranges import Range
 from segopt_callbacks.quantization.settings import checked_ranges, validate_settings
 from segopt_callbacks.quantization.simulation import Simulation
@@ -101,6 +98,7 @@ class QuantizationAwareTrainingCallback(CompressionCallback):
     def on_train_begin(self, logs: Any = None) -> None:
         self._simulation: Simulation | None = None
         self._few_bits = FewBits({}, {}, self.num_bits)
+        self._taken_up: kept_ranges.States = {}
         self.ranges = dict(self._given)
         super().on_train_begin(logs)
 
@@ -127,12 +125,7 @@ class QuantizationAwareTrainingCallback(CompressionCallback):
             )
         self.told.ranges = self.told.ranges or {}
         sites = find_sites(self.model, self.lifecycle.inputs)
-        if sites.unknown:
-            warnings.warn(
-                "These operations have no 8-bit form that is known here, and train in float. An integer file that has "
-                f"them in float needs `float_fallback=True` or `allow_float`: {listed(sites.unknown)}.",
-                stacklevel=2,
-            )
+        missed.warn_of_unknown(sites.unknown)
         with compat.strategy_scope(self.model):
             ranges = {
                 name: Range(is_learned=self.learn_ranges) for name in sites.activations if name not in sites.fixed
@@ -185,14 +178,14 @@ class QuantizationAwareTrainingCallback(CompressionCallback):
         simulation = self.simulation
         self._require_finite(self.lifecycle.step)
         simulation.freezes_statistics = False
-        warn_of_no_rounding(self._begin, self.lifecycle.step)
+        missed.warn_of_no_rounding(self._begin, self.lifecycle.step)
         if self._was_rounded:
             self._few_bits.round(self.told.codebooks)
         read = {name: one.read() for name, one in simulation.ranges.items()}
         unseen = [name for name, pair in read.items() if pair is None]
-        warn_of_unseen([name for name in unseen if name not in simulation.sites.prepared])
+        missed.warn_of_unseen([name for name in unseen if name not in simulation.sites.prepared])
         if self.learn_ranges and not any(one.was_learned for one in simulation.ranges.values()):
-            warn_of_no_learning(self._learn_step, self.lifecycle.step, self.freeze_at)
+            missed.warn_of_no_learning(self._learn_step, self.lifecycle.step, self.freeze_at)
         self.ranges = {name: pair for name, pair in read.items() if pair is not None}
         self.told.ranges = {**(self.told.ranges or {}), **self.ranges}
         for backup in self._backups():
@@ -235,15 +228,20 @@ class QuantizationAwareTrainingCallback(CompressionCallback):
         return self.lifecycle.other_callbacks("BackupAndRestore")
 
     def _restore_ranges(self) -> None:
-        states = {name: [*pair, 1.0] for name, pair in self._given.items()}
-        if self.lifecycle.step:
-            for backup in self._backups():
-                states |= kept_ranges.load(backup.backup_dir, list(self.simulation.ranges))
-        for name, state in states.items():
-            if name in self.simulation.ranges and name not in self.simulation.sites.fixed:
-                self.simulation.ranges[name].state = state
+        ranges, states = self.simulation.ranges, {name: [*pair, 1.0] for name, pair in self._given.items()}
+        states |= kept_ranges.renamed(self._taken_up, list(ranges))
+        for backup in self._backups() if self.lifecycle.step else []:
+            states |= kept_ranges.load(backup.backup_dir, list(ranges))
+        for name in (states.keys() & ranges.keys()) - self.simulation.sites.fixed.keys():
+            ranges[name].state = states[name]
 
     def _save_ranges(self) -> None:
-        states = {name: one.state.tolist() for name, one in self.simulation.ranges.items()}
         for backup in self._backups() if compat.is_chief(self.model) else []:
-            kept_ranges.save(backup.backup_dir, states)
+            kept_ranges.save(backup.backup_dir, self.kept())
+
+    def kept(self) -> dict[str, list[float]]:
+        """The states of all ranges by the tensors' names; none before the first step."""
+        return {name: one.state.tolist() for name, one in (self._simulation.ranges if self._simulation else {}).items()}
+
+    def take_up(self, kept: kept_ranges.States) -> None:
+        self._taken_up = kept

@@ -37,7 +37,11 @@ def load(folder: str | os.PathLike[str], names: Sequence[str]) -> States:
     path = Path(folder) / _FILE
     if not path.exists():
         return {}
-    saved = json.loads(path.read_text())
+    return renamed(json.loads(path.read_text()), names)
+
+
+def renamed(saved: States, names: Sequence[str]) -> States:
+    """The states by the names that `load` says."""
     is_renamed = len(saved) == len(names) and set(saved) != set(names)
     return dict(zip(names, saved.values(), strict=True)) if is_renamed else saved
 

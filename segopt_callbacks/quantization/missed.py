@@ -1,4 +1,4 @@
-"""What training against rounding has not come to, told when it ends."""
+"""What training against rounding does not come to, told in words."""
 
 from __future__ import annotations
 
@@ -14,6 +14,16 @@ def warn_of_no_rounding(begin_step: int, step: int) -> None:
         warnings.warn(
             "Nothing was trained against rounding: begin earlier, or train longer. Received: "
             f"begin_step={begin_step}, in a fit of {step} steps.",
+            stacklevel=3,
+        )
+
+
+def warn_of_unknown(operations: Sequence[str]) -> None:
+    """Warns of operations that train in float, since nobody here knows their integer form."""
+    if operations:
+        warnings.warn(
+            "These operations have no 8-bit form that is known here, and train in float. An integer file that has "
+            f"them in float needs `float_fallback=True` or `allow_float`: {listed(operations)}.",
             stacklevel=3,
         )
 

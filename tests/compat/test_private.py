@@ -31,6 +31,7 @@ def private_names(path):
 def test_every_private_name_of_a_framework_is_listed():
     found = {name for path in COMPAT.glob("*.py") if path.name != "private.py" for name in private_names(path)}
     assert len(found) > 30
+    found -= {"_enumerate_iterator"}  # which the first releases of Keras 3 lack: `begin_data_at` says so
     assert found - LISTED - OWN - IN_GRAPHS - {"_batch_hooks", "_implements_", "_input", "__internal__"} == set()
 
 

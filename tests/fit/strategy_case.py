@@ -35,6 +35,7 @@ from segopt_callbacks.compat import keras
 from segopt_callbacks.data.training_sample import TrainingSample
 from tests.conformance import IMAGES, LABELS, Segmenter, Watch, compiled, fit, kernels
 from tests.export import conformance_cases
+from train_unet.backup import Backup
 
 
 def rising():
@@ -88,6 +89,24 @@ def train(model, *callbacks):
     }
 
 
+def train_and_resume(make, folder, *callbacks):
+    """What `train` has to say; and how far another fit is from it that goes on before the last step, by the backup."""
+    path = pathlib.Path(folder) / "backup.npz"
+    values = Watch(lambda model: [compat.read(weight) for weight in model.trainable_weights])
+    model = make()
+    result = train(model, *callbacks, values, Backup(path, goes_on=False, writes=compat.is_chief(model)))
+    resumed, pruning = make(), PruningScheduleCallback(rising())
+    with resumed.distribute_strategy.scope():
+        resumed(IMAGES[:1])  # variables are restored that are there
+    backup, watched, others = Backup(path, writes=False), watch(pruning), Watch(values.record)
+    fit(resumed, pruning, watched, others, backup, initial_epoch=backup.place[0])
+    pairs = zip(values.seen[-1], others.seen[-1], strict=True)
+    return result | {
+        "resumed": watched.seen,
+        "difference": max(float(abs(one - other).max()) for one, other in pairs),
+    }
+
+
 def two_replicas():
     cpu = tf.config.list_physical_devices("CPU")[0]
     tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * 2)
@@ -96,9 +115,13 @@ def two_replicas():
 
 def mirrored(policy):
     keras.mixed_precision.set_global_policy(policy)
-    with two_replicas().scope():
-        model = compiled(Segmenter(), optimizer=keras.optimizers.Adam(1e-2))
-    return train(model)
+    strategy = two_replicas()
+
+    def make():
+        with strategy.scope():
+            return compiled(Segmenter(), optimizer=keras.optimizers.Adam(1e-2))
+
+    return train_and_resume(make, tempfile.mkdtemp()) if policy == "float32" else train(make())
 
 
 def methods():
@@ -231,17 +254,23 @@ def worker(index, ports, folder):
     workers = [f"127.0.0.1:{port}" for port in ports.split(",")]
     task = {"type": "worker", "index": int(index)}
     os.environ["TF_CONFIG"] = json.dumps({"cluster": {"worker": workers}, "task": task})
-    with tf.distribute.MultiWorkerMirroredStrategy().scope():
-        model = compiled(Segmenter(), optimizer=keras.optimizers.Adam(1e-2))
-    folder = pathlib.Path(folder)
+    strategy = tf.distribute.MultiWorkerMirroredStrategy()
+
+    def make():
+        with strategy.scope():
+            return compiled(Segmenter(), optimizer=keras.optimizers.Adam(1e-2))
+
+    model, folder, made = make(), pathlib.Path(folder), []
     result = {"error": ""}
     try:
         fit(model, ExportQuantizedCallback(folder / "exported", ("float32",), evaluation_data=(IMAGES, LABELS)))
     except RuntimeError as error:
         result["error"] = str(error)
     if compat.is_keras_2(model):
-        result |= train(model, CompressionSummaries(folder / "logs"))
-        model.save_weights(folder / f"of_worker_{index}" / "saved")
+        result |= train_and_resume(
+            lambda: made.append(make()) or made[-1], folder, CompressionSummaries(folder / "logs")
+        )
+        made[0].save_weights(folder / f"of_worker_{index}" / "saved")
     return result
 
 

@@ -50,9 +50,21 @@ def check(result, replicas):
     assert result["few"]
 
 
+def check_resumed(result):
+    """The last step, done again from the backup before it, comes to the masks and weights that it came to before."""
+    (step,) = result["resumed"]
+    assert step["equal"]
+    assert step["exact"]
+    assert [step[name] for name in ("zeros", "masks")] == [result["steps"][-1][name] for name in ("zeros", "masks")]
+    assert result["difference"] < 1e-5
+
+
 @pytest.mark.parametrize("policy", ["float32", "mixed_float16"])
 def test_mirrored_replicas_keep_the_same_masks_and_weights_after_every_step(policy):
-    check(*results([start("mirrored", policy)]), replicas=2)
+    (result,) = results([start("mirrored", policy)])
+    check(result, replicas=2)
+    if policy == "float32":
+        check_resumed(result)
 
 
 def test_mirrored_replicas_agree_whatever_chooses_the_masks():
@@ -101,6 +113,14 @@ def test_workers_keep_the_same_masks_and_weights_after_every_step(workers):
     first, second = workers
     assert first["steps"] == second["steps"]
     assert first["clustered"] == second["clustered"]
+
+
+@pytest.mark.skipif(not IS_KERAS_2, reason="Keras 2 only")
+def test_workers_go_on_from_the_backup_of_the_chief(workers):
+    for result in workers:
+        check_resumed(result)
+    first, second = workers
+    assert first["resumed"] == second["resumed"]
 
 
 @pytest.mark.skipif(not IS_KERAS_2, reason="Keras 2 only")

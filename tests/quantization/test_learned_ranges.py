@@ -279,6 +279,18 @@ def test_a_resumed_fit_goes_on_with_learned_ranges(tmp_path):
 
 
 @pytest.mark.either_keras
+def test_a_fit_goes_on_with_ranges_that_somebody_else_has_kept():
+    first, second = (QuantizationAwareTrainingCallback(freeze_at=1.0) for _ in range(2))
+    kept = Watch(lambda model: json.dumps(first.kept()))
+    fit_net(first, kept, epochs=1)
+    taking_up = keras.callbacks.LambdaCallback(on_train_begin=lambda logs: second.take_up(json.loads(kept.seen[-1])))
+    fit_net(second, taking_up, epochs=1)
+    seen, seen_on = ([state[2] for state in states.values()] for states in (json.loads(kept.seen[-1]), second.kept()))
+    assert len(seen) == 3
+    assert seen_on == [2 * count for count in seen]  # two fits, as one
+
+
+@pytest.mark.either_keras
 def test_a_state_of_three_numbers_as_older_files_have_it_still_loads():
     one = Range()
     one.state = [-1.0, 2.0, 7.0]

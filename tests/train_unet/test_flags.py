@@ -64,6 +64,10 @@ REQUIRED = [
     "max_metric_loss",
     "trials",
     "storage",
+    "resume",
+    "overwrite",
+    "backup_minutes",
+    "strategy",
 ]
 FLAG_FILES = sorted((ROOT / "flags").glob("*.flags"))
 
@@ -166,6 +170,11 @@ WRONG = {
     "no trials": (["--search", "--max_bytes=9", "--trials=0"], "at least 1"),
     "search and prune": (["--search", "--max_bytes=9", "--prune"], "--prune must be left out with --search"),
     "search and formats": (["--search", "--max_bytes=9", "--export_formats=int8"], "left out with --search"),
+    "resume and overwrite": (["--resume", "--overwrite"], "leave one out"),
+    "no minutes": (["--backup_minutes=0"], "above 0"),
+    "no such strategy": (["--strategy=mirror"], "none, mirrored, multi_worker"),
+    "search on several devices": (["--search", "--max_bytes=9", "--strategy=mirrored"], "same --storage"),
+    "sensitivity of several workers": (["--sensitivity", "--strategy=multi_worker"], "measured by one process"),
     "format twice": (["--export_formats=int8,int8"], "different"),
 }
 

@@ -105,7 +105,7 @@ def test_a_run_tells_how_far_it_is_and_nothing_else(promised_run):
 def test_a_run_leaves_complete_files_under_their_final_names(promised_run):
     _, out = promised_run
     names = {path.name for path in out.iterdir()}
-    assert names == {"model.keras", "baseline.keras", "export", "logs"}
+    assert names == {"model.keras", "baseline.keras", "export", "logs", "run.json"}
     exported = {path.name for path in (out / "export").iterdir()}
     assert {f"{name}.tflite" for name in FORMATS[1:]} | {"saved_model", "report.json", "report.md"} <= exported
     assert not [path for path in out.rglob("*") if "partial" in path.name or path.name.startswith((".", "tmp"))]
@@ -279,8 +279,8 @@ def test_a_wrong_flag_ends_at_once_with_one_line():
 
 
 @pytest.mark.either_keras
-@pytest.mark.skipif(sys.platform == "win32", reason="sends SIGINT")
-def test_ctrl_c_exits_with_130_and_leaves_no_file(small_data, tmp_path):
+@pytest.mark.skipif(sys.platform == "win32", reason="sends SIGTERM")
+def test_sigterm_saves_and_exits_with_143(small_data, tmp_path):
     arguments = [
         "--epochs=10000",
         "--base_filters=4",
@@ -299,25 +299,26 @@ def test_ctrl_c_exits_with_130_and_leaves_no_file(small_data, tmp_path):
         try:
             for line in process.stdout:
                 if line.startswith("Epoch 2/"):
-                    process.send_signal(signal.SIGINT)
+                    process.send_signal(signal.SIGTERM)
                     break
             try:
                 _, errors = process.communicate(timeout=30)
             except subprocess.TimeoutExpired:  # Python drops what is raised while a finalizer of TensorFlow runs
-                process.send_signal(signal.SIGINT)
+                process.send_signal(signal.SIGTERM)
                 _, errors = process.communicate(timeout=60)
         finally:
             process.kill()
-    assert process.returncode == 130, errors
-    assert errors.strip().startswith("Interrupted")
+    assert process.returncode == 143, errors
+    assert errors.strip().startswith("Terminated: no file is half-written; --resume")
     assert errors.strip().count("\n") == 0
-    assert [path.name for path in tmp_path.iterdir()] == ["logs"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["backup", "logs", "run.json"]
+    assert [path.name for path in (tmp_path / "backup").iterdir()] == ["model.npz"]
 
 
 WAITING = """
 import time
 from train_unet.process import ExitOnInterrupt
-with ExitOnInterrupt("Interrupted") as interrupt:
+with ExitOnInterrupt("Interrupted", "Terminated") as interrupt:
     print("ready", flush=True)
     try:
         while True:
@@ -330,19 +331,24 @@ with ExitOnInterrupt("Interrupted") as interrupt:
 
 
 @pytest.mark.either_keras
-@pytest.mark.skipif(sys.platform == "win32", reason="sends SIGINT")
-@pytest.mark.parametrize("check", ["interrupt.check()", "pass"], ids=["checked", "nobody checks"])
-def test_one_ctrl_c_is_enough_and_leaves_whoever_cleans_up_alone(check):
+@pytest.mark.skipif(sys.platform == "win32", reason="sends signals")
+@pytest.mark.parametrize(
+    ("check", "sent"),
+    [("interrupt.check()", signal.SIGINT), ("pass", signal.SIGINT), ("interrupt.check()", signal.SIGTERM)],
+    ids=["checked", "nobody checks", "terminated"],
+)
+def test_one_signal_is_enough_and_leaves_whoever_cleans_up_alone(check, sent):
     command_line = [sys.executable, "-c", WAITING.replace("CHECK", check)]
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
     with subprocess.Popen(command_line, cwd=ROOT, **pipes) as process:
         try:
             assert process.stdout.readline() == "ready\n"
-            process.send_signal(signal.SIGINT)
+            process.send_signal(sent)
             out, errors = process.communicate(timeout=60)
         finally:
             process.kill()
-    assert (process.returncode, out, errors.strip()) == (130, "cleaned up\n", "Interrupted")
+    line = {signal.SIGINT: "Interrupted", signal.SIGTERM: "Terminated"}[sent]
+    assert (process.returncode, out, errors.strip()) == (128 + sent, "cleaned up\n", line)
 
 
 def run_here(capsys, *arguments):
@@ -350,24 +356,67 @@ def run_here(capsys, *arguments):
     return code, capsys.readouterr()
 
 
+KILLED = """
+import os, signal, sys
+from train_unet import backup, train
+
+def write_backup(path, arrays, about, write=backup.write_backup):
+    write(path, arrays, about)
+    if about["batch"] == 2:
+        os.kill(os.getpid(), signal.SIGKILL)
+
+backup.write_backup = write_backup
+train.main(["train.py", *sys.argv[1:]])
+"""
+
+
+@pytest.mark.either_keras  # test_backup.py goes on under both
+def test_the_seed_makes_runs_repeatable_also_one_that_is_killed_and_resumed(small_data, tmp_path, capsys):
+    options = (*SMALL, "--seed=3", "--prune", "--cluster", "--export_formats=", f"--data_dir={small_data}")
+    code, captured = run_here(capsys, *options, f"--output_dir={tmp_path / 'whole'}")
+    assert code == 0
+    line = dict(re.findall(r"(\w+): ([\d.]+)", re.search(r"^3/3.*", captured.out, re.MULTILINE)[0]))
+    assert {"loss", "mIoU", "val_loss", "sparsity"} <= set(line)
+    killed = (*options, f"--output_dir={tmp_path / 'killed'}")
+    done = command(*killed, cwd=ROOT, script=("-c", KILLED))
+    assert done.returncode == -signal.SIGKILL, done.stderr
+    assert not (tmp_path / "killed" / "model.keras").exists()
+    code, captured = run_here(capsys, f"--output_dir={tmp_path / 'killed'}")
+    assert (code, captured.out) == (2, "")
+    assert "add --resume" in captured.err
+    code, captured = run_here(capsys, "--resume", f"--output_dir={tmp_path / 'killed'}")
+    assert code == 0, captured.err
+    assert "Going on in epoch 1, behind 2 of its steps." in captured.out
+    models = [keras.models.load_model(tmp_path / name / "model.keras") for name in ("whole", "killed")]
+    for one, other in zip(*(map(read, model.weights) for model in models), strict=True):
+        np.testing.assert_allclose(one, other, rtol=1e-3, atol=1e-6)
+        assert np.array_equal(one == 0, other == 0)
+    assert sorted(path.name for path in (tmp_path / "killed").iterdir()) == ["logs", "model.keras", "run.json"]
+    code, captured = run_here(capsys, "--resume", f"--output_dir={tmp_path / 'killed'}")
+    assert (code, captured.out.partition(":")[0]) == (0, "That run has ended")
+
+
 @pytest.mark.either_keras
-def test_the_seed_makes_runs_repeatable(small_data, tmp_path, capsys):
-    lines = []
-    for seed in (3, 3):
-        run = run_here(
-            capsys,
-            f"--seed={seed}",
-            "--prune",
-            "--cluster",
-            "--export_formats=",
-            f"--data_dir={small_data}",
-            f"--output_dir={tmp_path}",
-        )
-        assert run[0] == 0
-        line = re.search(r"^3/3.*", run[1].out, re.MULTILINE)[0]
-        lines.append(dict(re.findall(r"(\w+): ([\d.]+)", line)))
-    assert {"loss", "mIoU", "val_loss", "sparsity"} <= set(lines[0])
-    assert lines[0] == lines[1]
+def test_what_several_workers_have_trained_is_exported_by_one_process(
+    promised_run, small_data, tmp_path, capsys, monkeypatch
+):
+    seen = {}
+
+    def export_model(model, export_dir, **options):
+        seen.update(options, model=model, export_dir=export_dir)
+        return {}
+
+    monkeypatch.setattr("train_unet.fitting.export_model", export_model)
+    shutil.copy(promised_run[1] / "model.keras", tmp_path)
+    record = flags.record(flags.parse(["train.py", *SMALL, f"--data_dir={small_data}", "--export_formats=int8"]))
+    record |= {"is_trained": True, "in_memory": 0.25, "ranges": {"one": [0.0, 1.0]}}
+    (tmp_path / "run.json").write_text(json.dumps(record))
+    code, captured = run_here(capsys, "--resume", f"--output_dir={tmp_path}")
+    assert code == 0, captured.err
+    assert (seen["formats"], seen["ranges"], seen["latency"]) == (("int8",), {"one": [0.0, 1.0]}, False)
+    assert seen["export_dir"] == str(tmp_path / "export")
+    assert seen["model"].count_params() > 0
+    assert json.loads((tmp_path / "run.json").read_text())["has_ended"]
 
 
 @pytest.mark.slow
@@ -455,13 +504,9 @@ def test_pictures_show_input_truth_and_prediction():
 @pytest.mark.either_keras
 @pytest.mark.parametrize(("epochs", "drawn"), [(1, [0]), (4, [0, 1, 3]), (7, [0, 1, 3, 6])])
 def test_predictions_are_drawn_after_epochs_1_2_4_8_and_the_last(epochs, drawn, tmp_path):
-    class Model:
-        def predict_on_batch(self, pictures):
-            return np.zeros((*pictures.shape[:3], 2))
-
     data = np.zeros((1, 4, 4, 3), "uint8"), np.zeros((1, 4, 4), "int32")
     callback = images.PredictionImages(tmp_path, data, palette=np.zeros((3, 3), "uint8"))
-    callback.set_model(Model())
+    callback.set_model(keras.Sequential([keras.Input((4, 4, 3)), keras.layers.Conv2D(2, 1)]))
     callback.on_train_begin()
     for epoch in range(epochs):
         callback.on_epoch_end(epoch)
@@ -495,7 +540,7 @@ def test_a_format_without_its_packages_is_refused_before_training(small_data, tm
     values = flags.parse(["train.py", "--export_formats=float32,tvm"])
     with pytest.raises(flags.FlagError, match=r"^--export_formats: .*pip install 'segopt-callbacks\[tvm\]'"):
         train.make_export(
-            values, values.export_formats, folder, datasets(folder, batch_size=4, seed=0)["test"], tmp_path, {}
+            values, values.export_formats, folder, datasets(folder, batch_size=4, seed=0)["test"], tmp_path
         )
 
 
