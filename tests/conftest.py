@@ -25,7 +25,7 @@ ONCE = (
     "data/test_lint.py",
     "data/test_metrics.py",
     "distillation/test_losses.py",
-    "export/channels",
+    "channels",
     "export/checks/test_verify.py",
     "export/ethos_u",
     "export/delivery/test_files.py",

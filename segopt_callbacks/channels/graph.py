@@ -12,7 +12,7 @@ import numpy as np
 import tensorflow as tf
 
 from segopt_callbacks import compat
-from segopt_callbacks.export.channels.links import Key
+from segopt_callbacks.channels.links import Key
 
 _PASSED_ON = ("Identity", "StopGradient")
 

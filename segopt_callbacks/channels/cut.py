@@ -10,9 +10,9 @@ import numpy as np
 import tensorflow as tf
 
 from segopt_callbacks import compat
-from segopt_callbacks.export.channels import slices
-from segopt_callbacks.export.channels.graph import Graph
-from segopt_callbacks.export.channels.links import Kept
+from segopt_callbacks.channels import slices
+from segopt_callbacks.channels.graph import Graph
+from segopt_callbacks.channels.links import Kept
 
 
 @dataclass

@@ -6,8 +6,8 @@ import tensorflow as tf
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from segopt_callbacks.export.channels import remove_channels
-from tests.export.channels.random_graphs import SIZE, Builder, frozen
+from segopt_callbacks.channels import remove_channels
+from tests.channels.random_graphs import SIZE, Builder, frozen
 
 
 def answers(function, x):

@@ -9,10 +9,10 @@ import numpy as np
 import tensorflow as tf
 
 from segopt_callbacks import compat
-from segopt_callbacks.export.channels import cut, kernels
-from segopt_callbacks.export.channels.graph import Graph
-from segopt_callbacks.export.channels.links import LAST_ONE, Binding, Kept, Key, Need
-from segopt_callbacks.export.channels.rules import bind
+from segopt_callbacks.channels import cut, kernels
+from segopt_callbacks.channels.graph import Graph
+from segopt_callbacks.channels.links import LAST_ONE, Binding, Kept, Key, Need
+from segopt_callbacks.channels.rules import bind
 from segopt_callbacks.model import signature
 
 
