@@ -16,7 +16,7 @@ FLOORS = (
     ("pages", "board", "compat", "processes"),
     ("model",),
     ("channels", "data", "fit"),
-    ("pruning", "clustering", "quantization", "normalization", "distillation"),
+    ("pruning", "clustering", "quantization", "normalization", "distillation", "shrinking"),
     ("summaries",),
     ("sensitivity",),
     ("export.source", "export.allowance", "export.baselines"),

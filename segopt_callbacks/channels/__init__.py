@@ -1,5 +1,5 @@
-"""Channels that are zero whatever the input leave the inference function, and all that computes or reads them."""
+"""Channels of an inference function: those that are zero whatever the input leave it, and all that reads them."""
 
-from segopt_callbacks.channels.removal import remove_channels
+from segopt_callbacks.channels.removal import OUTPUT, Removal, remove_channels
 
-__all__ = ["remove_channels"]
+__all__ = ["OUTPUT", "Removal", "remove_channels"]

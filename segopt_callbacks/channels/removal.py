@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -14,6 +15,8 @@ from segopt_callbacks.channels.graph import Graph
 from segopt_callbacks.channels.links import LAST_ONE, Binding, Kept, Key, Need
 from segopt_callbacks.channels.rules import bind
 from segopt_callbacks.model import signature
+
+OUTPUT = "the output "  # begins the reason of what an answer of the function needs
 
 
 @dataclass(frozen=True)
@@ -44,7 +47,9 @@ class Removal:
         return told
 
 
-def remove_channels(frozen: signature.Frozen) -> tuple[signature.Frozen, Removal]:
+def remove_channels(
+    frozen: signature.Frozen, *, whole: Collection[str] = ()
+) -> tuple[signature.Frozen, Removal]:
     """Removes the channels that no answer depends on: those that are zero whatever the input, above all.
 
     Kernels lose them as outputs, biases and normalizations with them, and their readers lose them as inputs. Outputs
@@ -53,6 +58,7 @@ def remove_channels(frozen: signature.Frozen) -> tuple[signature.Frozen, Removal
 
     Args:
         frozen: as `signature.freeze` returns it; not changed.
+        whole: paths of variables that lose nothing.
 
     Returns:
         the function, the same object where nothing can be removed, and what was removed.
@@ -67,21 +73,31 @@ def remove_channels(frozen: signature.Frozen) -> tuple[signature.Frozen, Removal
         >>> [tuple(one.shape) for one in smaller.weights.values()], removal.parameters
         ([(3, 3), (3,), (3, 2), (2,)], (26, 20))
     """
-    whole, frozen = frozen, _opened(frozen)
+    original, frozen = frozen, _opened(frozen)
     graph = Graph(frozen)
     bindings = [bind(op, graph) for op in graph.operations]
     answers = frozen.serve.structured_outputs.items()
-    needs = [Need(graph.key(one, axis), None, f"the output {name}") for name, one in answers for axis in (-1, -2)]
-    bindings.append(Binding(needs=needs))
+    needs = [Need(graph.key(one, axis), None, f"{OUTPUT}{name}") for name, one in answers for axis in (-1, -2)]
+    bindings.append(Binding(needs=[*needs, *_held(frozen, graph, whole)]))
     sizes = _sizes(graph)
     kept = Kept(lambda key: sizes[key])
     kept.solve(bindings)
     smaller = _variables(frozen, graph, kept)
     removal = _told(frozen, graph, kept, smaller)
     if not any(kept.of(key) is not None for key in sizes):
-        return whole, removal
+        return original, removal
     definition = cut.cut(frozen.serve.graph.as_graph_def(), graph, kept)
     return _of(frozen, definition, smaller), removal
+
+
+def _held(frozen: signature.Frozen, graph: Graph, whole: Collection[str]) -> list[Need]:
+    held = {id(frozen.weights[path]): path for path in whole if path in frozen.weights}
+    return [
+        Need((name, axis), None, f"{held[id(variable)]} stays whole")
+        for name, variable in graph.variables.items()
+        if id(variable) in held
+        for axis in (-1, -2)
+    ]
 
 
 def _opened(frozen: signature.Frozen) -> signature.Frozen:

@@ -86,6 +86,7 @@ from segopt_callbacks.compat.operations import (
 )
 from segopt_callbacks.compat.optimizers import averages_of, build_optimizer, iterations, optimizer_name, watch_gradients
 from segopt_callbacks.compat.precision import float32_compute
+from segopt_callbacks.compat.rebuilding import LayerCall, cloned, is_functional, kind_of, layer_calls, with_answers
 from segopt_callbacks.compat.recurrence import plain_recurrence
 from segopt_callbacks.compat.strategies import is_chief, number_of_replicas, strategy_scope
 from segopt_callbacks.compat.tensorboard import histogram_metadata, scalars_layout, tensor_metadata
@@ -211,4 +212,10 @@ __all__ = [
     "watch_training_data",
     "watched_operations",
     "without_wrappers",
+    "LayerCall",
+    "cloned",
+    "is_functional",
+    "kind_of",
+    "layer_calls",
+    "with_answers",
 ]
