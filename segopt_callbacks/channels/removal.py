@@ -3,20 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Collection
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import tensorflow as tf
 
-from segopt_callbacks import compat
 from segopt_callbacks.channels import cut, kernels
 from segopt_callbacks.channels.graph import Graph
-from segopt_callbacks.channels.links import LAST_ONE, Binding, Kept, Key, Need
-from segopt_callbacks.channels.rules import bind
+from segopt_callbacks.channels.links import LAST_ONE, Binding, Kept, Need
+from segopt_callbacks.channels.reading import bound, opened, remade
 from segopt_callbacks.model import signature
-
-OUTPUT = "the output "  # begins the reason of what an answer of the function needs
 
 
 @dataclass(frozen=True)
@@ -47,9 +44,7 @@ class Removal:
         return told
 
 
-def remove_channels(
-    frozen: signature.Frozen, *, whole: Collection[str] = ()
-) -> tuple[signature.Frozen, Removal]:
+def remove_channels(frozen: signature.Frozen, *, whole: Collection[str] = ()) -> tuple[signature.Frozen, Removal]:
     """Removes the channels that no answer depends on: those that are zero whatever the input, above all.
 
     Kernels lose them as outputs, biases and normalizations with them, and their readers lose them as inputs. Outputs
@@ -73,13 +68,10 @@ def remove_channels(
         >>> [tuple(one.shape) for one in smaller.weights.values()], removal.parameters
         ([(3, 3), (3,), (3, 2), (2,)], (26, 20))
     """
-    original, frozen = frozen, _opened(frozen)
-    graph = Graph(frozen)
-    bindings = [bind(op, graph) for op in graph.operations]
-    answers = frozen.serve.structured_outputs.items()
-    needs = [Need(graph.key(one, axis), None, f"{OUTPUT}{name}") for name, one in answers for axis in (-1, -2)]
-    bindings.append(Binding(needs=[*needs, *_held(frozen, graph, whole)]))
-    sizes = _sizes(graph)
+    original, frozen = frozen, opened(frozen)
+    graph, bindings = bound(frozen)
+    bindings.append(Binding(needs=_held(frozen, graph, whole)))
+    sizes = graph.sizes()
     kept = Kept(lambda key: sizes[key])
     kept.solve(bindings)
     smaller = _variables(frozen, graph, kept)
@@ -87,7 +79,7 @@ def remove_channels(
     if not any(kept.of(key) is not None for key in sizes):
         return original, removal
     definition = cut.cut(frozen.serve.graph.as_graph_def(), graph, kept)
-    return _of(frozen, definition, smaller), removal
+    return remade(frozen, definition, smaller), removal
 
 
 def _held(frozen: signature.Frozen, graph: Graph, whole: Collection[str]) -> list[Need]:
@@ -98,35 +90,6 @@ def _held(frozen: signature.Frozen, graph: Graph, whole: Collection[str]) -> lis
         if id(variable) in held
         for axis in (-1, -2)
     ]
-
-
-def _opened(frozen: signature.Frozen) -> signature.Frozen:
-    """The function, with the convolutions and products of functions that it calls among its own operations."""
-    definition = compat.inlined(frozen.serve.graph, frozenset(kernels.PRODUCTS))
-    return frozen if definition is None else _of(frozen, definition, {})
-
-
-def _of(frozen: signature.Frozen, definition: Any, smaller: dict[str, tf.Variable]) -> signature.Frozen:
-    """A function of another definition, on the same variables but for those that are smaller."""
-    weights = {path: smaller.get(path, variable) for path, variable in frozen.weights.items()}
-    handles = {id(frozen.weights[path].handle): variable for path, variable in smaller.items()}
-    serve, used = compat.rebuilt(frozen.serve, definition, handles, [port.name for port in frozen.outputs])
-    read = {path: variable for path, variable in weights.items() if id(variable) in used}
-    module = tf.Module()
-    module.weights, module.resources = read, frozen.module.resources
-    return replace(frozen, module=module, serve=serve, weights=read)
-
-
-def _sizes(graph: Graph) -> dict[Key, int]:
-    """The number of channels of everything that has a name."""
-    sizes: dict[Key, int] = {}
-    for op in graph.operations:
-        for tensor in [*op.outputs, *op.inputs]:
-            for axis in (-1, -2):
-                size = graph.size(tensor, axis)
-                if size is not None:
-                    sizes[graph.key(tensor, axis)] = size
-    return sizes
 
 
 def _variables(frozen: signature.Frozen, graph: Graph, kept: Kept) -> dict[str, tf.Variable]:

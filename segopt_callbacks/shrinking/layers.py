@@ -8,7 +8,6 @@ import numpy as np
 
 from segopt_callbacks import compat
 
-
 # Kind of layer -> what its configuration calls the number of its channels; and of which weight, and which axis of it,
 # that is the size.
 SIZES = {

@@ -51,7 +51,9 @@ def shrink_model(model: compat.Model, *, verbose: int = 1) -> compat.Model:
     """
     _require_functional(model)
     frozen, cut, removal = _found(model)
-    values = {id(variable): cut.weights[path].numpy() for path, variable in frozen.weights.items() if path in cut.weights}
+    values = {
+        id(variable): cut.weights[path].numpy() for path, variable in frozen.weights.items() if path in cut.weights
+    }
     shapes = {key: value.shape for key, value in values.items()}
     with compat.strategy_scope(model):
         smaller = compat.cloned(model, lambda layer: with_sizes(layer, shapes))
@@ -119,7 +121,9 @@ def _require_same_answers(model: Any, smaller: Any) -> None:
     for one, other in zip(ours, theirs, strict=True):
         found, expected = (np.asarray(tf.cast(value, tf.float32)) for value in (one, other))
         tolerance = TOLERANCE if other.dtype in (tf.float32, tf.float64) else HALF_TOLERANCE
-        apart = np.abs(found - expected).max(initial=0) / max(np.abs(expected).max(initial=0), np.finfo(np.float32).tiny)
+        apart = np.abs(found - expected).max(initial=0) / max(
+            np.abs(expected).max(initial=0), np.finfo(np.float32).tiny
+        )
         if not apart <= tolerance:
             raise RuntimeError(
                 "A smaller model must answer as the whole one. Export the model with export_model, and report this. "

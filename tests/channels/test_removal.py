@@ -98,13 +98,17 @@ def test_nothing_dead_leaves_the_function_itself():
 
 def test_the_last_channel_of_a_squeezed_bias_is_no_axis_that_goes():
     random = np.random.default_rng(0)
-    weights = {name: random.normal(size=(1, 1, *shape)).astype("float32") for name, shape in (("a", (3, 4)), ("b", (4, 2)))}
+    weights = {
+        name: random.normal(size=(1, 1, *shape)).astype("float32") for name, shape in (("a", (3, 4)), ("b", (4, 2)))
+    }
     weights["a"][..., 1:] = 0
     weights["bias"] = np.array([1, 0, 0, 0], "float32")
 
     def compute(x, variables):
         bias = tf.squeeze(tf.reshape(variables["bias"], [1, 1, 1, 4]))  # as Keras 3 adds one
-        return [tf.nn.conv2d(tf.nn.bias_add(tf.nn.conv2d(x, variables["a"], 1, "SAME"), bias), variables["b"], 1, "SAME")]
+        return [
+            tf.nn.conv2d(tf.nn.bias_add(tf.nn.conv2d(x, variables["a"], 1, "SAME"), bias), variables["b"], 1, "SAME")
+        ]
 
     whole = frozen(compute, (6, 6, 3), weights)
     cut, _ = remove_channels(whole)
