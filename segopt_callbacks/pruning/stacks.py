@@ -61,7 +61,7 @@ class Stacks:
         return (-1,) if stack.columns else self._outputs[stack.paths[0]]
 
     def scores(self, stack: Stack, read: Read) -> np.ndarray:
-        """The scores of one kernel, or `(weights, units)`: those of several over their root mean squares, to compare."""
+        """The scores of one kernel, or `(weights, units)`: of several over their root mean squares, to compare."""
         return self._stacked(stack, lambda path: _scaled(read(path))) if stack.columns else read(stack.paths[0])
 
     def flags(self, stack: Stack, read: Read) -> np.ndarray:

@@ -51,9 +51,7 @@ def shrink_model(model: compat.Model, *, verbose: int = 1) -> compat.Model:
     """
     _require_functional(model)
     frozen, cut, removal = _found(model)
-    values = {
-        id(variable): cut.weights[path].numpy() for path, variable in frozen.weights.items() if path in cut.weights
-    }
+    values = {id(frozen.weights[path]): variable.numpy() for path, variable in cut.weights.items()}
     shapes = {key: value.shape for key, value in values.items()}
     with compat.strategy_scope(model):
         smaller = compat.cloned(model, lambda layer: with_sizes(layer, shapes))

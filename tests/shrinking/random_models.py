@@ -60,4 +60,4 @@ def _step(choose, layers, tensors, x):
         "flat": lambda: layers.Reshape((SIZE, SIZE, 1))(layers.Dense(SIZE * SIZE)(layers.Flatten()(x))),
         "unknown": lambda: layers.Lambda(lambda one: one[..., :2])(x),
     }
-    return kinds[choose(list(kinds) + ["conv", "norm", "activation"])]()
+    return kinds[choose([*kinds, "conv", "norm", "activation"])]()
