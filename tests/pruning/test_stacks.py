@@ -80,12 +80,12 @@ def test_counts_are_multiples():
     assert channels(kept["a"], "a").sum() == channels(kept["b"], "b").sum() == 4
 
 
-def test_erk_asks_a_group_for_the_mean_of_its_kernels():
+def test_erk_asks_a_group_for_the_mean_of_its_kernels_and_tells_what_they_have():
     shapes = {path: SHAPES[path] for path in "ab"}
     found = list(
         Method(channel(), distribution="erk").masks(
             shapes,
-            0.5,
+            0.45,
             read=WEIGHTS.__getitem__,
             read_mask=lambda path: np.ones(SHAPES[path], bool),
             outputs=OUTPUTS,
