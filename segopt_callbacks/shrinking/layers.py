@@ -17,7 +17,7 @@ SIZES = {
     "Dense": ("units", "kernel", -1),
     "Embedding": ("output_dim", "embeddings", -1),
 }
-# Kinds that take as many channels as they are given. What no channel leaves needs no place here.
+# Kinds that take as many channels as they are given; layers that no channel can leave need no place among them.
 _DIMENSIONS = ("1D", "2D", "3D")
 _ANY_NUMBER = {
     *("Activation", "ReLU", "LeakyReLU", "PReLU", "ELU", "ThresholdedReLU", "BatchNormalization"),
@@ -32,9 +32,20 @@ _ANY_NUMBER = {
     # Operations of Keras 3, and of Keras 2.
     *("Absolute", "Negative", "Square", "Sqrt", "Relu", "Relu6", "LeakyRelu", "Elu", "Selu", "Gelu", "Silu", "Sigmoid"),
     *("Tanh", "Softplus", "HardSigmoid", "HardSilu"),
-    *(f"tf.__operators__.{one}" for one in ("add", "subtract", "multiply")),
     *(f"tf.math.{one}" for one in ("add", "subtract", "multiply", "maximum", "minimum", "abs", "negative", "square")),
-    *(f"tf.{one}" for one in ("nn.relu", "nn.relu6", "nn.gelu", "nn.silu", "nn.elu", "math.sigmoid", "math.tanh")),
+    *(
+        f"tf.{one}"
+        for one in (
+            "__operators__.add",
+            "nn.relu",
+            "nn.relu6",
+            "nn.gelu",
+            "nn.silu",
+            "nn.elu",
+            "math.sigmoid",
+            "math.tanh",
+        )
+    ),
 }
 MODELS = ("Functional", "Sequential")
 _WEIGHTS = {
@@ -46,8 +57,8 @@ _WEIGHTS = {
 def takes_fewer(call: compat.LayerCall) -> bool:
     """Whether what is called can be made again for another number of channels.
 
-    Custom layers, and subclasses of Keras' own, may do anything. So may those with weights that are not theirs by
-    birth: LoRA factors and scales of int8.
+    Custom layers, and subclasses of Keras' own, may do anything. So may layers with more weights than their class
+    makes: LoRA factors, scales of int8.
     """
     arrays = [one for one in call.constants if np.ndim(one) > 0 and not isinstance(one, str)]
     return not arrays and is_known(call.layer)

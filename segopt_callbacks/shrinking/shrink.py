@@ -29,7 +29,8 @@ def shrink_model(model: compat.Model, *, verbose: int = 1) -> compat.Model:
     configuration says numbers of channels in a way that is not known here, such as `Reshape`.
 
     Args:
-        model: a built functional or sequential model of Keras; not changed. Models inside it become smaller, too.
+        model: a built functional or sequential model of Keras; not changed. Models inside it become smaller, too, if all
+            their layers are known.
         verbose: 1 prints the parameters before and after, and which dead channels stay, and why.
 
     Returns:
@@ -38,6 +39,7 @@ def shrink_model(model: compat.Model, *, verbose: int = 1) -> compat.Model:
     Raises:
         ValueError: if Keras does not know how the model's layers hang together, as in a subclassed model; or if a layer
             cannot be made from its configuration.
+        RuntimeError: if the smaller model answers otherwise, to one example.
 
     Example:
         >>> from segopt_callbacks.compat import keras
@@ -119,9 +121,8 @@ def _require_same_answers(model: Any, smaller: Any) -> None:
     for one, other in zip(ours, theirs, strict=True):
         found, expected = (np.asarray(tf.cast(value, tf.float32)) for value in (one, other))
         tolerance = TOLERANCE if other.dtype in (tf.float32, tf.float64) else HALF_TOLERANCE
-        apart = np.abs(found - expected).max(initial=0) / max(
-            np.abs(expected).max(initial=0), np.finfo(np.float32).tiny
-        )
+        largest = max(np.abs(expected).max(initial=0), np.finfo(np.float32).tiny)
+        apart = np.abs(found - expected).max(initial=0) / largest
         if not apart <= tolerance:
             raise RuntimeError(
                 "A smaller model must answer as the whole one. Export the model with export_model, and report this. "

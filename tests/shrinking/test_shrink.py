@@ -79,12 +79,13 @@ def test_training_goes_on_and_leaves_the_whole_model_alone(whole, smaller):
         np.testing.assert_array_equal(one, other)
 
 
+@pytest.mark.either_keras
 def test_it_is_as_small_as_the_files():
     model = kill(zoo(), 0)
     assert shrink_model(model, verbose=0).count_params() == parameters_of_files(model)[1] < model.count_params()
 
 
-@pytest.mark.parametrize("seed", range(3 if IS_KERAS_2 else 12))
+@pytest.mark.parametrize("seed", range(1 if IS_KERAS_2 else 12))
 def test_a_random_model_answers_as_before(seed):
     model = draw(seed)
     smaller = shrink_model(model, verbose=0)
