@@ -29,8 +29,8 @@ def shrink_model(model: compat.Model, *, verbose: int = 1) -> compat.Model:
     configuration says numbers of channels in a way that is not known here, such as `Reshape`.
 
     Args:
-        model: a built functional or sequential model of Keras; not changed. Models inside it become smaller, too, if all
-            their layers are known.
+        model: a built functional or sequential model of Keras; not changed. Models inside it become smaller, too, if
+            all their layers are known.
         verbose: 1 prints the parameters before and after, and which dead channels stay, and why.
 
     Returns:
