@@ -46,8 +46,7 @@ class PruningScheduleCallback(CompressionCallback):
         criterion: `"magnitude"`, or `"saliency"`: `|weight * gradient|`, summed over the steps between two updates of
             the masks; it takes four bytes per weight. Before the first step magnitude decides.
         regrow: `None`, or `"gradient"` (RigL): at each update, `0.15 * (1 + cos(pi * step / end))` of the kept weights
-            are exchanged for those where the gradient is largest, with `end` the schedule's `end_step`, or three
-            quarters of the training.
+            are exchanged for those of largest gradient; `end` is the schedule's `end_step`, or 3/4 of the training.
         verbose: 1 prints a line for every change of the masks.
 
     Raises:

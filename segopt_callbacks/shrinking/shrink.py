@@ -13,6 +13,7 @@ from segopt_callbacks import compat
 from segopt_callbacks.channels import OUTPUT, Removal, remove_channels
 from segopt_callbacks.errors import listed
 from segopt_callbacks.model import signature
+from segopt_callbacks.rules import require_verbose
 from segopt_callbacks.shrinking.layers import held_by, takes_fewer, with_sizes
 
 TOLERANCE = 1e-3  # of the largest answer: sums of fewer zeros are rounded elsewhere
@@ -51,6 +52,7 @@ def shrink_model(model: compat.Model, *, verbose: int = 1) -> compat.Model:
         >>> [layer.units for layer in smaller.layers]
         [3, 2]
     """
+    require_verbose(verbose)
     _require_functional(model)
     frozen, cut, removal = _found(model)
     values = {id(frozen.weights[path]): variable.numpy() for path, variable in cut.weights.items()}
