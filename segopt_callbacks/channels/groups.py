@@ -59,11 +59,11 @@ def channel_groups(model: Any, inputs: Any, found: Mapping[str, tuple[Any, tuple
 
     Example:
         >>> from segopt_callbacks.compat import keras
-        >>> layers = [keras.layers.Dense(2, use_bias=False) for _ in range(3)]
+        >>> layers = [keras.layers.Dense(2, use_bias=False) for _ in "abc"]
         >>> x = keras.Input((3,))
-        >>> model = keras.Model(x, layers[2](layers[0](x) + layers[1](x)))
+        >>> model = keras.Model(x, layers[2](keras.layers.Add()([layers[0](x), layers[1](x)])))
         >>> both = {name: (one.kernel, (-1,)) for name, one in zip("ab", layers)}
-        >>> groups = channel_groups(model, tf.TensorSpec((None, 3)), both).kernels
+        >>> groups = channel_groups(model, compat.model_input_specs(model), both).kernels
         >>> np.array_equal(groups["a"], groups["b"]), len(set(groups["a"]))
         (True, 2)
     """
