@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from segopt_callbacks.recipes import recipe
     from segopt_callbacks.search import search_compression
     from segopt_callbacks.sensitivity import SensitivityCallback, layer_sensitivity
+    from segopt_callbacks.shrinking import shrink_model
     from segopt_callbacks.summaries import CompressionSummaries
 
 __version__ = "0.1.0"
@@ -55,6 +56,7 @@ __all__ = [
     "recipe",
     "reestimate_batch_norm",
     "search_compression",
+    "shrink_model",
     "step_by_fraction",
 ]
 
@@ -84,6 +86,7 @@ _HOMES = {
     "recipe": "recipes",
     "reestimate_batch_norm": "normalization",
     "search_compression": "search",
+    "shrink_model": "shrinking",
     "step_by_fraction": "fit",
 }
 

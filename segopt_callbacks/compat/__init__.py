@@ -94,6 +94,7 @@ from segopt_callbacks.compat.optimizers import (
 )
 from segopt_callbacks.compat.positions import begin_data_at
 from segopt_callbacks.compat.precision import float32_compute
+from segopt_callbacks.compat.rebuilding import LayerCall, cloned, is_functional, kind_of, layer_calls, with_answers
 from segopt_callbacks.compat.recurrence import plain_recurrence
 from segopt_callbacks.compat.strategies import is_chief, number_of_replicas, read_alone, strategy_scope
 from segopt_callbacks.compat.tensorboard import histogram_metadata, scalars_layout, tensor_metadata
@@ -126,6 +127,7 @@ __all__ = [
     "Callback",
     "CompiledMetrics",
     "Constraint",
+    "LayerCall",
     "Model",
     "Variable",
     "after_callbacks",
@@ -143,6 +145,7 @@ __all__ = [
     "build_optimizer",
     "captured_resources",
     "changed_loss",
+    "cloned",
     "compiled_loss",
     "compiled_metrics",
     "constant_node",
@@ -178,6 +181,7 @@ __all__ = [
     "is_chief",
     "is_compiled",
     "is_fitting",
+    "is_functional",
     "is_keras_2",
     "is_made_of_layers",
     "is_model",
@@ -186,6 +190,8 @@ __all__ = [
     "iterations",
     "kept_state",
     "keras",
+    "kind_of",
+    "layer_calls",
     "mask_of",
     "model_input_specs",
     "needed_operations",
@@ -221,5 +227,6 @@ __all__ = [
     "watch_gradients",
     "watch_training_data",
     "watched_operations",
+    "with_answers",
     "without_wrappers",
 ]

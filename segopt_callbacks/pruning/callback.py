@@ -35,8 +35,7 @@ class PruningScheduleCallback(CompressionCallback):
         schedule: fraction of zeros in [0, 1), pruned at once and held; `ramp_by_epoch(...)` or `ramp_by_fraction(...)`;
             or a callable `step -> (should_prune, sparsity)`, such as tfmot's `PolynomialDecay`. Or a mapping from a
             regex on the weight's path to any of these: the first that matches counts, and a weight that none matches
-            is left alone. A schedule's `end_step` is always pruned at, although no multiple of its `frequency`
-            may meet it.
+            is left alone. A schedule's `end_step` is always pruned at, be it a multiple of its `frequency` or not.
         filters: which weights, see `weights.select_weights`. Default: every kernel, that is every trainable
             floating-point weight of rank 2 or more that is no embedding, bias or scale.
         pattern: `None` (each weight by itself), `block(rows, columns)`, `n_of_m(n, m)` or `channel()`.
@@ -47,8 +46,7 @@ class PruningScheduleCallback(CompressionCallback):
         criterion: `"magnitude"`, or `"saliency"`: `|weight * gradient|`, summed over the steps between two updates of
             the masks; it takes four bytes per weight. Before the first step magnitude decides.
         regrow: `None`, or `"gradient"` (RigL): at each update, `0.15 * (1 + cos(pi * step / end))` of the kept weights
-            are exchanged for those where the gradient is largest, with `end` the schedule's `end_step`, or three
-            quarters of the training.
+            are exchanged for those of largest gradient; `end` is the schedule's `end_step`, or 3/4 of the training.
         verbose: 1 prints a line for every change of the masks.
 
     Raises:
@@ -136,7 +134,8 @@ class PruningScheduleCallback(CompressionCallback):
         if self.method.prunes_channels:
             found = inner_kernels(found, tell=bool(self.verbose))
             self._weights = {path: self._weights[path] for path in found}
-        self._pruned = PrunedWeights(self.model, self._weights, found, with_followers=self.method.prunes_channels)
+        inputs = self.lifecycle.inputs if self.method.prunes_channels else None
+        self._pruned = PrunedWeights(self.model, self._weights, found, inputs)
         if self.lifecycle.left_alone.waits:
             self._pruned.forget_before()  # nothing is changed before it is known
         if self.lifecycle.step:
@@ -218,6 +217,7 @@ class PruningScheduleCallback(CompressionCallback):
             outputs=self.pruned.outputs,
             record=record,
             regrown_fraction=self._regrown_fraction(group.timeline),
+            labels=self.pruned.labels,
             when=f"at step {self.lifecycle.step}",
         )
         for path, mask, target in chosen:

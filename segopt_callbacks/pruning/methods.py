@@ -12,6 +12,7 @@ from segopt_callbacks.pruning.distributions import DISTRIBUTIONS, Distribution, 
 from segopt_callbacks.pruning.masks import global_masks, layer_mask
 from segopt_callbacks.pruning.patterns import UNSTRUCTURED, Channel, Pattern
 from segopt_callbacks.pruning.regrowth import regrown_mask
+from segopt_callbacks.pruning.stacks import Stacks
 from segopt_callbacks.rules import did_you_mean, require_one_of
 
 Scope = Literal["layer", "global"]
@@ -103,6 +104,7 @@ class Method:
         outputs: Mapping[str, tuple[int, ...]],
         record: Mapping[str, np.ndarray] | None = None,
         regrown_fraction: float = 0.0,
+        labels: Mapping[str, np.ndarray] | None = None,
         when: str = "",
     ) -> Iterator[tuple[str, np.ndarray, float]]:
         """The masks of some weights at a sparsity; one after another where each has a sparsity of its own.
@@ -116,6 +118,7 @@ class Method:
             record: path -> saliency, or the gradient's magnitude where weights regrow; `None` before any gradient,
                 when magnitude alone decides.
             regrown_fraction: of the kept weights, in [0, 1].
+            labels: path -> the group of each channel, see `Stacks`; those of a group go together.
             when: added to a path in errors.
 
         Yields:
@@ -124,32 +127,44 @@ class Method:
         Raises:
             ValueError: for weights that are not finite; the path is named.
         """
-        names = {path: f"{path!r} {when}".strip() for path in shapes}
+        stacks = Stacks(shapes, outputs, labels or {})
+        names = {stack: f"{' + '.join(stack.paths)!r} {when}".strip() for stack in stacks}
 
         def scores(path: str) -> np.ndarray:
             return self._scores(read(path), None if record is None else record[path])
 
+        def pruned(path: str) -> np.ndarray:
+            return ~read_mask(path)
+
         if self.scope == "global":
             masks = global_masks(
-                [scores(path) for path in shapes],
+                [stacks.scores(stack, scores) for stack in stacks],
                 sparsity,
                 self.pattern,
-                pruned=[~read_mask(path) for path in shapes],
-                outputs=[outputs[path] for path in shapes],
+                pruned=[stacks.flags(stack, pruned) for stack in stacks],
+                outputs=[stacks.outputs(stack) for stack in stacks],
                 names=list(names.values()),
             )
-            for path, mask in zip(shapes, masks, strict=True):
-                yield path, mask, 1 - np.count_nonzero(mask) / mask.size
+            for stack, chosen in zip(stacks, masks, strict=True):
+                yield from ((path, mask, _zeros(mask)) for path, mask in stacks.take(stack, chosen))
             return
-        for path, target in zip(shapes, distribute(list(shapes.values()), sparsity, self.distribution), strict=True):
-            pruned, name = ~read_mask(path), names[path]
+        targets = dict(zip(shapes, distribute(list(shapes.values()), sparsity, self.distribution), strict=True))
+        for stack, name in names.items():
+            target, gone = stacks.target(stack, targets), stacks.flags(stack, pruned)
             if self.regrow and record is not None and regrown_fraction:
-                mask = regrown_mask(read(path), record[path], target, regrown_fraction, pruned=pruned, name=name)
+                (path,) = stack.paths
+                chosen = regrown_mask(read(path), record[path], target, regrown_fraction, pruned=gone, name=name)
             else:
-                mask = layer_mask(scores(path), target, self.pattern, pruned=pruned, outputs=outputs[path], name=name)
-            yield path, mask, target
+                found, axes = stacks.scores(stack, scores), stacks.outputs(stack)
+                chosen = layer_mask(found, target, self.pattern, pruned=gone, outputs=axes, name=name)
+            for path, mask in stacks.take(stack, chosen):
+                yield path, mask, _zeros(mask) if stack.columns else target
 
     def _scores(self, weight: np.ndarray, saliency: np.ndarray | None) -> np.ndarray:
         if self.criterion == "magnitude" or saliency is None:
             return np.asarray(weight, np.float32)
         return saliency
+
+
+def _zeros(mask: np.ndarray) -> float:
+    return 1 - np.count_nonzero(mask) / mask.size

@@ -197,8 +197,8 @@ def channel(*, multiple: int = 1) -> Pattern:
 
     The score of a channel is the average of its weights' scores (for magnitudes, its L1 norm: Li et al. 2017,
     https://arxiv.org/abs/1608.08710). The bias, and the scale and offset of a BatchNorm that follows, are zeroed with
-    it, so that the channel is zero whatever the input. They are found in the model's inference graph; layers that give
-    the model's output are spared, since their channels are the answer.
+    it, so that the channel is zero whatever the input. They are found in the model's inference graph, as are channels
+    that are added to one another, which go together. Layers that give the model's output are spared.
 
     Args:
         multiple: of what the number of channels that stay in a layer is a multiple, the nearest; unless all stay.

@@ -11,6 +11,7 @@ import tensorflow as tf
 
 from segopt_callbacks import compat
 from segopt_callbacks.arrays import for_each_block
+from segopt_callbacks.channels import ChannelGroups, channel_groups
 from segopt_callbacks.fit import pruned_before
 from segopt_callbacks.model import Role
 from segopt_callbacks.pruning.followers import Followers
@@ -24,7 +25,8 @@ class PrunedWeights:
         model: whose weights they are.
         weights: path -> variable.
         roles: path -> what the kernel is in the model; default: its last axis is the output channels.
-        with_followers: whether biases and normalisations lose the channels that their kernels lose.
+        inputs: structure of `tf.TensorSpec` that the model takes, for whole channels to be pruned: with those that they
+            are added to, with their biases and normalisations. `None` where weights are pruned by themselves.
     """
 
     def __init__(
@@ -32,8 +34,7 @@ class PrunedWeights:
         model: Any,
         weights: Mapping[str, Any],
         roles: Mapping[str, Role] | None = None,
-        *,
-        with_followers: bool = False,
+        inputs: Any = None,
     ) -> None:
         roles = roles or {}
         self.weights = dict(weights)
@@ -41,14 +42,24 @@ class PrunedWeights:
         self._model = model
         with compat.strategy_scope(model):
             self.masked = {path: Masked(tuple(weight.shape)) for path, weight in weights.items()}
-            self._followers = Followers(
-                {path: role.followers for path, role in roles.items()} if with_followers else {}
-            )
+            self._followers = self._followers_of(roles, inputs)
         self.constraints = self._constraints()
         self._before = self.values  # TensorFlow's own memory, until the first step tells who trains
 
+    def _followers_of(self, roles: Mapping[str, Role], inputs: Any) -> Followers:
+        if inputs is None:
+            return Followers({}, ChannelGroups())
+        kernels = {path: (weight, self.outputs[path]) for path, weight in self.weights.items()}
+        direct = {path: role.followers for path, role in roles.items()}
+        return Followers(direct, channel_groups(self._model, inputs, kernels))
+
     def _constraints(self) -> list[tuple[Any, Masked]]:
         return [*((self.weights[path], one) for path, one in self.masked.items()), *self._followers.masked]
+
+    @property
+    def labels(self) -> Mapping[str, np.ndarray]:
+        """Path -> the group of each channel, see `channels.ChannelGroups`."""
+        return self._followers.groups.kernels
 
     @property
     def masks(self) -> dict[str, np.ndarray]:

@@ -7,9 +7,9 @@ import pytest
 import tensorflow as tf
 
 from segopt_callbacks import PruningScheduleCallback, channel, export_model
+from segopt_callbacks.channels import remove_channels
 from segopt_callbacks.compat import keras
 from segopt_callbacks.data import Feed
-from segopt_callbacks.export.channels import remove_channels
 from segopt_callbacks.export.inference.smaller import smaller
 from segopt_callbacks.model import signature
 from tests.export_zoo import attention, zoo

@@ -9,9 +9,9 @@ import numpy as np
 import tensorflow as tf
 
 from segopt_callbacks import compat
+from segopt_callbacks.channels import remove_channels
 from segopt_callbacks.data import Feed, cast_inputs
 from segopt_callbacks.errors import first_line
-from segopt_callbacks.export.channels import remove_channels
 from segopt_callbacks.model import signature
 
 TOLERANCE = 1e-3  # of the largest answer: sums of fewer zeros are rounded elsewhere

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import tensorflow as tf
 
-from segopt_callbacks.export.channels.graph import Graph
+from segopt_callbacks.channels.graph import Graph
 
 UNKNOWN = "which channels it takes depends on the input"
 

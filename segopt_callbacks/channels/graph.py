@@ -12,7 +12,7 @@ import numpy as np
 import tensorflow as tf
 
 from segopt_callbacks import compat
-from segopt_callbacks.export.channels.links import Key
+from segopt_callbacks.channels.links import Key
 
 _PASSED_ON = ("Identity", "StopGradient")
 
@@ -88,6 +88,17 @@ class Graph:
         if axis == -1 and tensor.shape[-1] is None:
             return self._size_read(tensor)
         return None if tensor.shape[axis] is None else int(tensor.shape[axis])
+
+    def sizes(self) -> dict[Key, int]:
+        """The number of channels of everything that has a name."""
+        sizes: dict[Key, int] = {}
+        for op in self.operations:
+            for tensor in [*op.outputs, *op.inputs]:
+                for axis in (-1, -2):
+                    size = self.size(tensor, axis)
+                    if size is not None:
+                        sizes[self.key(tensor, axis)] = size
+        return sizes
 
     def key(self, tensor: tf.Tensor, axis: int = -1) -> Key:
         """What stands for an axis of a tensor, the same for all copies of a variable."""

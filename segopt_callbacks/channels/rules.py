@@ -6,9 +6,9 @@ from collections.abc import Callable
 
 import tensorflow as tf
 
-from segopt_callbacks.export.channels import elementwise, kernels, moving
-from segopt_callbacks.export.channels.graph import Graph
-from segopt_callbacks.export.channels.links import Binding, Need
+from segopt_callbacks.channels import elementwise, kernels, moving
+from segopt_callbacks.channels.graph import Graph
+from segopt_callbacks.channels.links import Binding, Need
 
 Rule = Callable[[tf.Operation, Graph], Binding]
 _CALLS = ("PartitionedCall", "StatefulPartitionedCall")  # those that are not opened: with state of their own

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 import numpy as np
 import tensorflow as tf
 
-from segopt_callbacks.export.channels.elementwise import SIZE_UNKNOWN, link, made_of_zero
-from segopt_callbacks.export.channels.graph import Graph, unknown
-from segopt_callbacks.export.channels.links import Binding, Demand, Link, Need
+from segopt_callbacks.channels.elementwise import SIZE_UNKNOWN, link, made_of_zero
+from segopt_callbacks.channels.graph import Graph, unknown
+from segopt_callbacks.channels.links import Binding, Demand, Link, Need
 
 GROUPED = "a grouped convolution reads channels in groups of equal size"
 TWO_INPUTS = "a product of two tensors that both depend on the input"

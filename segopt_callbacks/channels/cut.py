@@ -10,9 +10,9 @@ import numpy as np
 import tensorflow as tf
 
 from segopt_callbacks import compat
-from segopt_callbacks.export.channels import slices
-from segopt_callbacks.export.channels.graph import Graph
-from segopt_callbacks.export.channels.links import Kept
+from segopt_callbacks.channels import slices
+from segopt_callbacks.channels.graph import Graph
+from segopt_callbacks.channels.links import Kept
 
 
 @dataclass
@@ -176,6 +176,14 @@ def _pad(op: tf.Operation, work: Cut) -> None:
     work.nodes[op.name].input[1] = work.constant(f"{op.name}/kept_paddings", widths)
 
 
+def _squeeze(op: tf.Operation, work: Cut) -> None:
+    """Names the axes that go, where all of size 1 do: the last channel that is left would go with them."""
+    sizes = op.inputs[0].shape.as_list()
+    if work.of(op.inputs[0]) is not None and not op.get_attr("squeeze_dims"):
+        axes = [axis for axis, size in enumerate(sizes[:-1]) if size == 1]
+        work.nodes[op.name].attr["squeeze_dims"].list.i.extend(axes)
+
+
 _REWRITERS: dict[str, Callable[[tf.Operation, Cut], None]] = {
     "Shape": _shape_of_original,
     "Reshape": _shape_given(1),
@@ -186,4 +194,5 @@ _REWRITERS: dict[str, Callable[[tf.Operation, Cut], None]] = {
     "Slice": _slice,
     "StridedSlice": _slice,
     "Pad": _pad,
+    "Squeeze": _squeeze,
 }

@@ -5,10 +5,10 @@ from __future__ import annotations
 import numpy as np
 import tensorflow as tf
 
-from segopt_callbacks.export.channels import slices
-from segopt_callbacks.export.channels.elementwise import SIZE_UNKNOWN, apart, link, same, zero_stays
-from segopt_callbacks.export.channels.graph import Graph, unknown
-from segopt_callbacks.export.channels.links import Binding, Need
+from segopt_callbacks.channels import slices
+from segopt_callbacks.channels.elementwise import SIZE_UNKNOWN, apart, link, same, zero_stays
+from segopt_callbacks.channels.graph import Graph, unknown
+from segopt_callbacks.channels.links import Binding, Need
 
 NOT_LAST = "it moves channels to another axis"
 

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from collections.abc import Collection
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import tensorflow as tf
 
-from segopt_callbacks import compat
-from segopt_callbacks.export.channels import cut, kernels
-from segopt_callbacks.export.channels.graph import Graph
-from segopt_callbacks.export.channels.links import LAST_ONE, Binding, Kept, Key, Need
-from segopt_callbacks.export.channels.rules import bind
+from segopt_callbacks.channels import cut, kernels
+from segopt_callbacks.channels.graph import Graph
+from segopt_callbacks.channels.links import LAST_ONE, Binding, Kept, Need
+from segopt_callbacks.channels.reading import bound, opened, remade
 from segopt_callbacks.model import signature
 
 
@@ -44,7 +44,7 @@ class Removal:
         return told
 
 
-def remove_channels(frozen: signature.Frozen) -> tuple[signature.Frozen, Removal]:
+def remove_channels(frozen: signature.Frozen, *, whole: Collection[str] = ()) -> tuple[signature.Frozen, Removal]:
     """Removes the channels that no answer depends on: those that are zero whatever the input, above all.
 
     Kernels lose them as outputs, biases and normalizations with them, and their readers lose them as inputs. Outputs
@@ -53,6 +53,7 @@ def remove_channels(frozen: signature.Frozen) -> tuple[signature.Frozen, Removal
 
     Args:
         frozen: as `signature.freeze` returns it; not changed.
+        whole: paths of variables that lose nothing.
 
     Returns:
         the function, the same object where nothing can be removed, and what was removed.
@@ -67,50 +68,28 @@ def remove_channels(frozen: signature.Frozen) -> tuple[signature.Frozen, Removal
         >>> [tuple(one.shape) for one in smaller.weights.values()], removal.parameters
         ([(3, 3), (3,), (3, 2), (2,)], (26, 20))
     """
-    whole, frozen = frozen, _opened(frozen)
-    graph = Graph(frozen)
-    bindings = [bind(op, graph) for op in graph.operations]
-    answers = frozen.serve.structured_outputs.items()
-    needs = [Need(graph.key(one, axis), None, f"the output {name}") for name, one in answers for axis in (-1, -2)]
-    bindings.append(Binding(needs=needs))
-    sizes = _sizes(graph)
+    original, frozen = frozen, opened(frozen)
+    graph, bindings = bound(frozen)
+    bindings.append(Binding(needs=_held(frozen, graph, whole)))
+    sizes = graph.sizes()
     kept = Kept(lambda key: sizes[key])
     kept.solve(bindings)
     smaller = _variables(frozen, graph, kept)
     removal = _told(frozen, graph, kept, smaller)
     if not any(kept.of(key) is not None for key in sizes):
-        return whole, removal
+        return original, removal
     definition = cut.cut(frozen.serve.graph.as_graph_def(), graph, kept)
-    return _of(frozen, definition, smaller), removal
+    return remade(frozen, definition, smaller), removal
 
 
-def _opened(frozen: signature.Frozen) -> signature.Frozen:
-    """The function, with the convolutions and products of functions that it calls among its own operations."""
-    definition = compat.inlined(frozen.serve.graph, frozenset(kernels.PRODUCTS))
-    return frozen if definition is None else _of(frozen, definition, {})
-
-
-def _of(frozen: signature.Frozen, definition: Any, smaller: dict[str, tf.Variable]) -> signature.Frozen:
-    """A function of another definition, on the same variables but for those that are smaller."""
-    weights = {path: smaller.get(path, variable) for path, variable in frozen.weights.items()}
-    handles = {id(frozen.weights[path].handle): variable for path, variable in smaller.items()}
-    serve, used = compat.rebuilt(frozen.serve, definition, handles, [port.name for port in frozen.outputs])
-    read = {path: variable for path, variable in weights.items() if id(variable) in used}
-    module = tf.Module()
-    module.weights, module.resources = read, frozen.module.resources
-    return replace(frozen, module=module, serve=serve, weights=read)
-
-
-def _sizes(graph: Graph) -> dict[Key, int]:
-    """The number of channels of everything that has a name."""
-    sizes: dict[Key, int] = {}
-    for op in graph.operations:
-        for tensor in [*op.outputs, *op.inputs]:
-            for axis in (-1, -2):
-                size = graph.size(tensor, axis)
-                if size is not None:
-                    sizes[graph.key(tensor, axis)] = size
-    return sizes
+def _held(frozen: signature.Frozen, graph: Graph, whole: Collection[str]) -> list[Need]:
+    held = {id(frozen.weights[path]): path for path in whole if path in frozen.weights}
+    return [
+        Need((name, axis), None, f"{held[id(variable)]} stays whole")
+        for name, variable in graph.variables.items()
+        if id(variable) in held
+        for axis in (-1, -2)
+    ]
 
 
 def _variables(frozen: signature.Frozen, graph: Graph, kept: Kept) -> dict[str, tf.Variable]:

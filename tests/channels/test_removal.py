@@ -6,8 +6,8 @@ import tensorflow as tf
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from segopt_callbacks.export.channels import remove_channels
-from tests.export.channels.random_graphs import SIZE, Builder, frozen
+from segopt_callbacks.channels import remove_channels
+from tests.channels.random_graphs import SIZE, Builder, frozen
 
 
 def answers(function, x):
@@ -94,6 +94,27 @@ def test_nothing_dead_leaves_the_function_itself():
     cut, removal = remove_channels(whole)
     assert cut is whole
     assert removal.removed == {}
+
+
+def test_the_last_channel_of_a_squeezed_bias_is_no_axis_that_goes():
+    random = np.random.default_rng(0)
+    weights = {
+        name: random.normal(size=(1, 1, *shape)).astype("float32") for name, shape in (("a", (3, 4)), ("b", (4, 2)))
+    }
+    weights["a"][..., 1:] = 0
+    weights["bias"] = np.array([1, 0, 0, 0], "float32")
+
+    def compute(x, variables):
+        bias = tf.squeeze(tf.reshape(variables["bias"], [1, 1, 1, 4]))  # as Keras 3 adds one
+        return [
+            tf.nn.conv2d(tf.nn.bias_add(tf.nn.conv2d(x, variables["a"], 1, "SAME"), bias), variables["b"], 1, "SAME")
+        ]
+
+    whole = frozen(compute, (6, 6, 3), weights)
+    cut, _ = remove_channels(whole)
+    assert tuple(cut.weights["a"].shape) == (1, 1, 3, 1)
+    x = random.normal(size=(1, 6, 6, 3)).astype("float32")
+    np.testing.assert_allclose(*(answers(one, x)["output_0"] for one in (cut, whole)), rtol=1e-4, atol=1e-5)
 
 
 def test_a_dead_model_keeps_one_channel():

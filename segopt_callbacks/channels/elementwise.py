@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from segopt_callbacks.export.channels.graph import Graph, unknown
-from segopt_callbacks.export.channels.links import Binding, Link
+from segopt_callbacks.channels.graph import Graph, unknown
+from segopt_callbacks.channels.links import Binding, Link
 
 SIZE_UNKNOWN = "the number of channels is not known before it runs"
 Function = Callable[..., np.ndarray]
