@@ -193,6 +193,7 @@ TABLE = {
             "verbose": VERBOSE,
         },
     ),
+    "shrink_model": ({"model": MODEL}, {"model": MODELS, "verbose": VERBOSE}),
     "step_by_fraction": ((), {"fraction": FRACTION}),
 }
 THEIRS = {"ConstantSparsity", "PolynomialDecay"}  # tfmot's own classes
