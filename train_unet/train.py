@@ -75,8 +75,7 @@ def train(values: Any, run: Run, interrupt: ExitOnInterrupt, strategy: Any) -> b
     """Trains and compresses as the flags say; exports and reports too, unless that is for a process of its own."""
     from train_unet.baselines import known_baselines
     from train_unet.evaluating import whole_images_miou
-    from train_unet.fitting import SaveOnTrainEnd, evaluate, fit
-    from train_unet.training import log_callbacks
+    from train_unet.fitting import evaluate, fit
     from train_unet.waiting import InputWait
 
     require_divisible(values.batch_size, strategy)
@@ -88,13 +87,7 @@ def train(values: Any, run: Run, interrupt: ExitOnInterrupt, strategy: Any) -> b
     with strategy.scope():
         model = make_model(values, folder, steps=steps)
     compression = make_compression(values, steps=steps)
-    callbacks = [
-        *compression,
-        *log_callbacks(log_dir, data["val"], folder.palette, compressed=bool(compression)),
-        SaveOnTrainEnd(run.folder / "model.keras", writes=run.writes),
-    ]
-    if values.sensitivity:
-        callbacks.append(make_sensitivity(values, data["val"], log_dir))
+    callbacks = [*compression, *make_other_callbacks(values, run, folder, data, log_dir, compressed=bool(compression))]
     formats = export_formats(values) if values.strategy != "multi_worker" else ()
     exports = [make_export(values, formats, folder, data["test"], run.folder / "export")] if formats else []
     run.begin()
@@ -117,6 +110,20 @@ def train(values: Any, run: Run, interrupt: ExitOnInterrupt, strategy: Any) -> b
         print(f"Test mIoU of whole images, tiles blended: {whole_images_miou(model, folder, 'test'):.4f}")
     run.end()
     return True
+
+
+def make_other_callbacks(
+    values: Any, run: Run, folder: Any, data: dict[str, Any], log_dir: Path, *, compressed: bool
+) -> list[Any]:
+    """What logs, saves and measures a training."""
+    from train_unet.fitting import SaveOnTrainEnd
+    from train_unet.training import log_callbacks
+
+    return [
+        *log_callbacks(log_dir, data["val"], folder.palette, compressed=compressed),
+        SaveOnTrainEnd(run.folder / "model.keras", writes=run.writes),
+        *([make_sensitivity(values, data["val"], log_dir)] if values.sensitivity else []),
+    ]
 
 
 def export(values: Any, run: Run, interrupt: ExitOnInterrupt, strategy: Any) -> bool:

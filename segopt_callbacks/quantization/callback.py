@@ -244,4 +244,5 @@ class QuantizationAwareTrainingCallback(CompressionCallback):
         return {name: one.state.tolist() for name, one in (self._simulation.ranges if self._simulation else {}).items()}
 
     def take_up(self, kept: kept_ranges.States) -> None:
+        """Goes on from what another fit of this callback has `kept`."""
         self._taken_up = kept

@@ -115,16 +115,20 @@ def verify(
                     outcome.disagreements[name] = worst
                 states.update(name, y, tf.nest.pack_sequence_as(answers, flat), sample_weight)
             told(number, outcome.examples)
-        if not outcome.examples:
-            raise FormatError("there is no example to run it on; pass `evaluation_data` that is not empty")
         outcome.fingerprint = {name: str(one) for name, one in fingerprints.items()}
-        outcome.agreements = {name: outcome.agreements[name] for name in running}
-        outcome.results = {
-            name: agreement.result() | {"metrics": states.result(name)}
-            for name, agreement in outcome.agreements.items()
-        }
-        outcome.results[MODEL] = {"metrics": states.result(MODEL)}
+        _conclude(outcome, running, states)
     return outcome
+
+
+def _conclude(outcome: Verification, running: Mapping[str, Runner], states: MetricStates) -> None:
+    """The figures of the files that ran to the end, and of the model."""
+    if not outcome.examples:
+        raise FormatError("there is no example to run it on; pass `evaluation_data` that is not empty")
+    outcome.agreements = {name: outcome.agreements[name] for name in running}
+    outcome.results = {
+        name: agreement.result() | {"metrics": states.result(name)} for name, agreement in outcome.agreements.items()
+    }
+    outcome.results[MODEL] = {"metrics": states.result(MODEL)}
 
 
 def draw(

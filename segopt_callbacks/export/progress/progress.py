@@ -78,12 +78,14 @@ class Lines(Progress):
         self._watch = threading.Thread(target=self._break_silence, name="segopt-progress", daemon=True)
 
     def begin(self, doing: str, share: float, line: str = "") -> None:
+        """A stage begins, with its line."""
         super().begin(doing, share, line)
         self._begun = time.monotonic()
         if line:
             self.say(line)
 
     def say(self, line: str) -> None:
+        """Prints it."""
         self._spoken = time.monotonic()
         print(printable(f"export: {line}"), flush=True)
 
@@ -120,6 +122,7 @@ class Bar(Progress):
         self._live = Live(console=self._console, get_renderable=self._shown, refresh_per_second=4, transient=True)
 
     def say(self, line: str) -> None:
+        """Prints it above the bar."""
         self._console.print(printable(f"export: {line}"), markup=False, highlight=False, soft_wrap=True)
 
     def __enter__(self) -> Progress:
