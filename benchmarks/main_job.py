@@ -1,10 +1,10 @@
 """The main job, `train.py --prune --cluster`, over ten seeds; plain training over five: the table of README.
 
-    python benchmarks/main_job.py [--only WAY] [--seed SEED] [--latency] [--table]
+    python benchmarks/main_job.py [--only WAY] [--seed SEED] [--table]
 
 Each is the program itself, in a process of its own with threads as they are, and its files' figures are those of its
 report. Bytes are those of the file, and of it after `gzip -9`; mIoU is that of the file on the whole test split.
-Times are measured where `--latency` is given: leave the machine alone meanwhile.
+Times are those of docs/latency.md.
 Results are appended to benchmarks/results/main_job.jsonl, and what stands there is not measured again. A run takes 5
 minutes on two idle cores. Rows of recipes are those of benchmarks/recipes.py. The table goes into both READMEs.
 """
@@ -33,16 +33,16 @@ SEEDS = {DENSE: range(5), COMPRESSED: range(10)}
 FILES = {DENSE: ["float32"], COMPRESSED: ["float32", "dynamic_int8", "int8"]}
 RECIPE_FILES = {"smallest": ["dynamic_int8", "int4"]}
 HEADERS = {
-    "README.md": "made by | file | seeds | test mIoU | kB | kB after gzip | times smaller after gzip | ms, 1 thread",
-    "README.zh-CN.md": "来源 | 文件 | 种子数 | 测试 mIoU | kB | gzip 后 kB | gzip 后缩小倍数 | 单线程毫秒",
+    "README.md": "made by | file | seeds | test mIoU | kB | kB after gzip | times smaller after gzip",
+    "README.zh-CN.md": "来源 | 文件 | 种子数 | 测试 mIoU | kB | gzip 后 kB | gzip 后缩小倍数",
 }
 WORDS = {"README.md": {DENSE: DENSE}, "README.zh-CN.md": {DENSE: "普通训练"}}
 
 
-def measure(way: str, seed: int, *, latency: bool) -> dict[str, Any]:
-    """Runs the program once: bytes, mIoU and, if asked for, milliseconds of each file."""
+def measure(way: str, seed: int) -> dict[str, Any]:
+    """Runs the program once: bytes and mIoU of each file."""
     with tempfile.TemporaryDirectory() as directory:
-        flags = [*FLAGS[way], f"--seed={seed}", f"--output_dir={directory}", f"--{'' if latency else 'no'}latency"]
+        flags = [*FLAGS[way], f"--seed={seed}", f"--output_dir={directory}", "--nolatency"]
         command = [sys.executable, "train.py", *flags]
         subprocess.run(command, cwd=ROOT / "train_unet", check=True, env={**os.environ, "TF_CPP_MIN_LOG_LEVEL": "2"})
         report = json.loads((Path(directory) / "export" / "report.json").read_text())
@@ -54,15 +54,13 @@ def measure(way: str, seed: int, *, latency: bool) -> dict[str, Any]:
             f"{name}_gzip": entry["gzip_bytes"],
             f"{name}_bytes": entry["bytes"],
         }
-        if latency:
-            result[f"{name}_ms"] = round(entry["latency_ms"]["one_thread"]["median"], 2)
     return result
 
 
 def table(results: Mapping[tuple, dict[str, Any]], page: str = "README.md") -> str:
     """A row for each file: the mean over the seeds, and the lowest and highest mIoU."""
     header = HEADERS[page]
-    lines = [f"| {header} |", "|---|---|---:|---|---:|---:|---:|---:|"]
+    lines = [f"| {header} |", "|---|---|---:|---|---:|---:|---:|"]
     dense = [one for (way, _), one in results.items() if way == DENSE]
     if not dense:
         return "\n".join(lines)
@@ -83,10 +81,8 @@ def row(rows: list[dict[str, Any]], name: str, packed: float) -> str:
     metrics = [one[f"{name}_metric"] for one in rows]
     miou = f"{np.mean(metrics):.3f} ({min(metrics):.3f} to {max(metrics):.3f})"
     size, small = mean(rows, f"{name}_bytes") / 1e3, mean(rows, f"{name}_gzip")
-    timed = [one for one in rows if f"{name}_ms" in one]
-    milliseconds = f"{mean(timed, f'{name}_ms'):.1f}" if timed else ""
     sizes = f"{size:,.0f} | {small / 1e3:,.0f} | {packed / small:.0f}"
-    return f"`{name}.tflite` | {len(rows)} | {miou} | {sizes} | {milliseconds}"
+    return f"`{name}.tflite` | {len(rows)} | {miou} | {sizes}"
 
 
 def mean(rows: list[dict[str, Any]], key: str) -> float:
@@ -104,14 +100,13 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--only", choices=FLAGS, help="one of the two ways")
     parser.add_argument("--seed", type=int, help="one of the seeds")
-    parser.add_argument("--latency", action="store_true", help="time the files too, on a quiet machine")
     parser.add_argument("--table", action="store_true", help="train nothing, write the table of what there is")
     arguments = parser.parse_args()
     for way in [] if arguments.table else ([arguments.only] if arguments.only else FLAGS):
         for seed in SEEDS[way] if arguments.seed is None else [arguments.seed]:
             if (way, seed) not in STUDY.results():
                 start = time.perf_counter()
-                STUDY.add((way, seed), measure(way, seed, latency=arguments.latency))
+                STUDY.add((way, seed), measure(way, seed))
                 print(f"{way}, seed {seed}: {time.perf_counter() - start:.0f} s", flush=True)
     for study in STUDIES:
         print(study.write())
