@@ -34,7 +34,7 @@ FILES = {DENSE: ["float32"], COMPRESSED: ["float32", "dynamic_int8", "int8"]}
 RECIPE_FILES = {"smallest": ["dynamic_int8", "int4"]}
 HEADERS = {
     "README.md": "made by | file | seeds | test mIoU | kB | kB after gzip | times smaller after gzip",
-    "README.zh-CN.md": "来源 | 文件 | 种子数 | 测试 mIoU | kB | gzip 后 kB | gzip 后缩小倍数",
+    "README.zh-CN.md": "训练方式 | 文件 | 种子数 | 测试集 mIoU | kB | gzip 后 kB | gzip 后缩小倍数",
 }
 WORDS = {"README.md": {DENSE: DENSE}, "README.zh-CN.md": {DENSE: "普通训练"}}
 
@@ -79,7 +79,8 @@ def table(results: Mapping[tuple, dict[str, Any]], page: str = "README.md") -> s
 def row(rows: list[dict[str, Any]], name: str, packed: float) -> str:
     """The cells of one file; `packed` is the size of the dense float32 file after gzip."""
     metrics = [one[f"{name}_metric"] for one in rows]
-    miou = f"{np.mean(metrics):.3f} ({min(metrics):.3f} to {max(metrics):.3f})"
+    miou = f"{np.mean(metrics):.3f}"
+    miou += f" ({min(metrics):.3f} to {max(metrics):.3f})" if len(metrics) > 1 else ""
     size, small = mean(rows, f"{name}_bytes") / 1e3, mean(rows, f"{name}_gzip")
     sizes = f"{size:,.0f} | {small / 1e3:,.0f} | {packed / small:.0f}"
     return f"`{name}.tflite` | {len(rows)} | {miou} | {sizes}"

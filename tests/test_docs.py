@@ -101,11 +101,15 @@ def test_each_decision_is_tested_where_the_page_says():
 
 @pytest.mark.parametrize(
     "script",
-    ["pruning_patterns", "clustering_accuracy", "compression", "quantization", "small_devices", "distillation"],
+    [
+        *("pruning_patterns", "clustering_accuracy", "compression", "quantization", "small_devices", "distillation"),
+        *("recipes", "main_job"),
+    ],
 )
 def test_the_table_on_a_page_is_that_of_the_results(script):
-    study = importlib.import_module(f"benchmarks.{script}").STUDY
-    assert study.table(study.results()) in study.page.read_text(), "run the script with --table"
+    module = importlib.import_module(f"benchmarks.{script}")
+    for study in getattr(module, "STUDIES", [module.STUDY]):
+        assert study.table(study.results()) in study.page.read_text(), "run the script with --table"
 
 
 def test_each_page_is_on_the_site():
