@@ -37,8 +37,8 @@ class Standardize(Layer):
     a fully quantized LiteRT model starts at the raw bytes, without a float operation. Floats are computed, by
     operations that have int8 kernels too.
 
-    >>> Standardize()(tf.constant([[0, 255]], tf.uint8)).numpy().round(2).tolist()
-    [[-2.1, 2.9]]
+    >>> [round(float(one), 2) for one in Standardize()(tf.constant([0, 255], tf.uint8))]
+    [-2.1, 2.9]
     """
 
     def call(self, inputs: tf.Tensor) -> tf.Tensor:
