@@ -171,7 +171,7 @@ def check_summarized(model: Any, history: Any, path: Path, callback: Any) -> Non
 
     events = EventAccumulator(str(next((path / "logs").rglob("events.*")).parent))
     events.Reload()
-    assert any(tag.startswith("sparsity/") for tag in events.Tags()["tensors"] + events.Tags()["scalars"])
+    assert any(tag.startswith("all_weights/") for tag in events.Tags()["tensors"] + events.Tags()["scalars"])
 
 
 def check_measured(model: Any, history: Any, path: Path, callback: Any) -> None:

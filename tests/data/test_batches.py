@@ -12,6 +12,7 @@ from segopt_callbacks.compat import keras
 from segopt_callbacks.data import batches as batches_module
 from segopt_callbacks.data.batches import Batches
 from segopt_callbacks.data.forms import as_evaluation_data, evaluation_batches
+from segopt_callbacks.export.checks.fingerprint import Fingerprint
 from tests.conformance import IMAGES, LABELS, compiled, functional
 
 Base = getattr(keras.utils, "PyDataset", None) or keras.utils.Sequence
@@ -50,6 +51,14 @@ FORMS = {
 }
 
 
+def fingerprint(images, labels):
+    """Of all examples at once, whatever the batches were."""
+    whole = {"inputs": Fingerprint(), "targets": Fingerprint()}
+    whole["inputs"].add([images])
+    whole["targets"].add([labels])
+    return {name: str(one) for name, one in whole.items()}
+
+
 @pytest.mark.parametrize("form", FORMS)
 def test_every_form_gives_the_metrics_that_keras_gives_for_arrays(form, tmp_path):
     model = compiled(functional(), weighted_metrics=[keras.metrics.SparseCategoricalAccuracy(name="weighted")])
@@ -61,7 +70,11 @@ def test_every_form_gives_the_metrics_that_keras_gives_for_arrays(form, tmp_path
     options = {"evaluation_data": FORMS[form](), "metrics": metrics, "latency": False, "verbose": 0}
     report = export_model(model, tmp_path, ["saved_model"], **options)
     assert report["formats"]["saved_model"]["metrics"]["weighted"] == pytest.approx(expected["weighted"], abs=1e-3)
-    assert report["verification"] == {"examples": COUNT, "data": "evaluation data"}
+    assert report["verification"] == {
+        "examples": COUNT,
+        "data": "evaluation data",
+        "fingerprint": fingerprint(IMAGES, LABELS),
+    }
 
 
 @pytest.mark.parametrize(

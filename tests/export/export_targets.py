@@ -145,7 +145,7 @@ def refuse_sparse(path, source, threads):
 
 def embed_nothing(path, name, source, packages):
     """A file without metadata."""
-    return {}
+    return {"versions": {}}
 
 
 def write_with_refusal(source, path):

@@ -309,7 +309,7 @@ def test_ctrl_c_leaves_no_half_file(tmp_path):
         ({"formats": ["int9"]}, r"Received: 'int9'. Known: saved_model, float32, float16, dynamic_int8, int8"),
         ({"formats": []}, "at least one format"),
         ({"formats": ["float32", "float32"]}, "each once"),
-        ({"formats": ["float32"], "on_failure": "ignore"}, "must be 'raise' or 'warn'"),
+        ({"formats": ["float32"], "on_failure": "ignore"}, "must be one of raise, warn"),
         ({"formats": ["float32"], "time_limit": 0}, "seconds above 0"),
         ({"formats": ["float32"], "latency": 10}, "must be True or False"),
         ({"evaluation_data": tf.data.Dataset.from_tensor_slices(DATA).batch(2).repeat()}, "must end"),

@@ -17,6 +17,7 @@ GIVEN = {
     "evaluation_data": (np.ones((1, 4)), np.ones((1, 2))),
     "metrics": {},
     "metadata": {"classes": ["road"]},
+    "baselines": {"dense": {"accuracy": 0.9}},
     "input_signature": None,
     "calibration": "entropy",
     "on_failure": "warn",

@@ -15,6 +15,7 @@ from hypothesis import strategies
 from segopt_callbacks import pages, sizes
 from segopt_callbacks.pages.page import page
 from segopt_callbacks.pages.reading import parse, read_report
+from segopt_callbacks.pages.sorting import SCRIPT
 from tests.pages.report_samples import report
 from tests.sizes import hostile_files
 from tests.sizes.hostile_files import field
@@ -146,6 +147,13 @@ def test_names_of_files_that_lead_elsewhere_are_text_and_no_more(tmp_path, capsy
     assert "/etc/passwd" in page(given)
 
 
+def without_ours(content):
+    """A page without the one script that it brings itself, at its end."""
+    ours = f"<script>{SCRIPT}</script></body>"
+    assert content.count(ours) == 1
+    return content.replace(ours, "")
+
+
 def test_names_that_no_file_system_and_no_terminal_takes(tmp_path, capsys):
     folder = tmp_path / "two\nlines\udcff<script>"
     folder.mkdir()
@@ -159,7 +167,7 @@ def test_names_that_no_file_system_and_no_terminal_takes(tmp_path, capsys):
     assert printed.err.count("\n") == 1
     assert "\x1b" not in printed.err
     content = (tmp_path / "page.html").read_text()
-    assert "<script>" not in content
+    assert "<script>" not in without_ours(content)
     assert 'href="./two%0Alines%FF%3Cscript%3E/report.html"' in content
 
 
@@ -218,8 +226,8 @@ def test_whatever_stands_in_a_report_it_is_refused_or_has_a_page(way, value):
         parse(given)
         content = page(given, {"file/int8": "data:image/png;base64,AAAA"})
         content.encode("utf-8")
-        assert "<script" not in content
-        assert "nan" not in content.lower().replace("nano", "")
+        assert "<script" not in without_ours(content)
+        assert "nan" not in without_ours(content).lower().replace("nano", "")
 
 
 @hypothesis.settings(max_examples=2 * EXAMPLES, deadline=None)
