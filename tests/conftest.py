@@ -56,6 +56,7 @@ ONCE = (
     "search/test_hparams.py",
     "search/test_processes.py",
     "search/test_rules.py",
+    "search/test_search.py",
     "search/test_space.py",
     "sizes",
     "summaries/test_browser.py",

@@ -43,4 +43,5 @@ def dense_over_seeds(values: Any) -> dict[str, float]:
         return {}
     rows = [json.loads(line) for line in RESULTS.read_text().splitlines()] if RESULTS.exists() else []
     mious = [row["float32_metric"] for row in rows if row["way"] == WAY]
-    return {f"dense float32, {len(mious)} seeds": float(np.mean(mious))} if mious else {}
+    seeds = "1 seed" if len(mious) == 1 else f"{len(mious)} seeds"
+    return {f"dense float32, {seeds}": float(np.mean(mious))} if mious else {}

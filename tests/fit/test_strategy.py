@@ -127,7 +127,8 @@ def test_workers_go_on_from_the_backup_of_the_chief(workers):
 def test_workers_leave_export_to_one_process_and_summaries_to_the_chief(workers, folder):
     assert all("`export_model` in a process of its own" in result["error"] for result in workers)
     assert not (folder / "exported").exists()
-    assert len(list((folder / "logs").rglob("events.*"))) == 1
+    written = [path.parent.name for path in (folder / "logs").rglob("events.*")]
+    assert sorted(written) == sorted({*written, "results"})  # one file in each run
 
 
 @pytest.mark.skipif(IS_KERAS_2, reason="Keras 3 only")
