@@ -73,18 +73,20 @@ TERMINAL = """<!doctype html><meta charset="utf-8"><body style="margin:0; backgr
 def train(folder: Path) -> list[Path]:
     """Trains the U-Net in two ways. Returns: the folders of the runs."""
     for name, more in TRAININGS.items():
-        command = [sys.executable, "train.py", "--epochs=4", "--base_filters=8", f"--export_formats={FORMATS}", *more]
+        flags = [*more, "--epochs=4", "--base_filters=8", f"--export_formats={FORMATS}"]
         (folder / name).mkdir()
         with (folder / name / SAID).open("w") as output:
-            command.append(f"--output_dir={folder / name}")
+            output.write(f"$ python train.py {' '.join(flags)}\n")
+            output.flush()
+            command = [sys.executable, "train.py", *flags, f"--output_dir={folder / name}", "--overwrite"]
             subprocess.run(command, check=True, cwd=ROOT / "train_unet", stdout=output)
     return [folder / name for name in TRAININGS]
 
 
 def terminal(run: Path) -> str:
-    """The end of what a training has printed, from its export on, as a page."""
+    """The command of a training and the end of what it has printed, from its export on, as a page."""
     said = (run / SAID).read_text().replace(str(run.absolute()), "runs")
-    lines = ["$ python train.py --prune --cluster --baseline", "...", *said[said.index("export: ") :].splitlines()]
+    lines = [said.splitlines()[0], "...", *said[said.index("export: ") :].splitlines()]
     return TERMINAL.format(html.escape("\n".join(lines)))
 
 
