@@ -22,7 +22,7 @@ _DECISIVE = (
 
 
 def known_baselines(values: Any, record: Mapping[str, Any], folder: DataFolder) -> dict[str, dict[str, float]]:
-    """What a report compares files with: a dense model, and a lookup from colour to class.
+    """What a report compares files with: a dense model, and a lookup from colour to class; nothing without the first.
 
     Args:
         values: the parsed flags.
@@ -30,6 +30,8 @@ def known_baselines(values: Any, record: Mapping[str, Any], folder: DataFolder) 
         folder: the images.
     """
     dense = {"dense float32": record["baseline"]} if "baseline" in record else dense_over_seeds(values)
+    if not dense:  # the first one is what files are judged by, and a lookup is nothing to lose against
+        return {}
     return {name: {"mIoU": miou} for name, miou in {**dense, "colour lookup": score(folder)}.items()}
 
 
