@@ -42,11 +42,10 @@ def forever(control, listener):
                     told.close()
         if listener in ready:
             asking, _ = listener.accept()
-            header, descriptors, _, _ = socket.recv_fds(asking, 8, 16)
-            content = bytearray()
-            while len(content) < struct.unpack("q", header)[0]:
-                content += asking.recv(1 << 16)
-            request = pickle.loads(content)
+            request, descriptors = asked(asking)
+            if request is None:
+                asking.close()
+                continue
             assert len(os.listdir("/proc/self/task")) == 1
             pid = os.fork()
             if not pid:
@@ -58,10 +57,29 @@ def forever(control, listener):
                 for other in (control, listener, asking, *waiting.values()):
                     other.close()
                 return request, descriptors
-            asking.sendall(struct.pack("q", pid))
+            with contextlib.suppress(OSError):
+                asking.sendall(struct.pack("q", pid))
             waiting[pid] = asking
             for descriptor in descriptors:
                 os.close(descriptor)
+
+
+def asked(asking):
+    """What somebody asks for, and the descriptors; `None` and `None` of one who was killed meanwhile."""
+    descriptors = []
+    try:
+        header, descriptors, _, _ = socket.recv_fds(asking, 8, 16)
+        (size,) = struct.unpack("q", header)
+        content = bytearray()
+        while len(content) < size:
+            if not (part := asking.recv(1 << 16)):
+                raise EOFError
+            content += part
+        return pickle.loads(content), descriptors
+    except (OSError, struct.error, EOFError):
+        for descriptor in descriptors:
+            os.close(descriptor)
+        return None, None
 
 
 def take(request, descriptors):

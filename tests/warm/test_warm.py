@@ -2,12 +2,15 @@
 
 import os
 import signal
+import socket
+import struct
 import subprocess
 import sys
 
 import pytest
 
 from tests import warm
+from tests.warm import client
 
 pytestmark = pytest.mark.either_keras
 SHOWN = """
@@ -39,6 +42,16 @@ def test_a_program_finds_what_it_would_find(kind, tmp_path):
         seen.append((done.returncode, done.stdout, done.stderr))
     assert seen[0] == seen[1]
     assert seen[0][0] == 0, seen[0][2]
+
+
+@pytest.mark.skipif(not client.CAN_FORK, reason="no server")
+@pytest.mark.parametrize("sent", [b"", b"half", struct.pack("q", 100) + b"half"])
+def test_the_server_outlives_whoever_is_killed_while_asking(sent):
+    assert warm.run([sys.executable, "-c", "pass"]).returncode == 0
+    with socket.socket(socket.AF_UNIX) as asking:
+        asking.connect("\0" + client._address())
+        asking.sendall(sent)
+    assert warm.run([sys.executable, "-c", "import sys; sys.exit(3)"]).returncode == 3
 
 
 @pytest.mark.parametrize(
