@@ -61,6 +61,7 @@ ONCE = (
     "sizes",
     "summaries/test_browser.py",
     "summaries/test_told.py",
+    "train_unet/test_baselines.py",
     "train_unet/test_data.py",
     "train_unet/test_flags.py",
     "train_unet/test_tiles.py",
