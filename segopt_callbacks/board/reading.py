@@ -45,9 +45,9 @@ class Reading:
             run: its name in TensorBoard.
 
         Returns:
-            what `runs` tells of it; `steps`, and at each `sparsity` and `target` (`None` where there was none yet);
-            `weights`: `path`, `shape`, `low`, `high`, `distinct`, `sparsity` and `target` at each step, and `values`
-            and `error` where it is clustered; `settings`; `results`.
+            what `runs` tells of it. `steps`, and at each `sparsity` and `target` (`None` where there was none yet).
+            `weights`: of each `path`, `shape`, `low`, `high`, `distinct`, and `sparsity` and `target` at each step. Of
+            clustered ones `values` and `error`, too. `settings` and `results`.
 
         Raises:
             NotFoundError: if there is no such run.

@@ -16,8 +16,8 @@ KEPT = 0.01  # a file keeps a metric that loses at most this fraction of the den
 ALIKE = 1.1  # times the fastest: what two runs of a benchmark differ by
 RULE = (
     "The best file is the fastest of those that lose at most 1% of the metric, the smallest where several are as fast. "
-    "Dense float32 weights are 4 bytes for each parameter. Below a figure: the difference from the first baseline, "
-    "else from the model in memory; the ratio to the dense weights; the interval of a time."
+    "Dense float32 weights are 4 bytes for each parameter, without gzip. Below a figure: the difference from the first "
+    "baseline, else from the model in memory; the ratio to the dense weights; the interval of a time."
 )
 _ONE_THREAD = "one_thread"
 

@@ -26,8 +26,8 @@ def shrink_model(model: compat.Model, *, verbose: int = 1) -> compat.Model:
     Channels that are zero whatever the input leave their layers, and all that reads them: what `channel()` has pruned,
     and what exports leave out of their files. The smaller model is not compiled. Compile it, and train on.
 
-    A layer of a class that is not Keras' own keeps what it reads and answers, and is named; so does one whose
-    configuration says numbers of channels in a way that is not known here, such as `Reshape`.
+    A layer of a class that is not Keras' own keeps what it reads and answers, and is named. So does one such as
+    `Reshape`, whose configuration says numbers of channels in a way that is not known here.
 
     Args:
         model: a built functional or sequential model of Keras; not changed. Models inside it become smaller, too, if
