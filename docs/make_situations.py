@@ -20,20 +20,20 @@ from tests import situations  # noqa: E402
 
 def main() -> None:
     """Writes the page."""
-    keras_3, keras_2 = (outcomes(legacy) for legacy in ("0", "1"))
+    nodes = [row.node for row in situations.ROWS]
+    keras_3, keras_2 = (outcomes(legacy, nodes) for legacy in ("0", "1"))
     cells = {row.what: (cell(row, keras_3), cell(row, keras_2)) for row in situations.ROWS}
     before, _, behind = situations.split_page()
     situations.PAGE.write_text(before + "\n" + situations.table(cells) + "\n" + behind)
 
 
-def outcomes(legacy: str) -> dict[str, str | None]:
-    """Test -> what it states under one Keras; `None` if it passed and states nothing."""
+def outcomes(legacy: str, nodes: list[str]) -> dict[str, str | None]:
+    """Test -> what it states under one Keras, or why it was skipped; `None` if it passed and states nothing."""
     environment = {**os.environ, "TF_USE_LEGACY_KERAS": legacy, "WRITE_SITUATIONS": "1"}
-    nodes = dict.fromkeys(row.node for row in situations.ROWS)
     with tempfile.TemporaryDirectory() as folder:
         report = Path(folder) / "report.xml"
         command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-o", "junit_family=legacy"]
-        subprocess.run([*command, f"--junitxml={report}", *nodes], cwd=ROOT, env=environment, check=True)
+        subprocess.run([*command, f"--junitxml={report}", *dict.fromkeys(nodes)], cwd=ROOT, env=environment, check=True)
         return dict(map(read, xml.etree.ElementTree.parse(report).getroot().iter("testcase")))
 
 

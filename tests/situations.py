@@ -223,11 +223,11 @@ def table(cells: Cells) -> str:
     return "\n".join(parts)
 
 
-def split_page() -> tuple[str, str, str]:
+def split_page(page: Path = PAGE, begin: str = BEGIN) -> tuple[str, str, str]:
     """The page: what stands before the table, the table, what follows."""
-    before, rest = PAGE.read_text().split(BEGIN)
+    before, rest = page.read_text().split(begin)
     between, behind = rest.split(END)
-    return before + BEGIN, between, END + behind
+    return before + begin, between, END + behind
 
 
 def cells_on_page() -> Cells:

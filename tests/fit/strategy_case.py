@@ -271,6 +271,9 @@ def worker(index, ports, folder):
             lambda: made.append(make()) or made[-1], folder, CompressionSummaries(folder / "logs")
         )
         made[0].save_weights(folder / f"of_worker_{index}" / "saved")
+        training = QuantizationAwareTrainingCallback()
+        fit(make(), training)
+        result["ranges"] = training.ranges
     return result
 
 

@@ -10,7 +10,8 @@ import sys
 import numpy as np
 import pytest
 
-from tests import warm
+from tests import situations, warm
+from tests.fit import strategies
 
 IS_KERAS_2 = os.environ.get("TF_USE_LEGACY_KERAS") == "1"
 
@@ -124,6 +125,13 @@ def test_workers_go_on_from_the_backup_of_the_chief(workers):
 
 
 @pytest.mark.skipif(not IS_KERAS_2, reason="Keras 2 only")
+def test_workers_learn_the_same_ranges_from_their_halves_of_each_batch(workers):
+    first, second = (result["ranges"] for result in workers)
+    assert len(first) > 3
+    assert first == second
+
+
+@pytest.mark.skipif(not IS_KERAS_2, reason="Keras 2 only")
 def test_workers_leave_export_to_one_process_and_summaries_to_the_chief(workers, folder):
     assert all("`export_model` in a process of its own" in result["error"] for result in workers)
     assert not (folder / "exported").exists()
@@ -135,3 +143,15 @@ def test_workers_leave_export_to_one_process_and_summaries_to_the_chief(workers,
 def test_keras_3_cannot_train_with_several_workers(workers):
     assert all("must train with Keras 2" in result["error"] for result in workers)
     assert all("TF_USE_LEGACY_KERAS=1" in result["error"] for result in workers)
+
+
+@pytest.mark.either_keras
+def test_the_page_says_that_all_of_it_works_and_that_keras_3_refuses_several_workers():
+    alone = {node for name in ("none", "mirrored") for node in strategies.NODES[name].values()}
+    all_of_them = alone | set(strategies.NODES["multi_worker"].values())
+    table = strategies.table((alone | {strategies.REFUSAL}, all_of_them))
+    page = situations.split_page(strategies.PAGE, strategies.BEGIN)[1]
+    assert page.strip() == table.strip(), "run `python docs/make_machines.py`"
+    for node in (*all_of_them, strategies.REFUSAL):
+        module, _, name = node.partition("::")
+        assert f"def {name.partition('[')[0]}(" in (pathlib.Path(__file__).parents[2] / module).read_text()
