@@ -1,5 +1,6 @@
 """The wheel, in an environment that holds nothing else."""
 
+import json
 import os
 import pathlib
 import re
@@ -14,6 +15,7 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
 import segopt_callbacks
+from tests.summaries.tensorboard_page import answer, served
 from tests.test_docs import python_blocks
 
 ROOT = pathlib.Path(__file__).parent.parent
@@ -95,22 +97,39 @@ def link(distribution, into):
             (into / file).symlink_to(distribution.locate_file(file))
 
 
-# As TensorBoard looks for plugins, and asks one for its page.
-FINDS_THE_PLUGIN = """
-from tensorboard.default import get_dynamic_plugins
-from tensorboard.plugins.base_plugin import TBContext
-from werkzeug.test import Client
-for plugin in get_dynamic_plugins():
-    if plugin.__module__.startswith("segopt"):
-        made = plugin(TBContext())
-        module = made.get_plugin_apps()[made.frontend_metadata().es_module_path]
-        print(made.plugin_name, Client(module).get("/").status_code)
-"""
+# README's model as it is, in a functional and in a subclassed one; its own fit, with a watcher more.
+MODELS = {
+    "sequential": "",
+    "functional": "inputs = keras.Input((32, 32, 3))\nmodel = keras.Model(inputs, model(inputs))\n",
+    "subclassed": """
+class Segmenter(keras.Model):
+    def __init__(self, inner):
+        super().__init__()
+        self.inner = inner
+
+    def call(self, images):
+        return self.inner(images)
+
+model = Segmenter(model)
+""",
+}
+WATCHED = "callbacks=[\n    segopt_callbacks.CompressionSummaries({logs!r}),"
+
+
+def story():
+    """README's blocks for each kind of model."""
+    made, fitted, *_ = python_blocks(ROOT / "README.md")
+    before, compiled = made.split("model.compile(")
+    parts = ["import segopt_callbacks"]
+    for name, code in MODELS.items():
+        watched = fitted.replace("callbacks=[", WATCHED.format(logs=f"logs/{name}"))
+        parts += [before, code, f"model.compile({compiled}", watched.replace('"exported"', f'"{name}"')]
+    return "\n".join(parts)
 
 
 @pytest.mark.slow
-def test_the_readme_example_runs_where_only_the_wheel_is_installed(wheel, tmp_path):
-    """With what it says it needs, as `make setup` has installed it: `pip check` finds every requirement there."""
+def test_the_readme_story_runs_where_only_the_wheel_is_installed(wheel, tmp_path):
+    """Fits, files, reports and TensorBoard's page, with what the wheel says it needs: `pip check` finds all of it."""
     venv.create(tmp_path / "empty")
     binaries = tmp_path / "empty" / "bin"
     environment = {key: value for key, value in os.environ.items() if not key.startswith(("PYTHON", "TF_USE"))}
@@ -121,28 +140,27 @@ def test_the_readme_example_runs_where_only_the_wheel_is_installed(wheel, tmp_pa
     install = [*pip, "install", "--quiet", "--no-compile", "--no-deps", "--no-index", str(wheel)]
     subprocess.run(install, check=True, timeout=1200, env=environment, cwd=tmp_path)
     subprocess.run([*pip, "check"], check=True, env=environment, cwd=tmp_path)
-    (tmp_path / "example.py").write_text("\n".join(python_blocks(ROOT / "README.md")))
-    result = subprocess.run(
-        [str(binaries / "python"), "example.py"],
-        cwd=tmp_path,
-        env=environment,
-        capture_output=True,
-        text=True,
-        timeout=600,
-    )
-    assert result.returncode == 0, result.stderr[-4000:]
-    assert "int8" in result.stdout
-    sizes = subprocess.run(
-        [str(binaries / "segopt-sizes"), "exported"], cwd=tmp_path, env=environment, capture_output=True, text=True
-    )
-    assert sizes.returncode == 0, sizes.stderr
-    assert "int8.tflite" in sizes.stdout
-    found = subprocess.run(
-        [str(binaries / "python"), "-c", FINDS_THE_PLUGIN],
-        cwd=tmp_path,
-        env=environment,
-        capture_output=True,
-        text=True,
-    )
-    assert found.returncode == 0, found.stderr
-    assert found.stdout.split() == ["segopt", "200"]
+
+    def run(*command):
+        done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=600)
+        assert done.returncode == 0, done.stderr[-4000:]
+        return done.stdout
+
+    (tmp_path / "story.py").write_text(story())
+    output = run(str(binaries / "python"), "story.py")
+    assert output.count("report.html") == len(MODELS)
+    for name in MODELS:
+        assert "int8.tflite" in run(str(binaries / "segopt-sizes"), name)
+        report = json.loads((tmp_path / name / "report.json").read_text())
+        assert {entry["status"] for entry in report["formats"].values()} == {"ok"}, name
+        assert report["formats"]["int8"]["metrics"]["accuracy"] > 0.8
+        page = (tmp_path / name / "report.html").read_text()
+        assert "times smaller" in page
+    with served(tmp_path / "logs", tmp_path / "served.txt", str(binaries / "python"), environment) as address:
+        assert answer(address, "plugins_listing")["segopt"]["enabled"]
+        runs = answer(address, "plugin/segopt/runs")["runs"]
+        assert {one["name"] for one in runs} == set(MODELS)
+        for one in runs:
+            told = answer(address, "plugin/segopt/run", run=one["run"])
+            assert told["sparsity"][-1] > 0.75
+            assert told["results"]["formats"]["int8"]["file"] == "int8.tflite"

@@ -83,14 +83,19 @@ def announced(folder: Path) -> dict[str, str]:
 
 
 @contextlib.contextmanager
-def served(log_dir: Path, messages: Path) -> Iterator[str]:
-    """Runs `tensorboard --logdir`; the address of its page. What it prints goes to the file `messages`."""
+def served(
+    log_dir: Path, messages: Path, python: str = sys.executable, environment: dict[str, str] | None = None
+) -> Iterator[str]:
+    """Runs `tensorboard --logdir`; the address of its page. What it prints goes to the file `messages`.
+
+    Without an `environment`, the checkout's own plugin is announced to it.
+    """
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
-    command = [sys.executable, "-m", "tensorboard.main", "--logdir", str(log_dir), "--host", "127.0.0.1"]
+    command = [python, "-m", "tensorboard.main", "--logdir", str(log_dir), "--host", "127.0.0.1"]
     command += ["--port", str(port), "--load_fast", "false", "--reload_interval", "5"]
-    environment = announced(messages.with_suffix(".announced"))
+    environment = environment or announced(messages.with_suffix(".announced"))
     with messages.open("wb") as output:
         process = subprocess.Popen(
             command, stdout=output, stderr=subprocess.STDOUT, start_new_session=True, env=environment
@@ -113,6 +118,13 @@ def _answers(address: str) -> bool:
             return answer.read().strip() not in (b"", b"[]")
     except (urllib.error.URLError, OSError):
         return False
+
+
+def answer(address: str, route: str, **arguments: str) -> Any:
+    """What the server says under `data/`, from JSON."""
+    query = urllib.parse.urlencode(arguments)
+    with urllib.request.urlopen(f"{address}data/{route}?{query}", timeout=20) as told:
+        return json.load(told)
 
 
 @contextlib.contextmanager

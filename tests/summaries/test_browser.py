@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import io
-import json
 import os
-import urllib.parse
-import urllib.request
 
 import numpy as np
 import pytest
@@ -156,8 +153,7 @@ def text_of(driver, selector):
 
 
 def get(page, route, **arguments):
-    with urllib.request.urlopen(f"{page[1]}data/{route}?{urllib.parse.urlencode(arguments)}", timeout=20) as answer:
-        return json.load(answer)
+    return tensorboard_page.answer(page[1], route, **arguments)
 
 
 def test_the_server_finds_the_plugin_and_answers_what_the_fit_was(page, fitted):
