@@ -90,7 +90,11 @@ def make_step(model, network, before=None, after=None):
     random = np.random.default_rng(0)
     images = random.uniform(size=(BATCH, size, size, 3)).astype("float32")
     labels = random.integers(0, CLASSES, (BATCH, out, out)).astype("int32")
-    iterator = iter(tf.data.Dataset.from_tensors((images, labels)).cache().repeat())
+    return step_on(iter(tf.data.Dataset.from_tensors((images, labels)).cache().repeat()), model, before, after)
+
+
+def step_on(iterator, model, before=None, after=None):
+    """Function that makes one step on the iterator's next batch, with the callback's part of it."""
     count = iter(range(10**9))
 
     def step():
@@ -122,6 +126,16 @@ def compare_steps(network, every, pairs, rounds):
     import tf_keras
 
     rounds = max(rounds // 4, 3) if network is unet else rounds
+    seconds = in_turn(every, rounds)
+    medians = ", ".join(f"{name} {np.median(seconds[name]) * 1e3:.1f} ms" for name in every if "plain" in name)
+    weights = network(tf_keras).count_params()
+    print(f"steps: {network.__name__}, {weights:,} weights, batch {BATCH}, {rounds} rounds; {medians}")
+    for name, base in pairs:
+        print(" ", ratio_text(seconds, name, base), flush=True)
+
+
+def in_turn(every, rounds):
+    """Name of a step -> seconds of it in each round, in a new random order each time, after those that warm up."""
     seconds = {name: [] for name in every}
     random = np.random.default_rng(0)
     for number in range(WARM_UP + rounds):
@@ -130,8 +144,4 @@ def compare_steps(network, every, pairs, rounds):
             every[name]()
             if number >= WARM_UP:
                 seconds[name].append(time.perf_counter() - start)
-    medians = ", ".join(f"{name} {np.median(seconds[name]) * 1e3:.1f} ms" for name in every if "plain" in name)
-    weights = network(tf_keras).count_params()
-    print(f"steps: {network.__name__}, {weights:,} weights, batch {BATCH}, {rounds} rounds; {medians}")
-    for name, base in pairs:
-        print(" ", ratio_text(seconds, name, base), flush=True)
+    return seconds
