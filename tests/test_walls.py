@@ -23,7 +23,7 @@ FLOORS = (
     ("export.target", "export.audit"),
     ("export.litert", "export.onnx", "export.saved_model"),
     ("export.openvino", "export.tensorrt", "export.tvm", "export.tflm"),
-    ("export.ethos_u",),
+    ("export.ethos_u", "export.openers"),
     ("export.formats", "export.delivery", "export.inference", "export.checks", "export.promises"),
     ("export.report", "export.settings", "export.intake", "export.progress", "export.running"),
     ("export.writing",),

@@ -14,13 +14,12 @@ import numpy as np
 from segopt_callbacks import compat
 from segopt_callbacks.data import TrainingSample, rehearse
 from segopt_callbacks.errors import ExportError
-from segopt_callbacks.export import ethos_u
+from segopt_callbacks.export import ethos_u, openers
 from segopt_callbacks.export.delivery import require_replaceable, require_writable, rescue
 from segopt_callbacks.export.exporter import export
 from segopt_callbacks.export.formats import TARGETS, Format, validate_formats
 from segopt_callbacks.export.settings import FORMATS, ExportSettings, OnFailure
 from segopt_callbacks.fit import CompressionCallback, Stage, told_callbacks
-from segopt_callbacks.processes import TensorFlowProcess
 from segopt_callbacks.quantization import Calibration
 from segopt_callbacks.records import Report
 
@@ -181,7 +180,7 @@ class ExportQuantizedCallback(CompressionCallback):
         if (calibrates or compares) and self.representative_dataset is None:
             self._sample = TrainingSample(self.model)
         super().on_train_begin(logs)
-        TensorFlowProcess.warm_during("fit")
+        openers.warm_during("fit")
 
     def rehearse(self) -> None:
         """Tries on one batch what every file will be run on when the fit has ended."""

@@ -18,6 +18,7 @@ from segopt_callbacks.export.checks import Opened, begin_on_one_thread, is_timed
 from segopt_callbacks.export.delivery import embed
 from segopt_callbacks.export.formats import TARGETS
 from segopt_callbacks.export.inference import Sources
+from segopt_callbacks.export.openers import LIGHT, opener
 from segopt_callbacks.export.report import weighed
 from segopt_callbacks.export.settings import ExportSettings
 from segopt_callbacks.export.source import Source
@@ -91,6 +92,7 @@ class Writer:
 
     def __post_init__(self) -> None:
         self._tensorflow = self.open_processes.enter_context(TensorFlowProcess())
+        LIGHT.warm(is_unhurried=False)
 
     def begin(self, name: str) -> None:
         """Makes what a format is made from, and begins to write it; waits for no other process."""
@@ -144,7 +146,7 @@ class Writer:
     def _begin(self, name: str, made: _Made) -> _Begun:
         target = TARGETS[name]
         arguments = worker.write_file, target.write, made.source, self.folder / target.file_name
-        opening = self.open_processes.enter_context(TensorFlowProcess.new() if target.uses_tensorflow else Process())
+        opening = self.open_processes.enter_context(opener(target))
         if target.uses_tensorflow:  # it waits for no other format
             opening.begin(*arguments, doing=_WRITING)
             writing = opening

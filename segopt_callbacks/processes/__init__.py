@@ -4,11 +4,13 @@ from segopt_callbacks.processes import cpus, worker
 from segopt_callbacks.processes.interrupts import remembered_interrupts
 from segopt_callbacks.processes.process import VISIBLE_GPUS, Process
 from segopt_callbacks.processes.quiet import captured, quiet
+from segopt_callbacks.processes.stock import Stock
 from segopt_callbacks.processes.tensorflow import TensorFlowProcess
 
 __all__ = [
     "VISIBLE_GPUS",
     "Process",
+    "Stock",
     "TensorFlowProcess",
     "captured",
     "cpus",

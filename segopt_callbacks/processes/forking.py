@@ -1,6 +1,6 @@
-"""The program of a process that imports TensorFlow once, and from then on forks processes that have it; see `nursery`.
+"""The program of a process that imports a module once, and from then on forks processes that have it; see `nursery`.
 
-It computes nothing, so that TensorFlow has neither threads nor devices when it forks. The import is done by a thread of
+It computes nothing, so that a runtime has neither threads nor devices when it forks. The import is done by a thread of
 its own: Linux keeps a niceness for each thread, and one that was raised may not be lowered again without rights. A fork
 has the niceness of the main thread, which was never raised, and none of the other threads.
 """
@@ -8,6 +8,7 @@ has the niceness of the main thread, which was never raised, and none of the oth
 from __future__ import annotations
 
 import contextlib
+import importlib
 import os
 import signal
 import socket
@@ -26,18 +27,20 @@ RUNNING = -(2**31)
 _NICER = 5  # than what trains, which gets three times as much of a CPU
 
 
-def main(descriptor: int, is_unhurried: bool) -> None:
+def main(descriptor: int, module: str, is_unhurried: bool) -> None:
     """Serves until nobody is there to ask.
 
     Args:
         descriptor: of the socket through which requests come.
+        module: what to import.
         is_unhurried: whether something else needs the CPUs more, until the first request.
     """
     worker.depend_on_parent()
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     control = socket.socket(fileno=descriptor)
     before = os.getpriority(os.PRIO_PROCESS, 0)
-    importing = threading.Thread(target=_import, args=(min(before + _NICER, 19) if is_unhurried else before,))
+    niceness = min(before + _NICER, 19) if is_unhurried else before
+    importing = threading.Thread(target=_import, args=(module, niceness))
     importing.start()
     while True:
         request, descriptors, _, _ = socket.recv_fds(control, 64, 2)
@@ -55,12 +58,12 @@ def main(descriptor: int, is_unhurried: bool) -> None:
         control.sendall(ANSWER.pack(answer))
 
 
-def _import(niceness: int) -> None:
+def _import(module: str, niceness: int) -> None:
     if niceness != os.getpriority(os.PRIO_PROCESS, 0):
         os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), niceness)
     # What it raises is raised again in the fork that needs it, and told there.
     with contextlib.suppress(Exception), _without("keras"):
-        import tensorflow  # noqa: F401
+        importlib.import_module(module)
 
 
 @contextlib.contextmanager

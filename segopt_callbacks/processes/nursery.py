@@ -1,4 +1,4 @@
-"""The warm process: it has imported TensorFlow, and others that need TensorFlow are forked from it at once."""
+"""The warm process: it has imported a module, and others that need the module are forked from it at once."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from segopt_callbacks.processes import forking
 from segopt_callbacks.processes.process import Child, end, environment, program
 
 _OF_NO_LIBRARY = {"PWD", "OLDPWD", "SHLVL", "_", "PYTEST_CURRENT_TEST"}  # variables that no library computes by
-_PATIENCE = 300.0  # seconds for an import of TensorFlow
+_PATIENCE = 300.0  # seconds for the import
 
 
 def can_fork() -> bool:
@@ -30,9 +30,10 @@ def settings() -> tuple[Any, ...]:
 
 
 class Nursery:
-    """Imports TensorFlow in a process, and forks others from it.
+    """Imports a module in a process, and forks others from it.
 
     Args:
+        module: name of what is imported; whatever it raises is raised again by who needs it.
         is_unhurried: whether something else needs the CPUs more, until the first fork.
 
     Attributes:
@@ -40,7 +41,7 @@ class Nursery:
         is_used: whether anything was forked from it.
     """
 
-    def __init__(self, *, is_unhurried: bool) -> None:
+    def __init__(self, module: str, *, is_unhurried: bool) -> None:
         self.settings = settings()
         self.is_used = False
         self._lock = threading.Lock()
@@ -48,7 +49,7 @@ class Nursery:
         self._control.settimeout(_PATIENCE)
         with theirs:
             self._process = subprocess.Popen(
-                program(forking.__name__, theirs.fileno(), is_unhurried),
+                program(forking.__name__, theirs.fileno(), module, is_unhurried),
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,
                 stderr=subprocess.DEVNULL,
@@ -63,7 +64,7 @@ class Nursery:
 
     @property
     def is_ready(self) -> bool:
-        """Whether it has imported TensorFlow, or is dead: whether `fork` does not wait."""
+        """Whether it has imported its module, or is dead: whether `fork` does not wait."""
         try:
             return bool(self.ask(forking.IS_READY))
         except ConnectionError:
@@ -75,7 +76,7 @@ class Nursery:
         return self._process.pid
 
     def fork(self, connection: int, output: int) -> Child:
-        """A process that has imported TensorFlow, see `process.started`; waits until the import is done.
+        """A process that has imported the module, see `process.started`; waits until the import is done.
 
         Raises:
             ConnectionError: if the warm process was killed.

@@ -49,12 +49,12 @@ def environment() -> dict[str, str]:
     }
 
 
-def program(module: str, *arguments: int | bool) -> list[str]:
+def program(module: str, *arguments: int | bool | str) -> list[str]:
     """The command that runs `main` of a module of this package with our import path.
 
     `-c` puts the current folder first on the path. Nothing is imported from there: `sys` is part of the interpreter.
     """
-    call = f"import {module} as program; program.main({', '.join(map(str, arguments))})"
+    call = f"import {module} as program; program.main({', '.join(map(repr, arguments))})"
     return [sys.executable, "-c", f"import sys; sys.path[:] = sys.argv[1:]; {call}", *import_path()]
 
 

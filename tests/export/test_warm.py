@@ -7,6 +7,8 @@ import pytest
 
 from segopt_callbacks import ExportQuantizedCallback, PolynomialDecay, PruningScheduleCallback
 from segopt_callbacks.compat import keras
+from segopt_callbacks.export.formats import TARGETS
+from segopt_callbacks.export.openers import LIGHT, opener
 from segopt_callbacks.processes import TensorFlowProcess, nursery
 from tests.export_models import DATA, built, fitted
 
@@ -15,13 +17,23 @@ pytestmark = pytest.mark.skipif(not nursery.can_fork(), reason="nothing is forke
 
 @pytest.fixture(autouse=True)
 def _cold():
-    TensorFlowProcess.close_spare()
+    close()
     yield
+    close()
+
+
+def close():
     TensorFlowProcess.close_spare()
+    LIGHT.close()
+
+
+def warm():
+    """The numbers of the warm processes."""
+    return [one.nursery and one.nursery.number for one in (TensorFlowProcess.stock, LIGHT)]
 
 
 class Look(keras.callbacks.Callback):
-    """Which warm process there is at the first batch; then perhaps an error."""
+    """Which warm processes there are at the first batch; then perhaps an error."""
 
     def __init__(self, error=None):
         super().__init__()
@@ -29,8 +41,7 @@ class Look(keras.callbacks.Callback):
         self.seen = None
 
     def on_train_batch_end(self, batch, logs=None):
-        warm = TensorFlowProcess._nursery
-        self.seen = warm and warm.number
+        self.seen = warm()
         if self.error:
             raise self.error
 
@@ -51,9 +62,10 @@ def test_the_export_finds_what_training_has_warmed(tmp_path):
     export = ExportQuantizedCallback(tmp_path, ("float32",), evaluation_data=DATA, verbose=0)
     fitted(built(), look, export)
     assert export.report["formats"]["float32"]["status"] == "ok"
-    assert look.seen
-    assert TensorFlowProcess._nursery.number == look.seen
-    assert TensorFlowProcess._nursery.is_used
+    assert all(look.seen)
+    assert warm() == look.seen
+    assert TensorFlowProcess.stock.nursery.is_used
+    assert LIGHT.nursery.is_used
 
 
 @pytest.mark.parametrize("error", [KeyboardInterrupt(), ValueError("mine")], ids=["interrupt", "error"])
@@ -61,12 +73,20 @@ def test_a_fit_that_is_interrupted_leaves_none(tmp_path, error):
     look = Look(error)
     with pytest.raises(type(error)):
         fitted(built(), look, ExportQuantizedCallback(tmp_path, ("float32",), evaluation_data=DATA, verbose=0))
-    assert look.seen
-    assert ends(look.seen)
-    assert TensorFlowProcess._nursery is None
+    assert all(map(ends, look.seen))
+    assert warm() == [None, None]
 
 
 def test_without_an_export_there_is_none():
     look = Look()
     fitted(built(), look, PruningScheduleCallback(PolynomialDecay(0.0, 0.5, 0, 1)))
-    assert look.seen is None
+    assert look.seen == [None, None]
+
+
+def test_a_file_is_opened_where_nothing_but_its_runtime_is_imported():
+    with opener(TARGETS["int8"]) as process:
+        limit = {"doing": "testing it", "time_limit": 60}
+        imported = process.call(eval, "[*__import__('sys').modules]", **limit)
+        assert process.call(os.getppid, **limit) == LIGHT.nursery.number
+    assert {"numpy", "segopt_callbacks.export.formats"} <= set(imported)
+    assert not {"tensorflow", "keras", "ai_edge_litert.interpreter", "onnxruntime", "openvino", "tvm"} & set(imported)

@@ -125,46 +125,46 @@ def ends(pid):
 
 @forks
 def test_what_is_forked_has_imported_tensorflow_and_started_nothing(cold):
-    with TensorFlowProcess.new() as process, TensorFlowProcess.new() as other:
+    with TensorFlowProcess.stock.new() as process, TensorFlowProcess.stock.new() as other:
         assert process.call(eval, "'tensorflow' in __import__('sys').modules", **LIMIT) is True
         assert process.call(eval, "__import__('sys').modules.get('keras', 'not yet')", **LIMIT) == "not yet"
         assert process.call(eval, "__import__('keras').__name__", **LIMIT) == "keras"
         # Threads are fewer than TensorFlow starts when it computes: Python's, and those of NumPy's library.
         assert process.call(export_targets.threads_called, "tf_", **LIMIT) == 0
         assert process.number != other.number
-        assert process.call(export_targets.parent, **LIMIT) == TensorFlowProcess._nursery.number
+        assert process.call(export_targets.parent, **LIMIT) == TensorFlowProcess.stock.nursery.number
 
 
 @forks
 def test_it_is_nicer_while_training_and_what_is_forked_is_not(cold):
     mine = os.getpriority(os.PRIO_PROCESS, 0)
-    warm = TensorFlowProcess.warm(is_unhurried=True)
+    warm = TensorFlowProcess.stock.warm(is_unhurried=True)
     deadline, seen = time.monotonic() + 60, set()
     while len(seen) < 2 and time.monotonic() < deadline:
         seen = set(export_targets.niceness(warm.number))
     assert seen == {mine, mine + forking._NICER}
-    with TensorFlowProcess.new() as process:
+    with TensorFlowProcess.stock.new() as process:
         assert set(process.call(export_targets.niceness, "self", **LIMIT)) == {mine}
 
 
 @forks
 @pytest.mark.parametrize("killed", ["before", "after"])
 def test_a_warm_process_that_is_killed_is_replaced(cold, killed):
-    pid = TensorFlowProcess.warm(is_unhurried=True).number
+    pid = TensorFlowProcess.stock.warm(is_unhurried=True).number
     if killed == "after":
-        with TensorFlowProcess.new() as process:
+        with TensorFlowProcess.stock.new() as process:
             process.call(export_targets.my_process, **LIMIT)
     os.kill(pid, signal.SIGKILL)
     with TensorFlowProcess() as process:
         assert process.call(max, [1, 2], **LIMIT) == 2
-    assert TensorFlowProcess._nursery.number != pid
+    assert TensorFlowProcess.stock.nursery.number != pid
 
 
 @forks
 def test_the_death_of_the_warm_process_is_that_of_its_forks_and_is_told(cold):
-    process = TensorFlowProcess.new()
+    process = TensorFlowProcess.stock.new()
     number = process.call(export_targets.my_process, **LIMIT)
-    os.kill(TensorFlowProcess._nursery.number, signal.SIGKILL)
+    os.kill(TensorFlowProcess.stock.nursery.number, signal.SIGKILL)
     assert ends(number)
     with pytest.raises(FormatError, match="killed by SIGKILL while testing it"):
         process.call(max, [1, 2], **LIMIT)
@@ -174,9 +174,12 @@ def test_the_death_of_the_warm_process_is_that_of_its_forks_and_is_told(cold):
 
 @forks
 def test_a_crash_at_once_is_told_as_of_any_process(cold):
-    with TensorFlowProcess.new() as process, pytest.raises(FormatError, match="exit code 3 while testing it.*to end"):
+    with (
+        TensorFlowProcess.stock.new() as process,
+        pytest.raises(FormatError, match="exit code 3 while testing it.*to end"),
+    ):
         process.call(export_targets.end, 3, **LIMIT)
-    with TensorFlowProcess.new() as process:
+    with TensorFlowProcess.stock.new() as process:
         number = process.call(export_targets.my_process, **LIMIT)
         with pytest.raises(FormatError, match="took longer than 0.2 seconds"):
             process.call(export_targets.write_for_ever, None, None, doing="it", time_limit=0.2)
@@ -213,8 +216,8 @@ def test_settings_are_all_variables_but_those_that_no_library_computes_by(monkey
 @pytest.mark.parametrize("left", ["returned", "raised"])
 def test_what_was_warmed_for_nothing_is_closed(cold, left):
     def fit():
-        TensorFlowProcess.warm_during("fit")
-        numbers.append(TensorFlowProcess._nursery.number)
+        TensorFlowProcess.stock.warm_during("fit")
+        numbers.append(TensorFlowProcess.stock.nursery.number)
         assert is_running(numbers[0])
         if left == "raised":
             raise KeyboardInterrupt
@@ -228,14 +231,14 @@ def test_what_was_warmed_for_nothing_is_closed(cold, left):
 @forks
 def test_what_was_warmed_and_used_stays(cold):
     def fit():
-        TensorFlowProcess.warm_during("fit")
+        TensorFlowProcess.stock.warm_during("fit")
         with TensorFlowProcess() as process:
             process.call(max, [1, 2], **LIMIT)
 
     fit()
-    warm = TensorFlowProcess._nursery
+    warm = TensorFlowProcess.stock.nursery
     time.sleep(3 * frames._INTERVAL)
-    assert TensorFlowProcess._nursery is warm
+    assert TensorFlowProcess.stock.nursery is warm
     assert is_running(warm.number)
 
 

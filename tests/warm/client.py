@@ -83,7 +83,7 @@ class PopenOfImports(Popen):
     """`subprocess.Popen` in a fork: what that starts only to import TensorFlow is forked as well."""
 
     def _execute_child(self, args: Any, *others: Any) -> None:
-        imports = isinstance(args, list) and args[0] == sys.executable and any(IMPORTER in str(one) for one in args)
+        imports = isinstance(args, list) and args[0] == sys.executable and any(map(_imports_tensorflow, args))
         (Popen if imports else _Original)._execute_child(self, args, *others)
 
 
@@ -102,6 +102,10 @@ def run(
     if check:
         done.check_returncode()
     return done
+
+
+def _imports_tensorflow(argument: Any) -> bool:
+    return IMPORTER in str(argument) and "'tensorflow'" in str(argument)
 
 
 def _keras(environment: Any) -> str | None:

@@ -15,9 +15,10 @@ import numpy as np
 
 from segopt_callbacks.errors import FormatError
 from segopt_callbacks.export.checks.latency_figures import BASE, Turns, figures, is_narrow
+from segopt_callbacks.export.openers import opener
 from segopt_callbacks.export.source import Source
 from segopt_callbacks.export.target import Target
-from segopt_callbacks.processes import Process, TensorFlowProcess, cpus, worker
+from segopt_callbacks.processes import Process, cpus, worker
 
 BUDGET = 10.0  # seconds for all runs of all files; none are timed where it is 0
 ROUNDS, RUNS = 8, 10  # at most; runs of a file in one round
@@ -138,7 +139,7 @@ def begin_on_one_thread(target: Target, path: Path, source: Source) -> Process:
     It is pinned before a runtime starts any thread, and before anything is imported that counts CPUs, but TensorFlow,
     which counts them when it computes for the first time.
     """
-    process = TensorFlowProcess.new() if target.uses_tensorflow else Process()
+    process = opener(target)
     try:
         for call in _calls(target, path, source):
             process.begin(*call, doing=_OPENING)
