@@ -92,8 +92,8 @@ class Simulation:
         undos = [
             compat.around_call(self.model, self._call),
             compat.around_method(self.model, "train_step", self._train),
-            compat.unfuse(self.model),
         ]
+        undos += [compat.unfuse(self.model)] if self.sites.split_normalizations else []
         undos += [
             compat.freeze_statistics(layer, lambda: self.freezes_statistics) for layer in compat.batch_norms(self.model)
         ]

@@ -6,6 +6,7 @@ subclassed `call` alike.
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -30,6 +31,8 @@ from segopt_callbacks.quantization.operations import (
 )
 from segopt_callbacks.quantization.singular import SINGULAR
 from segopt_callbacks.quantization.tracing import Made, Trace, given_tensors
+
+_OF_BATCH_NORM = "/batchnorm"  # the scope of `tf.nn.batch_normalization`
 
 
 @dataclass(frozen=True)
@@ -63,6 +66,12 @@ class Sites:
     logits: frozenset[str]
     terms: Mapping[str, str]
     prepared: frozenset[str] = frozenset()
+
+    @property
+    def split_normalizations(self) -> bool:
+        """Whether the file rounds within a BatchNormalization, or behind one; not where a kernel takes it in."""
+        names = {*self.activations, *itertools.chain.from_iterable(self.constants)}
+        return any(_OF_BATCH_NORM in f"/{name}" for name in names)
 
 
 def find_sites(model: Any, inputs: Any) -> Sites:

@@ -9,6 +9,7 @@ import tensorflow as tf
 from segopt_callbacks import QuantizationAwareTrainingCallback, compat
 from segopt_callbacks.compat import keras
 from segopt_callbacks.quantization.calibration import rounded
+from segopt_callbacks.quantization.sites import Sites
 from tests.conformance import IMAGES, LABELS, Outer, Segmenter, Watch, built, compiled, fit
 from tests.fit.test_strategy import results, start
 
@@ -70,6 +71,36 @@ def test_filters_choose_which_kernels_are_rounded():
         training = QuantizationAwareTrainingCallback(filters, num_bits=4)
         losses += dense().fit(X, Y, verbose=0, callbacks=[training]).history["loss"]
     assert losses[0] == losses[2] != losses[1]
+
+
+def normalized(is_added):
+    keras.utils.set_random_seed(3)
+    inputs = keras.Input((8, 8, 3))
+    hidden = keras.layers.BatchNormalization()(keras.layers.Conv2D(4, 3, padding="same")(inputs))
+    if is_added:
+        hidden = keras.layers.Add()([hidden, keras.layers.Conv2D(4, 1)(inputs)])
+    return compiled(keras.Model(inputs, keras.layers.Conv2D(3, 1)(keras.layers.ReLU()(hidden))))
+
+
+@pytest.mark.skipif(not compat.is_keras_2(keras.layers.ReLU()), reason="Keras 2 only")
+def test_a_normalization_stays_one_operation_unless_the_file_rounds_what_it_gives(monkeypatch):
+    def trained(is_added):
+        model, training = normalized(is_added), QuantizationAwareTrainingCallback(freeze_at=1.0)
+        watched = Watch(lambda model: next(layer.fused for layer in model.layers if hasattr(layer, "fused")))
+        fit(model, training, watched)
+        assert next(layer.fused for layer in model.layers if hasattr(layer, "fused"))  # as it was
+        return watched.seen, [compat.read(weight) for weight in model.trainable_weights], training.ranges
+
+    whole, weights, ranges = trained(is_added=False)
+    assert all(whole)
+    assert not any(trained(is_added=True)[0])
+    monkeypatch.setattr(Sites, "split_normalizations", True)
+    split, others, other_ranges = trained(is_added=False)
+    assert not any(split)
+    for one, other in zip(weights, others, strict=True):
+        np.testing.assert_allclose(one, other, atol=2e-3)  # three steps of Adam would be 3e-2
+    for pair, other in zip(ranges.values(), other_ranges.values(), strict=True):
+        np.testing.assert_allclose(pair, other, atol=0.02 * np.diff(pair)[0])
 
 
 def test_rounding_begins_at_its_step():
