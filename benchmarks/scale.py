@@ -41,9 +41,10 @@ from benchmarks.steps import begin, compiled, in_turn, interval, step_on
 
 FILTERS = {"0.5M": 16, "2.0M": 32, "7.8M": 64, "31M": 128, "60M": 178}  # of the U-Net, by its weights
 BATCHES, OF_EACH_WORKER = (1, 16, 64), 16
+OF_WORKERS = ("0.5M", "2.0M", "31M")  # sizes whose steps are made by workers
 SIZE, CLASSES, EVERY = 32, 4, 100
-SECONDS, ROUNDS = 40.0, (6, 100)  # of one cell of the table, as many rounds as they allow
-WORKERS, ROUNDS_OF_WORKERS = (1, 2), 24  # as many rounds on each worker, or one would wait for the other
+SECONDS, ROUNDS = 20.0, (6, 60)  # of one cell of the table, as many rounds as they allow
+WORKERS, ROUNDS_OF_WORKERS = (1, 2), 12  # as many rounds on each worker, or one would wait for the other
 
 
 # --- steps -----------------------------------------------------------------------------------------------------------
@@ -82,10 +83,9 @@ def ratio(weights: str, data: Callable[[], Iterator[Any]], rounds: int = 0) -> d
         "plain": step_on(data(), network(weights)),
         "pruned": step_on(data(), model, after=pruning(model).on_train_batch_end),
     }
-    if not rounds:
-        first = in_turn(steps, 1)
-        rounds = int(np.clip(SECONDS / sum(one[0] for one in first.values()), *ROUNDS))
-    seconds = in_turn(steps, rounds)
+    first = in_turn(steps, 1, warm_up=2)
+    rounds = rounds or int(np.clip(SECONDS / sum(one[0] for one in first.values()), *ROUNDS))
+    seconds = in_turn(steps, rounds, warm_up=0)
     middle, low, high = interval(np.divide(seconds["pruned"], seconds["plain"]))
     plain = float(np.median(seconds["plain"]))
     return {"seconds": plain, "ratio": middle, "low": low, "high": high, "rounds": rounds}
@@ -257,7 +257,8 @@ def measure(arguments: argparse.Namespace) -> None:
     """What is asked for and not there yet; then the tables."""
     for part in [] if arguments.table else [arguments.only] if arguments.only else PARTS:
         numbers, work = PARTS[part]
-        for weights in [arguments.weights] if arguments.weights else FILTERS:
+        sizes = OF_WORKERS if part == "workers" else FILTERS
+        for weights in [arguments.weights] if arguments.weights else sizes:
             for number in numbers:
                 if (part, weights, number) not in STUDY.results():
                     STUDY.add((part, weights, number), work(weights, number))

@@ -134,14 +134,14 @@ def compare_steps(network, every, pairs, rounds):
         print(" ", ratio_text(seconds, name, base), flush=True)
 
 
-def in_turn(every, rounds):
+def in_turn(every, rounds, warm_up=WARM_UP):
     """Name of a step -> seconds of it in each round, in a new random order each time, after those that warm up."""
     seconds = {name: [] for name in every}
     random = np.random.default_rng(0)
-    for number in range(WARM_UP + rounds):
+    for number in range(warm_up + rounds):
         for name in random.permutation(list(every)):
             start = time.perf_counter()
             every[name]()
-            if number >= WARM_UP:
+            if number >= warm_up:
                 seconds[name].append(time.perf_counter() - start)
     return seconds
