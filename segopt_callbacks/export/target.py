@@ -45,8 +45,8 @@ class Target:
         is_integer: whether it needs representative data.
         is_timed: whether what `load` opens is what users deploy, so that its latency means something.
         takes_ranges: whether it can be made from a source that holds the ranges instead, see `ranged`.
-        notes: `(path)`, what else the report should tell of a written file, ready for JSON; called where the report is
-            made, behind `load`.
+        notes: `(path, weight)`, what else the report should tell of a written file, ready for JSON; called where the
+            report is made, behind `load`. `weight` has its `bytes` and `gzip_bytes`.
         requires: modules that must be installed, beside those that this library needs itself.
         extra: the extra of this package that installs them.
     """
@@ -65,6 +65,6 @@ class Target:
     is_integer: bool = False
     is_timed: bool = True
     takes_ranges: bool = False
-    notes: Callable[[Path], dict[str, Any]] | None = None
+    notes: Callable[[Path, Mapping[str, Any]], dict[str, Any]] | None = None
     requires: tuple[str, ...] = ()
     extra: str | None = None

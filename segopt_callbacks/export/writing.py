@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import time
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -124,12 +125,13 @@ class Writer:
         weights = self.sources.stored(target)
         audit.require_size(path, weights, target.bytes_per_weight)
         opened, told = self._open(name, path, begun)
-        with damage_is_named("auditing it"):
+        with ThreadPoolExecutor(1) as pool, damage_is_named("auditing it"):
+            weighing = pool.submit(weighed, path)  # `gzip` is a program of its own, and takes longest
             floats = self._float_operations(target, path)
             rows = target.read_weights(path, weights)
             activations = target.read_activations(path) if target.read_activations else []
-            notes = target.notes(path) if target.notes else {}
-        weight = weighed(path)
+            weight = weighing.result()
+            notes = target.notes(path, weight) if target.notes else {}
         seconds = begun.made.seconds + converting + time.monotonic() - start
         return Written(opened, told, rows, activations, floats, notes, weight, seconds)
 

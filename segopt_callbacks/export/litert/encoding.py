@@ -13,6 +13,7 @@ import json
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -61,8 +62,10 @@ def write_smallest(
     if candidate is not None:
         other = path.with_name(f"{path.name}.sparse")
         other.write_bytes(candidate)
-        for name, one in (("dense", path), ("sparse", other)):
-            notes |= {f"{name}_bytes": file_bytes(one), f"{name}_gzip_bytes": gzip_bytes(one)}
+        with ThreadPoolExecutor() as pool:  # `gzip` is a program of its own
+            packed = pool.map(gzip_bytes, (path, other))
+            for name, one, size in zip(("dense", "sparse"), (path, other), packed, strict=True):
+                notes |= {f"{name}_bytes": file_bytes(one), f"{name}_gzip_bytes": size}
         try:
             _require_better(path, other, source, load)
         except FormatError as error:
@@ -80,8 +83,12 @@ def write_notes(path: Path, notes: Mapping[str, Any]) -> None:
     _notes_path(path).write_text(json.dumps(notes), encoding="utf-8")
 
 
-def read_notes(path: Path) -> dict[str, Any]:
+def read_notes(path: Path, weight: Mapping[str, Any]) -> dict[str, Any]:
     """What is kept of a file, for the report.
+
+    Args:
+        path: the file.
+        weight: its `bytes` and `gzip_bytes`.
 
     Returns:
         `encoding`, `"dense"` or `"sparse"`; where there are zeros to leave out, the bytes of both files, plain and
@@ -90,9 +97,9 @@ def read_notes(path: Path) -> dict[str, Any]:
     """
     notes = json.loads(_notes_path(path).read_text(encoding="utf-8"))
     if "sparse_bytes" in notes:
-        for key, size in (("bytes", file_bytes(path)), ("gzip_bytes", gzip_bytes(path))):
+        for key in ("bytes", "gzip_bytes"):
             # What has come into the file since, its metadata, would have come into the other one too.
-            added = size - notes[f"{notes['encoding']}_{key}"]
+            added = weight[key] - notes[f"{notes['encoding']}_{key}"]
             notes |= {f"{kind}_{key}": notes[f"{kind}_{key}"] + added for kind in ("dense", "sparse")}
     return notes
 

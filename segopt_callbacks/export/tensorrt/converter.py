@@ -7,6 +7,7 @@ two is computed in int8, everything else in float32.
 from __future__ import annotations
 
 import importlib.util
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -73,7 +74,7 @@ def write(source: Source, path: Path) -> None:
         raise FormatError(f"TensorRT would refuse the file: {'; '.join(broken[:_MOST_TOLD])}{more}")
 
 
-def notes(path: Path) -> dict[str, Any]:
+def notes(path: Path, weight: Mapping[str, Any]) -> dict[str, Any]:
     """What the report tells beside the file: what stays float32, and how to make the engine."""
     if tensorrt_engine.engine_path(path).exists():
         engine = {"engine": "built, run and compared"}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -50,9 +51,9 @@ def _in_order(content: bytes, source: Source) -> bytes:
     return schema.pack(model)
 
 
-def read_notes(path: Path) -> dict[str, Any]:
+def read_notes(path: Path, weight: Mapping[str, Any]) -> dict[str, Any]:
     """What `write` has told, and the bytes of memory that tflite-micro took for the file."""
-    return {**encoding.read_notes(path), **interpreter.read_arena(path)}
+    return {**encoding.read_notes(path, weight), **interpreter.read_arena(path)}
 
 
 TARGET = Target(

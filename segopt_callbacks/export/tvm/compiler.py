@@ -6,6 +6,7 @@ import json
 import os
 import platform
 import warnings
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -100,7 +101,7 @@ def load(path: Path, source: Source, threads: int | None) -> Runner:
     return run
 
 
-def notes(path: Path) -> dict[str, Any]:
+def notes(path: Path, weight: Mapping[str, Any]) -> dict[str, Any]:
     """What a user of the library should know."""
     signature = json.loads((path / SIGNATURE).read_text(encoding="utf-8"))
     return {

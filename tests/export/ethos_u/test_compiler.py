@@ -13,6 +13,7 @@ from segopt_callbacks.compat import keras
 from segopt_callbacks.errors import ExportError, FormatError
 from segopt_callbacks.export.ethos_u import ACCELERATORS, compiler
 from segopt_callbacks.export.litert import encoding, schema
+from segopt_callbacks.export.report import weighed
 from segopt_callbacks.export.source import Source
 from segopt_callbacks.export.tflm import interpreter
 from segopt_callbacks.records import Port
@@ -72,7 +73,7 @@ def test_figures_are_those_that_vela_tells_of_the_very_file(exported, tmp_path):
     told = subprocess.run(
         [sys.executable, *command], cwd=tmp_path, capture_output=True, text=True, timeout=300, check=True
     ).stdout
-    notes = encoding.read_notes(tmp_path / "again.tflite")
+    notes = encoding.read_notes(tmp_path / "again.tflite", weighed(tmp_path / "again.tflite"))
     for key, pattern in (("flash_bytes", "Off-chip Flash used"), ("sram_bytes", "Total SRAM used")):
         assert notes[key] == pytest.approx(1024 * float(re.search(rf"{pattern} +([\d.]+) KiB", told)[1]), abs=8)
     assert notes["cycles"] > 0

@@ -16,6 +16,7 @@ from segopt_callbacks.errors import FormatError
 from segopt_callbacks.export.formats import TARGETS
 from segopt_callbacks.export.litert import converter as litert
 from segopt_callbacks.export.litert import encoding, flatbuffer, schema, sparse
+from segopt_callbacks.export.report import weighed
 from segopt_callbacks.export.source import Source
 from segopt_callbacks.model.signature import freeze, input_specs
 from segopt_callbacks.pruning.masks import magnitude_mask
@@ -217,7 +218,7 @@ def test_a_sparse_file_that_goes_wrong_costs_nothing_else(dense_content, tmp_pat
     source, content = dense_content
     path = tmp_path / "file.tflite"
     encoding.write_smallest(content, source, path, load)
-    notes = encoding.read_notes(path)
+    notes = encoding.read_notes(path, weighed(path))
     if cause is None:
         assert notes["encoding"] == "sparse"
         assert path.stat().st_size == notes["sparse_bytes"] < notes["dense_bytes"]
@@ -233,7 +234,7 @@ def test_without_examples_noise_is_run(dense_content, tmp_path):
     bare = dataclasses.replace(source, folder=tmp_path)
     assert next(bare.examples(), None) is None
     encoding.write_smallest(content, bare, tmp_path / "file.tflite", litert.load)
-    assert encoding.read_notes(tmp_path / "file.tflite")["encoding"] == "sparse"
+    assert encoding.read_notes(tmp_path / "file.tflite", weighed(tmp_path / "file.tflite"))["encoding"] == "sparse"
     ports = (Port("a", (1, 4), "float32"), Port("b", (1, 2), "uint8"), Port("c", (1, 2), "int64"))
     noise = list(encoding._examples(Source(tmp_path, ports, ())))
     assert [[one.dtype.name for one in example] for example in noise] == [["float32", "uint8", "int64"]] * 4

@@ -298,7 +298,7 @@ def test_where_tensorrt_is_its_engine_answers(double, copied):
     path, source = copied
     (answer,) = tensorrt.load(path, source, None)([IMAGES])
     np.testing.assert_allclose(answer, run(path, IMAGES)[0], atol=1e-6)
-    assert tensorrt.notes(path)["engine"] == "built, run and compared"
+    assert tensorrt.notes(path, {})["engine"] == "built, run and compared"
 
 
 @pytest.mark.either_keras
