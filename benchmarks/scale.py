@@ -125,10 +125,21 @@ def highest() -> Iterator[list[int]]:
         thread.join()
 
 
-def timed(work: Callable[[], Any]) -> float:
+def timed(work: Callable[..., Any], *arguments: Any) -> float:
     start = time.perf_counter()
-    work()
+    work(*arguments)
     return time.perf_counter() - start
+
+
+def seconds_of_a_renewal(model: Any) -> float:
+    """The longest end of a batch, of as many as there are between two renewals of the masks."""
+    callback, seconds = pruning(model), list[float]()
+    step = step_on(
+        iter(batches(1)), model, after=lambda index: seconds.append(timed(callback.on_train_batch_end, index))
+    )
+    for _ in range(EVERY + 1):
+        step()
+    return max(seconds[1:])
 
 
 def once(weights: str) -> dict[str, Any]:
@@ -136,11 +147,7 @@ def once(weights: str) -> dict[str, Any]:
     from segopt_callbacks import ClusterOnTrainEndCallback, export_model
 
     model = network(weights)
-    callback = pruning(model)
-    step = step_on(iter(batches(1)), model, after=callback.on_train_batch_end)
-    seconds = [timed(step) for _ in range(2 * EVERY + 1)]
-    often = float(np.median(seconds))
-    renewal = float(np.mean([seconds[EVERY], seconds[2 * EVERY]])) - often
+    renewal = seconds_of_a_renewal(model)
     clustering = begin(ClusterOnTrainEndCallback(16, verbose=0), model)
     cluster = timed(clustering.on_train_end)
     images = np.random.default_rng(1).integers(0, 256, (16, SIZE, SIZE, 3), np.uint8)
@@ -202,13 +209,12 @@ def table(results: Mapping[tuple, dict[str, Any]]) -> str:
         cells = [results.get(("steps", weights, batch)) for batch in BATCHES]
         lines.append(_row(weights, *(_ratio(one) for one in cells)))
     lines += ["", "What happens once:", ""]
-    lines += [_row("weights", "all masks anew, s", "clustering, s", "export, s", "its memory, MB", "times the weights")]
-    lines += ["|---|---:|---:|---:|---:|---:|"]
+    lines += [_row("weights", "all masks anew, s", "clustering, s", "export, s", "its memory, MB")]
+    lines += ["|---|---:|---:|---:|---:|"]
     for weights in dict.fromkeys(names["once"]):
         one = results["once", weights, 0]
         times = [f"{one[name]:.2f}" for name in ("renewal", "cluster")] + [f"{one['export']:.1f}"]
-        memory = one["memory"] / (4e6 * float(weights[:-1]))
-        lines.append(_row(weights, *times, f"{one['memory'] / 1e6:,.0f}", f"{memory:.1f}"))
+        lines.append(_row(weights, *times, f"{one['memory'] / 1e6:,.0f}"))
     lines += ["", "Workers, `tf_keras`:", "", _row("weights", *(f"{one} worker{'s'[: one - 1]}" for one in WORKERS))]
     lines += ["|---|---:|---:|"]
     for weights in dict.fromkeys(names["workers"]):
