@@ -6,6 +6,7 @@ import pathlib
 import re
 import subprocess
 import sys
+import urllib.request
 import venv
 import zipfile
 from importlib import metadata
@@ -118,13 +119,13 @@ WATCHED = "callbacks=[\n    segopt_callbacks.CompressionSummaries({logs!r}),"
 
 def story():
     """README's blocks for each kind of model."""
-    made, fitted, *_ = python_blocks(ROOT / "README.md")
+    made, fitted, *others = python_blocks(ROOT / "README.md")
     before, compiled = made.split("model.compile(")
     parts = ["import segopt_callbacks"]
     for name, code in MODELS.items():
         watched = fitted.replace("callbacks=[", WATCHED.format(logs=f"logs/{name}"))
         parts += [before, code, f"model.compile({compiled}", watched.replace('"exported"', f'"{name}"')]
-    return "\n".join(parts)
+    return "\n".join([*parts, *others])
 
 
 @pytest.mark.slow
@@ -157,7 +158,10 @@ def test_the_readme_story_runs_where_only_the_wheel_is_installed(wheel, tmp_path
         page = (tmp_path / name / "report.html").read_text()
         assert "times smaller" in page
     with served(tmp_path / "logs", tmp_path / "served.txt", str(binaries / "python"), environment) as address:
-        assert answer(address, "plugins_listing")["segopt"]["enabled"]
+        listed = answer(address, "plugins_listing")["segopt"]
+        assert listed["enabled"]
+        with urllib.request.urlopen(address + listed["loading_mechanism"]["module_path"].lstrip("/")) as module:
+            assert module.status == 200
         runs = answer(address, "plugin/segopt/runs")["runs"]
         assert {one["name"] for one in runs} == set(MODELS)
         for one in runs:

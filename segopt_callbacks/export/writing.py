@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import contextlib
 import time
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -72,6 +73,15 @@ class _Begun:
     opening: Process
 
 
+def _begun(function: Callable[[Path], dict[str, Any]], path: Path) -> Future[dict[str, Any]]:
+    """Calls a function in a thread of its own. Where an error or Ctrl-C comes first, nobody waits for its answer."""
+    pool = ThreadPoolExecutor(1)
+    try:
+        return pool.submit(function, path)
+    finally:
+        pool.shutdown(wait=False)
+
+
 @dataclass
 class Writer:
     """Writes files: `begin` all of them, then `finish` each, in any order.
@@ -125,8 +135,8 @@ class Writer:
         weights = self.sources.stored(target)
         audit.require_size(path, weights, target.bytes_per_weight)
         opened, told = self._open(name, path, begun)
-        with ThreadPoolExecutor(1) as pool, damage_is_named("auditing it"):
-            weighing = pool.submit(weighed, path)  # `gzip` is a program of its own, and takes longest
+        weighing = _begun(weighed, path)  # `gzip` is a program of its own, and takes longest
+        with damage_is_named("auditing it"):
             floats = self._float_operations(target, path)
             rows = target.read_weights(path, weights)
             activations = target.read_activations(path) if target.read_activations else []
