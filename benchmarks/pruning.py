@@ -22,17 +22,16 @@ import os
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 
 import argparse
-import contextlib
 import ctypes
 import json
 import subprocess
 import sys
-import threading
 import time
 
 import numpy as np
 import tensorflow as tf
 
+from benchmarks.peak import highest
 from benchmarks.steps import NETWORKS, begin, compare_steps, compiled, make_step, plain_step, ratio_text
 from segopt_callbacks import PolynomialDecay, PruningScheduleCallback, compat
 from segopt_callbacks.compat import keras
@@ -190,24 +189,6 @@ def heap():
     return in_use
 
 
-@contextlib.contextmanager
-def highest(in_use):
-    """List whose only entry is the most bytes in use meanwhile."""
-    most, is_over = [0], threading.Event()
-
-    def watch():
-        while not is_over.wait(0.0005):
-            most[0] = max(most[0], in_use())
-
-    thread = threading.Thread(target=watch)
-    thread.start()
-    try:
-        yield most
-    finally:
-        is_over.set()
-        thread.join()
-
-
 def probe_memory(name):
     """In a process of its own: bytes held by the masks, and the most that was in use, above the built model."""
     in_use = heap()
@@ -217,7 +198,7 @@ def probe_memory(name):
     PROBES[name](small)()  # imports, compiled functions and pools of threads are not counted
     model = big_unet()
     before = in_use()
-    with highest(in_use) as most:
+    with highest(in_use, 0.0005) as most:
         update = PROBES[name](model)
         for _ in range(2):
             update()

@@ -2,11 +2,12 @@
 
     python benchmarks/scale.py [--only steps|once|workers] [--weights 0.5M] [--table]
 
-steps: a step with pruning over a plain one on images of 32 pixels, in turn; small images are the worst case, since
-  pruning costs by the weight and a step by the pixel too. Masks are renewed every 100 steps, see `once`.
-once: in a process of its own for each size: seconds of one renewal of all masks, of clustering all kernels to 16 values
-  at the end of a fit, and of exporting `float32` and `int8`; the most memory that the process and its children had in
-  use while they exported (their proportional share of each page), above what was in use before.
+steps: a step with pruning over a plain one, in turn, on images of 32 pixels. Small images are the worst case: pruning
+  costs by the weight, a step by the pixel too. Masks are renewed every 100 steps, see `once`.
+once: in a process of its own for each size.
+  The seconds of one renewal of all masks, of clustering to 16 values, and of an export of `float32` and `int8`.
+  The most memory that the process and its children had in use in that export, above what was in use before. Of shared
+  pages each has its part. It is looked at once a second, since a look costs CPU.
 workers: the ratio of steps once more, by one and by two processes of MultiWorkerMirroredStrategy (`tf_keras`) over
   loopback, each on a batch of 16 of its own.
 
@@ -27,7 +28,6 @@ import socket
 import subprocess
 import sys
 import tempfile
-import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
@@ -37,6 +37,7 @@ import numpy as np
 import tensorflow as tf
 
 from benchmarks.aerial import ROOT, Study
+from benchmarks.peak import highest
 from benchmarks.steps import begin, compiled, in_turn, interval, step_on
 
 FILTERS = {"0.5M": 16, "2.0M": 32, "7.8M": 64, "31M": 128, "60M": 178}  # of the U-Net, by its weights
@@ -107,24 +108,6 @@ def in_use() -> int:
     return total
 
 
-@contextlib.contextmanager
-def highest() -> Iterator[list[int]]:
-    """List whose only entry is the most bytes in use meanwhile, looked at ten times a second."""
-    most, is_over = [0], threading.Event()
-
-    def watch() -> None:
-        while not is_over.wait(0.1):
-            most[0] = max(most[0], in_use())
-
-    thread = threading.Thread(target=watch)
-    thread.start()
-    try:
-        yield most
-    finally:
-        is_over.set()
-        thread.join()
-
-
 def timed(work: Callable[..., Any], *arguments: Any) -> float:
     start = time.perf_counter()
     work(*arguments)
@@ -152,7 +135,7 @@ def once(weights: str) -> dict[str, Any]:
     cluster = timed(clustering.on_train_end)
     images = np.random.default_rng(1).integers(0, 256, (16, SIZE, SIZE, 3), np.uint8)
     before = in_use()
-    with tempfile.TemporaryDirectory() as folder, highest() as most:
+    with tempfile.TemporaryDirectory() as folder, highest(in_use, 1.0) as most:
         settings = {"representative_dataset": lambda: ([one[np.newaxis]] for one in images), "latency": False}
         export = timed(lambda: export_model(model, folder, ("float32", "int8"), verbose=0, **settings))
     return {"renewal": renewal, "cluster": cluster, "export": export, "memory": most[0] - before}
