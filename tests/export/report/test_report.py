@@ -42,13 +42,13 @@ REPORT = {
 
 def test_columns_are_aligned_and_figures_readable():
     head, model, int8, failed = table(REPORT).splitlines()
-    assert head.split() == ["miou", "bytes", "gzip", "bytes"]
+    assert head.split() == ["miou", "of", "model", "bytes", "gzip", "bytes"]
     assert len(head) == len(model) == len(int8)
-    assert int8.split() == ["int8", "0.7412", "123,456", "65,432"]
+    assert int8.split() == ["int8", "0.7412", "0.988", "123,456", "65,432"]
     assert failed == "float16: FAILED: the converter refuses the model"
 
 
-def test_sizes_and_times_stand_beside_those_of_float32_and_the_table_fits_a_terminal():
+def test_metrics_sizes_and_times_stand_beside_dense_ones_and_the_table_fits_a_terminal():
     def entry(size, ms, **metrics):
         times = {"median": ms, "low": ms, "high": ms, "ratio_to_float32": {"median": ms / 8, "low": 0.1, "high": 9.0}}
         figures = {"bytes": 2 * size, "gzip_bytes": size, "equal_argmax": 0.5, "metrics": metrics}
@@ -56,10 +56,18 @@ def test_sizes_and_times_stand_beside_those_of_float32_and_the_table_fits_a_term
 
     many = {f"metric_{number}": 0.123 for number in range(20)}
     formats = {"float32": entry(1_000_000, 8.0, **many), "weight_only_int8": entry(123_000, 2.0, **many)}
-    head, _, _, int8 = table({**REPORT, "formats": formats}).splitlines()
-    assert head.endswith("bytes  gzip bytes  of float32  ms, 1 thread  of float32")
-    assert int8.split()[-5:] == ["246,000", "123,000", "0.12", "2.00", "0.250"]
+    baselines = {"dense float32, 3 seeds": {"metrics": {"metric_0": 0.246}}}
+    known = {**REPORT, "formats": formats, "model": {"parameters": 1_000_000}, "baselines": baselines}
+    head, dense, _, _, int8 = table(known).splitlines()
+    assert head.split("  ")[-1].strip() == "of float32"
+    assert head.split()[:3] == ["metric_0", "of", "dense"]
+    assert dense.split()[4:7] == ["0.2460", "1.00", "-"]
+    assert int8.split()[1:3] == ["0.1230", "0.500"]
+    assert int8.split()[-4:] == ["246,000", "0.0615", "2.00", "0.250"]  # for gzip there is no room
+    assert len(head) <= 100
+    head, *_, int8 = table({**known, "baselines": {}}).splitlines()
     assert 90 < len(head) <= 100
+    assert int8.split()[-5:] == ["246,000", "0.0615", "123,000", "2.00", "0.250"]
     without = {name: {**one, "metrics": {}} for name, one in formats.items()}
     shown = table({**REPORT, "model": {"metrics": {}}, "formats": without}).splitlines()
     assert "equal argmax" in shown[0]
