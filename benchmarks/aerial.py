@@ -24,7 +24,7 @@ from train_unet.unet import UNet
 ROOT = Path(__file__).resolve().parent.parent
 DUBAI = ROOT.parent / "shared" / "data" / "dubai"
 LANDCOVER = ROOT / "train_unet" / "data" / "landcover"  # the embedded images
-RESULTS = ROOT / "benchmarks" / "results"
+RESULTS = ROOT / "benchmarks" / "results.jsonl"  # of all studies
 BASE_FILTERS, EPOCHS, BATCH, CROP = 8, 10, 16, 64
 SEEDS = (0, 1, 2)
 FILTERS = ["/encoder_", "/bottom/", "/decoder_"]  # every kernel but the head's, which has one channel for each class
@@ -123,36 +123,37 @@ class Study:
 
     Args:
         name: of the script, of its results and of the place on the page.
-        page: under `docs/`.
+        *pages: under `docs/`.
         keys: names of what tells one result from another.
         table: results by their keys -> Markdown.
     """
 
     def __init__(
-        self, name: str, page: str, keys: tuple[str, ...], table: Callable[[Mapping[tuple, dict[str, Any]]], str]
+        self, name: str, *pages: str, keys: tuple[str, ...], table: Callable[[Mapping[tuple, dict[str, Any]]], str]
     ) -> None:
-        self.path, self.page = RESULTS / f"{name}.jsonl", ROOT / "docs" / page
+        self.name, self.pages = name, [ROOT / "docs" / page for page in pages]
         self.keys, self.table = keys, table
         self._begin, self._end = f"<!-- table: benchmarks/{name}.py -->", "<!-- end of table -->"
 
     def results(self) -> dict[tuple, dict[str, Any]]:
         """What has been measured so far."""
-        lines = self.path.read_text().splitlines() if self.path.exists() else []
-        return {tuple(one[key] for key in self.keys): one for one in map(json.loads, lines)}
+        lines = RESULTS.read_text().splitlines() if RESULTS.exists() else []
+        every = [one for one in map(json.loads, lines) if one["study"] == self.name]
+        return {tuple(one[key] for key in self.keys): one for one in every}
 
     def add(self, key: tuple, result: dict[str, Any]) -> None:
         """Keeps one result."""
-        record = dict(zip(self.keys, key, strict=True)) | result
-        with self.path.open("a") as handle:
+        record = {"study": self.name} | dict(zip(self.keys, key, strict=True)) | result
+        with RESULTS.open("a") as handle:
             handle.write(json.dumps(record) + "\n")
         print(record, flush=True)
 
     def write(self) -> str:
-        """Puts the table of all results into its place on the page; returns it."""
+        """Puts the table of all results into its place on the pages; returns it."""
         text = self.table(self.results())
-        if self.page.exists():
-            before, _, rest = self.page.read_text().partition(self._begin)
-            self.page.write_text(f"{before}{self._begin}\n{text}\n{self._end}{rest.partition(self._end)[2]}")
+        for page in self.pages:
+            before, _, rest = page.read_text().partition(self._begin)
+            page.write_text(f"{before}{self._begin}\n{text}\n{self._end}{rest.partition(self._end)[2]}")
         return text
 
 

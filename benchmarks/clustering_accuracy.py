@@ -3,7 +3,7 @@
     python benchmarks/clustering_accuracy.py [--data_dir DIR]
 
 All trainings take equally long, those with fine-tuning too: it happens within. What is clustered in one shot starts at
-the float model of its seed. Results are appended to benchmarks/results/clustering_accuracy.jsonl, and what stands there
+the float model of its seed. Results are appended to benchmarks/results.jsonl, and what stands there
 is not measured again. Each of the 21 trainings takes about a minute on two idle cores, each file ten seconds. The table
 goes into docs/clustering.md.
 """
@@ -115,7 +115,7 @@ def table(results: Mapping[tuple, dict[str, Any]]) -> str:
     return "\n".join(lines)
 
 
-STUDY = Study("clustering_accuracy", "clustering.md", ("row", "seed"), table)
+STUDY = Study("clustering_accuracy", "clustering.md", "results.md", keys=("row", "seed"), table=table)
 
 
 def main() -> int:

@@ -10,7 +10,7 @@ the learning rate is half as high. Weights share their values from eight tenths 
 into them. Rows of 4 bits train their kernels against that rounding from where pruning ends, and
 hold the statistics of normalisations from 0.95 of the training on, or from 0.8 (held early).
 The size is that of the whole file after `gzip -9`, its graph included; mIoU is that of the file, run on the test split.
-Results are appended to benchmarks/results/compression.jsonl, and what stands there is not measured again. A training of
+Results are appended to benchmarks/results.jsonl, and what stands there is not measured again. A training of
 four levels takes some two minutes on two idle cores. One of five levels takes 11 to 35, with three seeds at a time on
 one thread each (TF_NUM_INTRAOP_THREADS=1 TF_NUM_INTEROP_THREADS=1), which makes them repeatable.
 The table goes into docs/compression.md, and docs/images/make_compression.py draws the picture.
@@ -202,7 +202,7 @@ def table(results: Mapping[tuple, dict[str, Any]]) -> str:
     return "\n".join(lines)
 
 
-STUDY = Study("compression", "compression.md", ("set", "row", "seed"), table)
+STUDY = Study("compression", "compression.md", "results.md", keys=("set", "row", "seed"), table=table)
 
 
 def main() -> int:

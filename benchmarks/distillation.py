@@ -8,7 +8,7 @@ trained, which teaches; then a student from the same first weights, with its ans
 teacher trains for as many more epochs as the teacher's answers cost the other: the ratio of both step times is measured
 first, in turns. The teacher's own training is counted for nobody.
 Temperature and weight are chosen on the validation split of the first seed. mIoU is that of the model in memory.
-Results are appended to benchmarks/results/distillation.jsonl, and what stands there is not measured again. The table
+Results are appended to benchmarks/results.jsonl, and what stands there is not measured again. The table
 goes into docs/distillation.md.
 """
 
@@ -153,7 +153,7 @@ def table(results: Mapping[tuple, dict[str, Any]]) -> str:
     return "\n".join(lines)
 
 
-STUDY = Study("distillation", "distillation.md", ("row", "seed"), table)
+STUDY = Study("distillation", "distillation.md", "results.md", keys=("row", "seed"), table=table)
 
 
 def main() -> int:

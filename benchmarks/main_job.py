@@ -5,13 +5,14 @@
 Each is the program itself, in a process of its own with threads as they are, and its files' figures are those of its
 report. Bytes are those of the file, and of it after `gzip -9`; mIoU is that of the file on the whole test split.
 Times are those of docs/latency.md.
-Results are appended to benchmarks/results/main_job.jsonl, and what stands there is not measured again. A run takes 5
+Results are appended to benchmarks/results.jsonl, and what stands there is not measured again. A run takes 5
 minutes on two idle cores. Rows of recipes are those of benchmarks/recipes.py. The table goes into both READMEs.
 """
 
 from __future__ import annotations
 
 import argparse
+import functools
 import json
 import os
 import subprocess
@@ -32,11 +33,12 @@ FLAGS = {DENSE: ["--export_formats=float32"], COMPRESSED: ["--prune", "--cluster
 SEEDS = {DENSE: range(5), COMPRESSED: range(10)}
 FILES = {DENSE: ["float32"], COMPRESSED: ["float32", "dynamic_int8", "int8"]}
 RECIPE_FILES = {"smallest": ["dynamic_int8", "int4"]}
+PAGES = {"en": ("../README.md", "results.md"), "zh": ("../README.zh-CN.md",)}
 HEADERS = {
-    "README.md": "made by | file | seeds | test mIoU | kB | kB after gzip | times smaller after gzip",
-    "README.zh-CN.md": "训练方式 | 文件 | 种子数 | 测试集 mIoU | kB | gzip 后 kB | gzip 后缩小倍数",
+    "en": "made by | file | seeds | test mIoU | kB | kB after gzip | times smaller after gzip",
+    "zh": "训练方式 | 文件 | 种子数 | 测试集 mIoU | kB | gzip 后 kB | gzip 后缩小倍数",
 }
-WORDS = {"README.md": {DENSE: DENSE}, "README.zh-CN.md": {DENSE: "普通训练"}}
+WORDS = {"en": {DENSE: DENSE}, "zh": {DENSE: "普通训练"}}
 
 
 def measure(way: str, seed: int) -> dict[str, Any]:
@@ -57,15 +59,15 @@ def measure(way: str, seed: int) -> dict[str, Any]:
     return result
 
 
-def table(results: Mapping[tuple, dict[str, Any]], page: str = "README.md") -> str:
+def table(results: Mapping[tuple, dict[str, Any]], language: str = "en") -> str:
     """A row for each file: the mean over the seeds, and the lowest and highest mIoU."""
-    header = HEADERS[page]
+    header = HEADERS[language]
     lines = [f"| {header} |", "|---|---|---:|---|---:|---:|---:|"]
     dense = [one for (way, _), one in results.items() if way == DENSE]
     if not dense:
         return "\n".join(lines)
     packed = mean(dense, "float32_gzip")
-    words = WORDS[page]
+    words = WORDS[language]
     for way, names in FILES.items():
         rows = [one for (name, _), one in results.items() if name == way]
         lines += [f"| {words.get(way, f'`{way}`')} | {row(rows, name, packed)} |" for name in names if rows]
@@ -91,8 +93,8 @@ def mean(rows: list[dict[str, Any]], key: str) -> float:
 
 
 STUDIES = [
-    Study("main_job", f"../{page}", ("way", "seed"), lambda results, page=page: table(results, page))  # type: ignore[misc]
-    for page in HEADERS
+    Study("main_job", *pages, keys=("way", "seed"), table=functools.partial(table, language=language))
+    for language, pages in PAGES.items()
 ]
 STUDY = STUDIES[0]
 

@@ -3,7 +3,7 @@
     python benchmarks/pruning_patterns.py [--data_dir DIR] [--patterns NAME ...]
 
 All trainings take equally long, the dense one too, from the same weights and in the same order of images for each seed.
-Every result is appended to benchmarks/results/pruning_patterns.jsonl at once; what stands there is not trained again,
+Every result is appended to benchmarks/results.jsonl at once; what stands there is not trained again,
 so an interrupted run continues; delete the file to start over. Each of the 63 trainings takes about a minute on two
 idle cores. The table goes into docs/patterns.md.
 """
@@ -84,7 +84,7 @@ def table(results: Mapping[Key, dict[str, Any]]) -> str:
     return "\n".join(rows)
 
 
-STUDY = Study("pruning_patterns", "patterns.md", ("pattern", "sparsity", "seed"), table)
+STUDY = Study("pruning_patterns", "patterns.md", "results.md", keys=("pattern", "sparsity", "seed"), table=table)
 
 
 def main() -> int:

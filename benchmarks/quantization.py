@@ -5,7 +5,7 @@
 accuracy: mIoU of a U-Net of 0.12M weights on the embedded land cover and on aerial images of Dubai, three seeds each. A
   float model is trained, then trained on in each way, equally long, from the same weights, with the same images in the
   same order: plainly, against 8 bits, against kernels of 4 bits. Its `int8` and `int4` files are run on the test
-  split. Results are appended to benchmarks/results/quantization.jsonl, and what stands there is not measured again; a
+  split. Results are appended to benchmarks/results.jsonl, and what stands there is not measured again; a
   seed takes four minutes on two idle cores. The table goes into docs/quantization.md.
 steps: training steps of the U-Net of `steps.py`, batch 16, with averaged ranges and with trained ones, beside tfmot's
   `quantize_model` on the same tf_keras network, in turn; see benchmarks/pruning.py.
@@ -80,7 +80,7 @@ def table(results: Mapping[tuple, dict[str, Any]]) -> str:
     return "\n".join(lines)
 
 
-STUDY = Study("quantization", "quantization.md", ("set", "row", "seed"), table)
+STUDY = Study("quantization", "quantization.md", "results.md", keys=("set", "row", "seed"), table=table)
 
 
 # --- steps -----------------------------------------------------------------------------------------------------------

@@ -6,7 +6,7 @@ Each goal is trained as long as the dense network, with the callbacks of `recipe
 knows the data. Two networks were held out, nothing was chosen by them: a U-Net whose encoder is MobileNetV2, and a
 small classifier of handwritten digits (8 x 8 pixels, of scikit-learn).
 The size is that of the whole file after `gzip -9`; the metric is that of the file, run on the whole test split.
-Results are appended to benchmarks/results/recipes.jsonl, and what stands there is not measured again. A training of
+Results are appended to benchmarks/results.jsonl, and what stands there is not measured again. A training of
 land cover takes two minutes on two idle cores, one of digits some seconds. The table goes into docs/recipes.md.
 """
 
@@ -163,7 +163,7 @@ def row(dense: list[dict[str, Any]], rows: list[dict[str, Any]], kind: str) -> s
     return f"{told} | {loss:.3f} | {size:,.0f} | {packed:,.0f} | {times}"
 
 
-STUDY = Study("recipes", "recipes.md", ("set", "goal", "seed"), table)
+STUDY = Study("recipes", "recipes.md", "results.md", keys=("set", "goal", "seed"), table=table)
 
 
 def main() -> int:

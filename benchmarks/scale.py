@@ -12,7 +12,7 @@ workers: the ratio of steps once more, by one and by two processes of MultiWorke
   loopback, each on a batch of 16 of its own.
 
 A ratio is the median over rounds with its 95% interval by bootstrap. Results are appended to
-benchmarks/results/scale.jsonl, and what stands there is not measured again. The tables go into docs/scale.md.
+benchmarks/results.jsonl, and what stands there is not measured again. The tables go into docs/scale.md.
 """
 
 from __future__ import annotations
@@ -186,7 +186,7 @@ def result_of(process: subprocess.Popen[str]) -> dict[str, Any]:
 def table(results: Mapping[tuple, dict[str, Any]]) -> str:
     """Three tables: of each size steps and what happens once; of workers."""
     names = {what: [one for part, one, _ in results if part == what] for what in ("steps", "once", "workers")}
-    lines = ["A step with pruning, divided by a plain one:", "", _row("weights", *(f"batch {one}" for one in BATCHES))]
+    lines = ["Steps, pruned by plain:", "", _row("weights", *(f"batch {one}" for one in BATCHES))]
     lines += ["|---|---:|---:|---:|"]
     for weights in dict.fromkeys(names["steps"]):
         cells = [results.get(("steps", weights, batch)) for batch in BATCHES]
@@ -213,7 +213,7 @@ def _ratio(one: dict[str, Any] | None) -> str:
     return f"{one['ratio']:.3f} ({one['low']:.3f} to {one['high']:.3f}), {one['seconds']:.2g} s" if one else ""
 
 
-STUDY = Study("scale", "scale.md", ("part", "weights", "number"), table)
+STUDY = Study("scale", "scale.md", "results.md", keys=("part", "weights", "number"), table=table)
 PARTS: dict[str, tuple[tuple[int, ...], Callable[[str, int], dict[str, Any]]]] = {
     "steps": (BATCHES, lambda weights, batch: result_of(begun("--steps", weights, str(batch)))),
     "once": ((0,), lambda weights, _: result_of(begun("--once", weights))),

@@ -7,7 +7,7 @@ dense, with 80% zeros and 16 values, with 95% zeros and 8 values, with 95% zeros
 is exported as `tflm_int8` (tflite-micro), `tflm_lut` (its tables) and `ethos_u` (Vela, Ethos-U55 with 128 products a
 cycle). mIoU is that of the files, run on the test split: in tflite-micro; that of `ethos_u` is of the int8 file before
 Vela, run in LiteRT.
-Results are appended to benchmarks/results/small_devices.jsonl, and what stands there is not measured again. A training
+Results are appended to benchmarks/results.jsonl, and what stands there is not measured again. A training
 takes some two minutes on two idle cores; `--models` keeps trained models in a folder, and takes them from there.
 The table goes into docs/small_devices.md.
 """
@@ -123,7 +123,7 @@ def _means(rows: list[dict[str, Any]]) -> dict[str, float]:
     return {key: float(np.mean([row[key] for row in rows])) for key in keys}
 
 
-STUDY = Study("small_devices", "small_devices.md", ("weights", "seed"), table)
+STUDY = Study("small_devices", "small_devices.md", "results.md", keys=("weights", "seed"), table=table)
 
 
 def main() -> int:

@@ -12,8 +12,8 @@ import numpy as np
 from train_unet.color_lookup import score
 from train_unet.folder import DataFolder
 
-RESULTS = Path(__file__).resolve().parents[1] / "benchmarks" / "results" / "main_job.jsonl"
-WAY = "plain training"  # of benchmarks/main_job.py
+RESULTS = Path(__file__).resolve().parents[1] / "benchmarks" / "results.jsonl"
+STUDY, WAY = "main_job", "plain training"  # of benchmarks/main_job.py
 # What makes a training another one than those that were measured.
 _DECISIVE = (
     *("data_dir", "base_filters", "levels", "upsampling", "mixed_precision", "epochs", "batch_size", "learning_rate"),
@@ -44,6 +44,6 @@ def dense_over_seeds(values: Any) -> dict[str, float]:
     if any(values[name].value != values[name].default for name in _DECISIVE):
         return {}
     rows = [json.loads(line) for line in RESULTS.read_text().splitlines()] if RESULTS.exists() else []
-    mious = [row["float32_metric"] for row in rows if row["way"] == WAY]
+    mious = [row["float32_metric"] for row in rows if row["study"] == STUDY and row["way"] == WAY]
     seeds = "1 seed" if len(mious) == 1 else f"{len(mious)} seeds"
     return {f"dense float32, {seeds}": float(np.mean(mious))} if mious else {}

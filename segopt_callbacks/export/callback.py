@@ -69,7 +69,7 @@ class ExportQuantizedCallback(CompressionCallback):
         float_fallback: whether an integer file may compute in float what has no integer form, and name it in the
             report. Otherwise such a format fails, and names it.
         allow_float: names of operations (`"ELU"`) or of layers that alone may compute in float in an integer file.
-        sparse: `"auto"` leaves the zeros of weights out of a `.tflite` file where that makes it smaller; `False` writes
+        sparse: `"auto"` leaves the zeros of weights out of a `.tflite` file where that makes it smaller. `False` writes
             them, for runtimes that take dense weights only, such as tflite-micro and NPUs.
         remove_channels: whether channels that are zero whatever the input leave every file, with what reads them; see
             `docs/channels.md`. `False` keeps them.

@@ -1,7 +1,7 @@
 """The program of a process that imports a module once, and from then on forks processes that have it; see `nursery`.
 
 It computes nothing, so that a runtime has neither threads nor devices when it forks. The import is done by a thread of
-its own: Linux keeps a niceness for each thread, and one that was raised may not be lowered again without rights. A fork
+its own. Linux keeps a niceness for each thread, and lowers one that was raised only for who has the right. A fork
 has the niceness of the main thread, which was never raised, and none of the other threads.
 """
 

@@ -44,8 +44,8 @@ class Sites:
         fixed: of some of them, the range that the file gives them: name -> lowest, highest value.
         kernels: names of tensors that are kernels -> path of the variable they are made of, `None` where of several.
         whole: path of a variable that is a kernel as it stands, and nowhere else another -> kind of what reads it.
-        constants: pairs of names: a tensor, and what is computed from weights alone and added to it, or multiplied by,
-            in 8 bits; such as scale and shift of a normalisation that no convolution takes in.
+        constants: pairs of names: a tensor, and what it is added to or multiplied by in 8 bits, if that is computed
+            from weights alone. Such as scale and shift of a normalisation that no convolution takes in.
         unknown: operations on floats that have no integer form here, as `name (kind)`.
         behind: tensors that a singular operation reads -> the tensor whose range they have.
         singular: what such operations give -> their kind, and for each input the tensor whose range it has, the largest

@@ -89,9 +89,9 @@ def measure(
     """Times every file at batch 1: on one thread, in a process that is pinned to one CPU, then on all threads.
 
     What is timed is one call of the runtime in its own process, with its copies from and to NumPy arrays. A file makes
-    rounds until the interval of its median is narrow, and ends after `budget` seconds of runs, about, in any case; each
-    file gets an equal share, of which a slow one makes fewer rounds, and a very slow one two runs. Opening files anew
-    for one thread comes on top, where that was not begun before.
+    rounds until the interval of its median is narrow. Each has an equal share of about `budget` seconds: a slow one
+    makes fewer rounds, a very slow one two runs. Opening files anew for one thread comes on top, where that was not
+    begun before.
 
     Args:
         files: format -> file; those whose `Target.is_timed` is false are left out.
@@ -136,8 +136,8 @@ def is_timed(target: Target) -> bool:
 def begin_on_one_thread(target: Target, path: Path, source: Source) -> Process:
     """Begins to open a file on one thread, in a process that is pinned to one CPU; `measure` waits for it.
 
-    It is pinned before a runtime starts any thread, and before anything is imported that counts CPUs, but TensorFlow,
-    which counts them when it computes for the first time.
+    It is pinned before a runtime is imported, which counts CPUs and starts threads. TensorFlow is there already: it
+    does both when it computes for the first time.
     """
     process = opener(target)
     try:

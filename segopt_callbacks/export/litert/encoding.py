@@ -2,8 +2,8 @@
 
 A sparse weight passes a DENSIFY on its way to its operator, which LiteRT runs once, when the file is opened. So the
 file is smaller and computes the same, as fast. TensorFlow's converter has an option for it
-(`Optimize.EXPERIMENTAL_SPARSITY`); this encoder works on the finished file instead, so that the two files differ in
-nothing else, no model is converted twice, and formats that other tools write have it too.
+(`Optimize.EXPERIMENTAL_SPARSITY`). This encoder works on the finished file instead: the two files differ in nothing
+else, and no model is converted twice. Formats that other tools write have it too.
 """
 
 from __future__ import annotations
@@ -91,8 +91,8 @@ def read_notes(path: Path, weight: Mapping[str, Any]) -> dict[str, Any]:
         weight: its `bytes` and `gzip_bytes`.
 
     Returns:
-        `encoding`, `"dense"` or `"sparse"`; where there are zeros to leave out, the bytes of both files, plain and
-        after gzip, and `sparse_refused`: why the sparse one is not delivered, or `refused by`: which runtimes do not
+        `encoding`, `"dense"` or `"sparse"`. Where there are zeros to leave out, the bytes of both files, plain and
+        after gzip. Then `sparse_refused`: why the sparse one is not delivered; or `refused by`: which runtimes do not
         take it.
     """
     notes = json.loads(_notes_path(path).read_text(encoding="utf-8"))

@@ -1,7 +1,7 @@
 """ONNX files in int8 for NVIDIA TensorRT: symmetric, with explicit QuantizeLinear and DequantizeLinear.
 
-TensorRT builds an engine from the file on the GPU that will run it, as a strongly typed network: what is between the
-two is computed in int8, everything else in float32.
+TensorRT builds an engine from the file on the GPU that will run it, as a strongly typed network. What is between the
+two operations is computed in int8, everything else in float32.
 """
 
 from __future__ import annotations
@@ -30,9 +30,9 @@ FEWEST_CHANNELS = 8  # of the input of a convolution in int8
 def write(source: Source, path: Path) -> None:
     """Writes the file: the inputs of convolutions and matrix products in int8, biases and all else float32.
 
-    By the placement that NVIDIA recommends, outputs of weighted operations are not quantized, so that activations and
-    additions fuse with them, and weights have a scale for each output channel. Those of transposed convolutions have
-    one for all: TensorRT's kernels take scales of theirs to belong to input channels.
+    NVIDIA recommends the placement. Outputs of weighted operations are not quantized, so that activations and additions
+    fuse with them. Weights have a scale for each output channel. Those of transposed convolutions have one for all:
+    TensorRT's kernels take scales of theirs to belong to input channels.
 
     Args:
         source: the function, and representative inputs.

@@ -114,8 +114,8 @@ def notes(path: Path, weight: Mapping[str, Any]) -> dict[str, Any]:
 def _imported(source: Source) -> tuple[Any, list[str]]:
     """The function in Relax, and the names of its outputs in order.
 
-    TVM does not compute shapes that the file computes from constants, as attention does; ONNX Runtime's preparation
-    does, but it also folds normalisation into weights, which gives them more distinct values. So it comes second.
+    TVM does not compute shapes that the file computes from constants, as attention does. ONNX Runtime's preparation
+    does. It also folds normalisation into weights, which gives them more distinct values, so it comes second.
     """
     path = onnx.onnx_source(source)
     try:
