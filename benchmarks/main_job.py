@@ -28,10 +28,20 @@ import numpy as np
 from benchmarks import recipes
 from benchmarks.aerial import ROOT, Study
 
-DENSE, COMPRESSED = "plain training", "--prune --cluster"
-FLAGS = {DENSE: ["--export_formats=float32"], COMPRESSED: ["--prune", "--cluster"]}
-SEEDS = {DENSE: range(5), COMPRESSED: range(10)}
-FILES = {DENSE: ["float32"], COMPRESSED: ["float32", "dynamic_int8", "int8"]}
+DENSE, COMPRESSED, BALANCED, LEAN = "plain training", "--prune --cluster", "--goal=balanced", "--growth=1"
+FLAGS = {
+    DENSE: ["--export_formats=float32"],
+    COMPRESSED: ["--prune", "--cluster"],
+    BALANCED: [BALANCED],
+    LEAN: [LEAN, "--export_formats=float32,int8"],
+}
+SEEDS = {DENSE: range(5), COMPRESSED: range(10), BALANCED: range(3), LEAN: range(3)}
+FILES = {
+    DENSE: ["float32"],
+    COMPRESSED: ["float32", "dynamic_int8", "int8"],
+    BALANCED: ["int8"],
+    LEAN: ["float32", "int8"],
+}
 RECIPE_FILES = {"smallest": ["dynamic_int8", "int4"]}
 PAGES = {"en": ("../README.md", "results.md"), "zh": ("../README.zh-CN.md",)}
 HEADERS = {
@@ -101,7 +111,7 @@ STUDY = STUDIES[0]
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--only", choices=FLAGS, help="one of the two ways")
+    parser.add_argument("--only", choices=FLAGS, help="one of the ways")
     parser.add_argument("--seed", type=int, help="one of the seeds")
     parser.add_argument("--table", action="store_true", help="train nothing, write the table of what there is")
     arguments = parser.parse_args()

@@ -14,7 +14,7 @@ def define(values: absl_flags.FlagValues) -> None:
     """Defines the flags of this topic in `values`."""
     _define_model(values)
     _define_optimization(values)
-    for name in ("epochs", "batch_size", "base_filters"):
+    for name in ("epochs", "batch_size", "base_filters", "growth"):
         require(values, name, lambda value: value >= 1, "a whole number of at least 1")
     require(values, "levels", lambda value: value >= 2, "a whole number of at least 2", "4 is a good start")
     require(values, "learning_rate", lambda value: 0 < value < 1, "above 0 and below 1", "0.003 is a good start")
@@ -26,7 +26,13 @@ def _define_model(values: absl_flags.FlagValues) -> None:
     absl_flags.DEFINE_integer(
         "base_filters",
         16,
-        "Filters of the first encoder; each deeper level doubles them. Unit: channels.",
+        "Filters of the first encoder. Unit: channels.",
+        flag_values=values,
+    )
+    absl_flags.DEFINE_integer(
+        "growth",
+        2,
+        "How many times as many filters each deeper level has; 1 makes it a Lean U-Net, of one width. Unit: times.",
         flag_values=values,
     )
     absl_flags.DEFINE_integer(

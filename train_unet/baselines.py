@@ -16,8 +16,8 @@ RESULTS = Path(__file__).resolve().parents[1] / "benchmarks" / "results.jsonl"
 STUDY, WAY = "main_job", "plain training"  # of benchmarks/main_job.py
 # What makes a training another one than those that were measured.
 _DECISIVE = (
-    *("data_dir", "base_filters", "levels", "upsampling", "mixed_precision", "epochs", "batch_size", "learning_rate"),
-    *("weight_decay", "loss", "tile", "ignore_class", "class_weights", "bands", "scale", "offset"),
+    *("data_dir", "base_filters", "levels", "growth", "upsampling", "mixed_precision", "epochs", "batch_size"),
+    *("learning_rate", "weight_decay", "loss", "tile", "ignore_class", "class_weights", "bands", "scale", "offset"),
 )
 
 

@@ -90,7 +90,7 @@ def build_model(values: Any, folder: Any, *, steps: int, width: float = 1.0) -> 
     from train_unet.unet import UNet
 
     filters = max(round(values.base_filters * width), 1)
-    model = UNet(len(folder.classes), filters, levels=values.levels, upsampling=values.upsampling)
+    model = UNet(len(folder.classes), filters, levels=values.levels, growth=values.growth, upsampling=values.upsampling)
     model.build((None, *folder.image_size, folder.reading.count))
     try:
         select_weights(model, list(values.filters) or None)

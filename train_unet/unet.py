@@ -21,8 +21,10 @@ class UNet(Model):
 
     Args:
         classes: output channels, at least 2.
-        base_filters: channels at full resolution; each level below has twice as many. Multiples of 8 are fastest.
+        base_filters: channels at full resolution. Multiples of 8 are fastest.
         levels: resolutions, the full one included; height and width must divide by `2 ** (levels - 1)`.
+        growth: how many times as many channels each level below has; 1 makes it a Lean U-Net, of constant width
+            (https://arxiv.org/abs/2512.03834).
         upsampling: `"bilinear"` or `"transposed"`.
         **kwargs: of `keras.Model`.
 
@@ -36,14 +38,28 @@ class UNet(Model):
     """
 
     def __init__(
-        self, classes: int, base_filters: int = 16, *, levels: int = 4, upsampling: str = "bilinear", **kwargs: Any
+        self,
+        classes: int,
+        base_filters: int = 16,
+        *,
+        levels: int = 4,
+        growth: int = 2,
+        upsampling: str = "bilinear",
+        **kwargs: Any,
     ) -> None:
         super().__init__(**{"name": "unet", **kwargs})
-        for name, value, least in (("classes", classes, 2), ("base_filters", base_filters, 1), ("levels", levels, 2)):
+        given = (
+            ("classes", classes, 2),
+            ("base_filters", base_filters, 1),
+            ("levels", levels, 2),
+            ("growth", growth, 1),
+        )
+        for name, value, least in given:
             if value < least:
                 raise ValueError(f"`{name}` must be at least {least}. Received: {name}={value}.")
-        self.classes, self.base_filters, self.levels, self.upsampling = classes, base_filters, levels, upsampling
-        widths = [base_filters * 2**level for level in range(levels)]
+        self.classes, self.base_filters, self.levels = classes, base_filters, levels
+        self.growth, self.upsampling = growth, upsampling
+        widths = [base_filters * growth**level for level in range(levels)]
         self.standardize = Standardize(name="standardize")
         self.encoders = [EncoderBlock(width, name=f"encoder_{i}") for i, width in enumerate(widths[:-1])]
         self.bottom = ConvBlock(widths[-1], name="bottom")
@@ -98,9 +114,9 @@ class UNet(Model):
         x = self.standardize(inputs)  # (batch, height, width, 3)
         skips = []
         for encoder in self.encoders:
-            skip, x = encoder(x, training=training)  # level i: (.., height / 2^i, .., base * 2^i), x half of it
+            skip, x = encoder(x, training=training)  # level i: (.., height / 2^i, .., base * growth^i), x half of it
             skips.append(skip)
-        x = self.bottom(x, training=training)  # (batch, height / multiple, width / multiple, base * multiple)
+        x = self.bottom(x, training=training)  # (batch, height / multiple, width / multiple, its filters)
         for decoder, skip in zip(self.decoders, reversed(skips), strict=True):
             x = decoder([x, skip], training=training)  # the skip's shape
         return self.head(x)  # (batch, height, width, classes)
@@ -113,6 +129,7 @@ class UNet(Model):
             "classes": self.classes,
             "base_filters": self.base_filters,
             "levels": self.levels,
+            "growth": self.growth,
             "upsampling": self.upsampling,
         }
 

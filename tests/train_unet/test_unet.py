@@ -98,9 +98,9 @@ def test_batch_norm_follows_training_and_rests_in_inference():
 
 @UPSAMPLINGS
 def test_config_makes_it_again(upsampling):
-    config = small(upsampling=upsampling, name="net").get_config()
+    config = small(upsampling=upsampling, growth=3, name="net").get_config()
     again = UNet.from_config(config)
-    assert (again.classes, again.base_filters, again.levels, again.upsampling) == (3, 8, 3, upsampling)
+    assert (again.classes, again.base_filters, again.levels, again.growth, again.upsampling) == (3, 8, 3, 3, upsampling)
     assert again.name == "net"
     assert again.get_config() == config
 
@@ -214,10 +214,19 @@ def test_full_integer_conversion_leaves_nothing_in_float_and_agrees(upsampling, 
     assert np.sqrt(np.mean((logits - expected) ** 2)) < 6 * scale
 
 
+@pytest.mark.parametrize("growth", [1, 2])
+def test_each_level_has_growth_times_as_many_filters(growth):
+    model = small(growth=growth)
+    model(images())
+    widths = {block.name: block.filters for block in [*model.encoders, model.bottom, *model.decoders]}
+    assert [widths[name] for name in ("encoder_0", "encoder_1", "bottom")] == [8, 8 * growth, 8 * growth**2]
+    assert [widths[name] for name in ("decoder_1", "decoder_0")] == [8 * growth, 8]
+
+
 @pytest.mark.parametrize(
     ("arguments", "word"),
     [({"classes": 1}, "classes"), ({"base_filters": 0}, "base_filters"), ({"levels": 1}, "levels"),
-     ({"upsampling": "nearest"}, "upsampling")],
+     ({"growth": 0}, "growth"), ({"upsampling": "nearest"}, "upsampling")],
 )  # fmt: skip
 def test_wrong_arguments(arguments, word):
     with pytest.raises(ValueError, match=f"`{word}` must be .* Received: {word}="):
