@@ -7,6 +7,7 @@ from typing import Any
 
 from absl import flags as absl_flags
 
+from flags.data import TFDS
 from flags.rules import FlagError, require
 from flags.search import BOUNDS
 
@@ -54,7 +55,9 @@ def _check_one(current: dict[str, Any]) -> bool:
 def record(values: absl_flags.FlagValues) -> dict[str, Any]:
     """The `flags` by name with which a run goes on, and those of them that were `given`; for JSON."""
     flags = [flag for topic in values.flags_by_module_dict().values() for flag in topic if flag.name not in _OF_A_START]
-    by_name = {flag.name: flag.value for flag in flags} | {"data_dir": str(Path(values.data_dir).resolve())}
+    is_name = values.data_dir.startswith(TFDS)
+    data_dir = values.data_dir if is_name else str(Path(values.data_dir).resolve())
+    by_name = {flag.name: flag.value for flag in flags} | {"data_dir": data_dir}
     return {"flags": by_name, "given": [flag.name for flag in flags if flag.present]}
 
 

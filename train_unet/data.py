@@ -8,15 +8,16 @@ from pathlib import Path
 import numpy as np
 import tensorflow as tf
 
-from train_unet import records
 from train_unet.folder import DataFolder
 from train_unet.reading import MAPS, read_ids, read_map
+from train_unet.records import decode_pair
 from train_unet.tiles import cut
 
 COLOUR_GAIN = 0.1  # largest change of a colour channel, and of the whole image, as a fraction of its values
 CACHED_BYTES = 1 << 30  # decoded images of a split are kept in memory up to here, else decoded anew each epoch
 SHUFFLED_RECORDS = 1024  # encoded pairs of a data set that is not kept, among which the next one is drawn
 SHUFFLED_BYTES = 1 << 27  # of tiles among which the next one is drawn
+Decoder = Callable[[tf.Tensor, tf.Tensor], tuple[tf.Tensor, tf.Tensor]]
 
 
 def datasets(folder: DataFolder, *, batch_size: int = 8, seed: int = 0) -> dict[str, tf.data.Dataset]:
@@ -95,16 +96,28 @@ def _whole(folder: DataFolder, split: str, seed: int | None = None) -> tf.data.D
 def _encoded(folder: DataFolder, split: str, seed: int | None = None) -> tf.data.Dataset:
     """What `_decoder` takes: names of files, or what records hold."""
     count = len(folder.pairs[split])
-    if folder.shards:
-        return records.encoded(folder.shards[split], seed=seed, buffer=min(count, SHUFFLED_RECORDS))
+    if folder.records:
+        return folder.records.encoded(split, seed=seed, buffer=min(count, SHUFFLED_RECORDS))
     images, masks = zip(*folder.pairs[split], strict=True)
     names = tf.data.Dataset.from_tensor_slices((_strings(images), _strings(masks)))
     return names if seed is None else names.shuffle(count, seed=seed, reshuffle_each_iteration=True)
 
 
-def _decoder(folder: DataFolder) -> Callable[[tf.Tensor, tf.Tensor], tuple[tf.Tensor, tf.Tensor]]:
+def _decoder(folder: DataFolder) -> Decoder:
     """File names of an image and its mask, or what records hold -> their pixels."""
     size = (None, None) if folder.is_tiled else folder.image_size
+    read = folder.records.decoded if folder.records else _file_decoder(folder)
+
+    def decode(image: tf.Tensor, mask: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        pixels, ids = read(image, mask)
+        pixels = tf.ensure_shape(pixels, (*size, folder.reading.count))
+        return pixels, tf.ensure_shape(_close_gap(ids, folder), size)
+
+    return decode
+
+
+def _file_decoder(folder: DataFolder) -> Decoder:
+    """File names of an image and its mask -> their pixels."""
     pairs = [pair for split in folder.pairs.values() for pair in split]
     is_plain = all(folder.reading.is_plain(image) and mask.suffix not in MAPS for image, mask in pairs)
 
@@ -113,20 +126,10 @@ def _decoder(folder: DataFolder) -> Callable[[tf.Tensor, tf.Tensor], tuple[tf.Te
 
     def decode(image: tf.Tensor, mask: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         if is_plain:
-            contents = (image, mask) if folder.shards else (tf.io.read_file(image), tf.io.read_file(mask))
-            pixels, ids = decode_image(contents[0]), tf.io.decode_png(contents[1], 1)[..., 0]
-        else:
-            pixels, ids = tf.numpy_function(read, [image, mask], [tf.uint8, tf.uint8])
-        pixels = tf.ensure_shape(pixels, (*size, folder.reading.count))
-        return pixels, tf.ensure_shape(_close_gap(ids, folder), size)
+            return decode_pair(tf.io.read_file(image), tf.io.read_file(mask))
+        return tf.numpy_function(read, [image, mask], [tf.uint8, tf.uint8])
 
     return decode
-
-
-def decode_image(data: tf.Tensor) -> tf.Tensor:
-    """The bytes of a JPEG or PNG file -> `(height, width, 3)` uint8."""
-    # The operation decodes both. INTEGER_ACCURATE gives the pixels that other libraries give; the default is faster.
-    return tf.io.decode_jpeg(data, 3, dct_method="INTEGER_ACCURATE")
 
 
 def _strings(paths: tuple[Path, ...]) -> list[str]:

@@ -11,9 +11,9 @@ from __future__ import annotations
 
 import csv
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +22,7 @@ import numpy as np
 from train_unet.classes import class_id, default_palette, read_classes
 from train_unet.pairs import Pair, check_pair, size_text
 from train_unet.reading import PLAIN, Reading
-from train_unet.records import check_shards, shards_of
+from train_unet.records import Records, Shards, check_shards, shards_of
 
 SPLITS = ("train", "val", "test")
 
@@ -55,7 +55,7 @@ class DataFolder:
         counts: `(classes,)`, pixels of each class in the training masks.
         is_tiled: whether images of any size are cut into tiles.
         reading: which bands images have, and how they become bytes.
-        shards: split -> TFRecord files, for a data set of these; then `pairs` are `SHARD/NUMBER`.
+        records: what reads a data set that is not in files of its own; then `pairs` are `SHARD/NUMBER`.
     """
 
     root: Path
@@ -68,7 +68,7 @@ class DataFolder:
     counts: np.ndarray
     is_tiled: bool = False
     reading: Reading = PLAIN
-    shards: Mapping[str, list[Path]] = field(default_factory=dict)
+    records: Records | None = None
 
     def decoded_bytes(self, split: str) -> int:
         """What the images and masks of a split take in memory."""
@@ -122,19 +122,15 @@ def open_folder(
     faults += [fault for pair in every for fault in pair.faults]
     sizes = {} if tile else {pair.image: pair.size for pair in every if pair.size}
     size = (tile, tile) if tile else _common_size(sizes, description, faults)
-    if any(side % size_multiple for side in size):
-        what = "--tile" if tile else "images: height and width"
-        faults.append(f"{what} must be multiples of {size_multiple}; crop. Received: {size_text(size)}.")
+    check_multiple(size, size_multiple, tile, faults)
     if faults:
         raise DataFolderError(root, faults)
     ignore = description.get("ignore")
     kept = [i for i in range(known) if i != ignore]
-    palette = np.array(description.get("palette") or default_palette(known), np.uint8)
-    palette = np.concatenate([palette[kept], palette[[ignore]] if ignore is not None else np.zeros((1, 3), np.uint8)])
     return DataFolder(
         root,
         tuple(description["classes"][i] for i in kept),
-        palette,
+        palette_of(description.get("palette") or default_palette(known), kept, ignore),
         ignore,
         size,
         {split: [(pair.image, pair.mask) for pair in checked[split]] for split in SPLITS},
@@ -142,8 +138,21 @@ def open_folder(
         np.sum([pair.counts for pair in checked["train"]], axis=0)[kept],
         tile is not None,
         reading,
-        shards,
+        Shards(shards) if shards else None,
     )
+
+
+def check_multiple(size: tuple[int, int], multiple: int, tile: int | None, faults: list[str]) -> None:
+    """Adds a fault where height or width of what a model is fed is no multiple of a number of pixels."""
+    if any(side % multiple for side in size):
+        what = "--tile" if tile else "images: height and width"
+        faults.append(f"{what} must be multiples of {multiple}; crop. Received: {size_text(size)}.")
+
+
+def palette_of(colours: Sequence[Any] | np.ndarray, kept: Sequence[int], ignore: int | None) -> np.ndarray:
+    """`(kept + 1, 3)` uint8 colours of the classes that are trained, then of the ignored one; black where none is."""
+    palette = np.array(colours, np.uint8)
+    return np.concatenate([palette[kept], palette[[ignore]] if ignore is not None else np.zeros((1, 3), np.uint8)])
 
 
 def _check_files(root: Path, classes: int, reading: Reading, faults: list[str]) -> dict[str, list[Pair]]:

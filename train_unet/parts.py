@@ -2,32 +2,44 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import functools
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import flags
+from flags.data import TFDS
 
 
 def open_data(values: Any) -> tuple[Any, dict[str, Any]]:
     """The folder of images and its datasets; also sets the seed and the precision."""
     from segopt_callbacks.compat import keras
     from train_unet.data import datasets
-    from train_unet.folder import open_folder
     from train_unet.reading import Reading, Scaling
 
     keras.utils.set_random_seed(values.seed)  # the order of the images depends on it too
     keras.mixed_precision.set_global_policy("mixed_float16" if values.mixed_precision else "float32")
     scaling = Scaling(tuple(map(float, values.scale)), tuple(map(float, values.offset)))
     bands = tuple(map(int, values.bands))
-    folder = open_folder(
-        values.data_dir,
+    folder = _opener(values)(
         size_multiple=2 ** (values.levels - 1),
         tile=values.tile,
         ignore_class=values.ignore_class,
         reading=Reading(len(bands) or 3, bands, scaling),
     )
     return folder, datasets(folder, batch_size=values.batch_size, seed=values.seed)
+
+
+def _opener(values: Any) -> Callable[..., Any]:
+    """What opens the data: a folder, or a data set of TFDS by its name."""
+    if values.data_dir.startswith(TFDS):
+        from train_unet.tfds_folder import open_tfds
+
+        name = values.data_dir.removeprefix(TFDS)
+        return functools.partial(open_tfds, name, keys=values.tfds_keys, splits=values.tfds_splits)
+    from train_unet.folder import open_folder
+
+    return functools.partial(open_folder, values.data_dir)
 
 
 def export_formats(values: Any) -> Sequence[Any]:

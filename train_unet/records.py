@@ -5,8 +5,10 @@ A record is a `tf.train.Example` of `image`, the bytes of a JPEG or PNG file, an
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol
 
 import tensorflow as tf
 
@@ -14,6 +16,46 @@ from train_unet.pairs import Pair, compared, decoded_image, decoded_mask
 
 FEATURES = {name: tf.io.FixedLenFeature((), tf.string) for name in ("image", "mask")}
 AT_A_TIME = 4  # shards from which records come in turn
+
+
+class Records(Protocol):
+    """Encoded pairs that are read one after the other, and what decodes them."""
+
+    def encoded(self, split: str, *, seed: int | None = None, buffer: int = 1) -> tf.data.Dataset:
+        """The encoded pairs of a split; with a seed in another order each epoch.
+
+        Args:
+            split: `"train"`, `"val"` or `"test"`.
+            seed: of the order; `None` for that in which they are kept.
+            buffer: how many encoded pairs the next one is drawn from.
+        """
+
+    def decoded(self, image: tf.Tensor, mask: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        """An encoded pair -> `(height, width, bands)` and `(height, width)`, both uint8; in graph."""
+
+
+@dataclass(frozen=True)
+class Shards:
+    """Pairs in TFRecord files.
+
+    Attributes:
+        files: split -> its files.
+    """
+
+    files: Mapping[str, list[Path]]
+
+    def encoded(self, split: str, *, seed: int | None = None, buffer: int = 1) -> tf.data.Dataset:
+        return encoded(self.files[split], seed=seed, buffer=buffer)
+
+    def decoded(self, image: tf.Tensor, mask: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        return decode_pair(image, mask)
+
+
+def decode_pair(image: tf.Tensor, mask: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+    """The bytes of a JPEG or PNG file, and of a PNG file -> `(height, width, 3)` and `(height, width)` uint8."""
+    # The operation decodes both. INTEGER_ACCURATE gives the pixels that other libraries give; the default is faster.
+    pixels = tf.io.decode_jpeg(image, 3, dct_method="INTEGER_ACCURATE")
+    return pixels, tf.io.decode_png(mask, 1)[..., 0]
 
 
 def shards_of(root: Path, splits: Sequence[str]) -> dict[str, list[Path]]:
