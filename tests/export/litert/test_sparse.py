@@ -217,7 +217,8 @@ def test_a_file_that_would_not_be_smaller_stays_dense(case, tmp_path):
 def test_a_sparse_file_that_goes_wrong_costs_nothing_else(dense_content, tmp_path, load, cause):
     source, content = dense_content
     path = tmp_path / "file.tflite"
-    encoding.write_smallest(content, source, path, load)
+    path.write_bytes(content)
+    encoding.keep_smallest(path, source, load)
     notes = encoding.read_notes(path, weighed(path))
     if cause is None:
         assert notes["encoding"] == "sparse"
@@ -233,7 +234,8 @@ def test_without_examples_noise_is_run(dense_content, tmp_path):
     source, content = dense_content
     bare = dataclasses.replace(source, folder=tmp_path)
     assert next(bare.examples(), None) is None
-    encoding.write_smallest(content, bare, tmp_path / "file.tflite", litert.load)
+    (tmp_path / "file.tflite").write_bytes(content)
+    encoding.keep_smallest(tmp_path / "file.tflite", bare, litert.load)
     assert encoding.read_notes(tmp_path / "file.tflite", weighed(tmp_path / "file.tflite"))["encoding"] == "sparse"
     ports = (Port("a", (1, 4), "float32"), Port("b", (1, 2), "uint8"), Port("c", (1, 2), "int64"))
     noise = list(encoding._examples(Source(tmp_path, ports, ())))
