@@ -141,9 +141,10 @@ class Writer:
             rows = target.read_weights(path, weights)
             activations = target.read_activations(path) if target.read_activations else []
             weight = weighing.result()
-            notes = target.notes(path, weight) if target.notes else {}
-        # Last: a runtime has the weights in forms of its own, and the next file is being converted meanwhile.
+        # Late: a runtime has the weights in forms of its own, and the next file is being converted meanwhile.
         opened = self._open(name, path, begun)
+        with damage_is_named("auditing it"):
+            notes = target.notes(path, weight) if target.notes else {}
         seconds = begun.made.seconds + converting + time.monotonic() - start
         return Written(opened, told, rows, activations, floats, notes, weight, seconds)
 

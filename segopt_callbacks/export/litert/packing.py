@@ -1,4 +1,4 @@
-"""Python objects of a `.tflite` file -> its flatbuffer, tensor data aligned and never copied more than they must be."""
+"""Python objects of a `.tflite` file -> its flatbuffer, tensor data aligned, and copied twice at most."""
 
 from __future__ import annotations
 
