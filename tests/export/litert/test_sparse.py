@@ -1,6 +1,7 @@
 """Weights without their zeros: what is written, what the interpreter makes of it, and when it is not delivered."""
 
 import dataclasses
+import weakref
 
 import hypothesis
 import hypothesis.extra.numpy
@@ -277,3 +278,19 @@ def test_a_buffer_of_two_tensors_stays_dense(dense_content):
         graph.tensors.append(schema.computed_like(graph.tensors[index], f"again/{index}"))
         graph.tensors[-1].buffer = graph.tensors[index].buffer
     assert encoding.sparse_file(schema.pack(model)) is None
+
+
+def test_compared_files_are_open_one_after_the_other(tmp_path):
+    opened = []
+
+    def load(path, source, threads):
+        def run(batch):
+            return [batch[0] * 2]
+
+        assert all(one() is None for one in opened)
+        opened.append(weakref.ref(run))
+        return run
+
+    source = Source(tmp_path, (Port("x", (1, 4), "float32"),), (Port("y", (1, 4), "float32"),))
+    encoding.require_alike(load, tmp_path / "dense", tmp_path / "sparse", source)
+    assert len(opened) == 2
