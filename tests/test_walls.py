@@ -19,7 +19,7 @@ FLOORS = (
     ("pruning", "clustering", "quantization", "normalization", "distillation", "shrinking"),
     ("summaries",),
     ("sensitivity",),
-    ("export.source", "export.allowance", "export.baselines"),
+    ("export.source", "export.allowance", "export.baselines", "export.matching"),
     ("export.target", "export.audit"),
     ("export.litert", "export.onnx", "export.saved_model"),
     ("export.openvino", "export.tensorrt", "export.tvm", "export.tflm"),

@@ -25,6 +25,16 @@ def blocks(size: int) -> Iterator[slice]:
     return (slice(start, start + _BLOCK) for start in range(0, size, _BLOCK))
 
 
+def row_blocks(rows: int, width: int) -> Iterator[slice]:
+    """Slices that cover `rows` rows of `width` values, each of as many whole rows as a block holds.
+
+    >>> list(row_blocks(3, 40_000)), list(row_blocks(3, 30_000))
+    ([slice(0, 1, None), slice(1, 2, None), slice(2, 3, None)], [slice(0, 2, None), slice(2, 4, None)])
+    """
+    step = max(1, _BLOCK // max(width, 1))
+    return (slice(start, start + step) for start in range(0, rows, step))
+
+
 def for_each_block(work: Callable[[slice], Any], size: int) -> list[Any]:
     """What `work` returns for each of `blocks`, in their order; large arrays are shared among threads.
 

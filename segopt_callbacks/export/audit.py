@@ -1,21 +1,21 @@
-"""What a written file really holds: counts over its weights, and where each came from in the model."""
+"""What a written file really holds: counts over its weights."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from segopt_callbacks.arrays import distinct, sortable
+from segopt_callbacks.arrays import distinct, row_blocks, sortable
 from segopt_callbacks.errors import FormatError
+from segopt_callbacks.export.matching import kernels, matched
 from segopt_callbacks.sizes import file_bytes
 
 SMALLEST_SHARE = 0.5  # of the weights' own bytes; less, and some of them are not in the file
 LEAST_BYTES = 4096  # below this many bytes of weights the check says nothing
-SAME = 0.95  # cosine between a weight of the model and the file's: int8 rounding costs far less
 
 
 @dataclass(frozen=True)
@@ -44,7 +44,8 @@ class StoredWeight:
     def channels(self) -> np.ndarray:
         """The values without their zero point, `(channels, elements)`."""
         first = np.moveaxis(self.values, self.channel_axis, 0)
-        return first.reshape(first.shape[0], -1).astype(np.float32) - self.zero_point
+        channels = first.reshape(first.shape[0], -1).astype(np.float32, copy=False)
+        return channels - self.zero_point if np.any(self.zero_point) else channels
 
 
 def weight_row(
@@ -78,9 +79,7 @@ def weight_row(
         >>> row["zeros"], row["distinct"], row["max_distinct_per_channel"]
         (1, 3, 2)
     """
-    by_channel = np.moveaxis(sortable(values), channel_axis, 0)
-    channels = np.sort(by_channel.reshape(values.shape[channel_axis], -1), axis=1)
-    per_channel = 1 + (channels[:, 1:] != channels[:, :-1]).sum(axis=1)
+    channels = np.moveaxis(values, channel_axis, 0).reshape(values.shape[channel_axis], -1)
     _, counts = distinct(values)
     row = {
         "name": name,
@@ -90,39 +89,52 @@ def weight_row(
         "elements": int(values.size),
         "zeros": int((values == zero_point).sum()),
         "distinct": counts.size,
-        "max_distinct_per_channel": int(per_channel.max()),
+        "max_distinct_per_channel": max(_most_distinct(channels[part]) for part in row_blocks(*channels.shape)),
         "entropy_bytes": entropy_bytes(counts, 0.5 if dtype == "int4" else values.itemsize),
         "scales": int(np.size(scales)),
     }
     return {**row, "scale_range": [float(np.min(scales)), float(np.max(scales))]} if row["scales"] else row
 
 
-def weight_rows(stored: Sequence[StoredWeight], weights: Mapping[str, np.ndarray]) -> list[dict[str, Any]]:
+def _most_distinct(channels: np.ndarray) -> int:
+    ordered = np.sort(sortable(channels), axis=1)
+    return 1 + int((ordered[:, 1:] != ordered[:, :-1]).sum(axis=1).max())
+
+
+def weight_rows(stored: Iterable[StoredWeight], weights: Mapping[str, np.ndarray]) -> list[dict[str, Any]]:
     """The rows of a file's weight audit, see `weight_row`.
 
     Args:
-        stored: the weights of the file.
+        stored: the weights of the file; each is let go before the next is asked for.
         weights: path -> value, the model's own; rows are named by those they come from.
 
     Raises:
         FormatError: if a weight is outside of what its dtype can hold.
     """
-    overflown = [one.name for one in stored if _overflows(one.values)]
+    rows: list[dict[str, Any]] = []
+    overflown: list[str] = []
+    free = kernels(weights)
+    for one in stored:
+        if _overflows(one.values):
+            overflown.append(one.name)
+        elif not overflown:
+            rows.append(_row_of(one, matched(one.channels, free)))
+        del one  # while the next one is made
     if overflown:
         raise FormatError(f"weights overflow their dtype in the file: {', '.join(overflown)}; scale them down")
-    names = match_weights([one.channels for one in stored], weights)
-    return [
-        weight_row(
-            one.name,
-            one.values,
-            channel_axis=one.channel_axis,
-            dtype=one.dtype,
-            zero_point=one.zero_point,
-            scales=one.scales,
-            weight=name,
-        )
-        for one, name in zip(stored, names, strict=True)
-    ]
+    return rows
+
+
+def _row_of(one: StoredWeight, weight: str | None) -> dict[str, Any]:
+    return weight_row(
+        one.name,
+        one.values,
+        channel_axis=one.channel_axis,
+        dtype=one.dtype,
+        zero_point=one.zero_point,
+        scales=one.scales,
+        weight=weight,
+    )
 
 
 def entropy_bytes(counts: np.ndarray, itemsize: float) -> int:
@@ -183,68 +195,9 @@ def require_size(path: Path, weights: Mapping[str, np.ndarray], bytes_per_weight
         )
 
 
-def match_weights(stored: list[np.ndarray], weights: Mapping[str, np.ndarray]) -> list[str | None]:
-    """Finds the model's own weight behind each weight of a file, by value.
-
-    Converters rename weights, transpose them, fold normalisation into them (which scales output channels) and round
-    them; the direction of each output channel survives all of that.
-
-    Args:
-        stored: the values in the file, less their zero point, output channels first: `(channels, elements)`.
-        weights: path -> value, the model's weights.
-
-    Returns:
-        for each stored weight the path of the model's, `None` where none is alike.
-
-    Example:
-        >>> kernel = np.random.default_rng(0).normal(size=(3, 3, 4, 8))
-        >>> match_weights([5 * kernel.reshape(-1, 8).T], {"conv/kernel": kernel, "other": kernel[::-1]})
-        ['conv/kernel']
-    """
-    names: list[str | None] = []
-    free = {path: value for path, value in weights.items() if value.ndim >= 2}
-    for channels in stored:
-        likeness = {path: _likeness(channels, value) for path, value in free.items() if value.size == channels.size}
-        best = max(likeness, key=likeness.__getitem__, default=None)
-        if best is None or likeness[best] < SAME:
-            best = None
-        else:
-            del free[best]
-        names.append(best)
-    return names
-
-
 def _overflows(values: np.ndarray) -> bool:
     # The converter writes float16's largest number, or infinity, for what does not fit.
     if not np.issubdtype(values.dtype, np.floating):
         return False
     limit = np.finfo(values.dtype).max
-    return not bool((np.abs(values) < limit).all())
-
-
-def _likeness(channels: np.ndarray, weight: np.ndarray) -> float:
-    ours = _unit(channels.astype(np.float32))
-    best = 0.0
-    for layout in layouts(weight):
-        if layout.shape == channels.shape:
-            best = max(best, float(np.abs((ours * _unit(layout)).sum(axis=1)).mean()))
-    return best
-
-
-def layouts(weight: np.ndarray) -> list[np.ndarray]:
-    """The ways in which converters lay out a Keras kernel, each as `(channels, elements)`."""
-    last_first = np.moveaxis(weight, -1, 0)
-    layouts = [last_first.reshape(weight.shape[-1], -1)]  # convolutions, dense
-    if weight.ndim >= 3:
-        second_last = np.moveaxis(weight, -2, 0)
-        layouts.append(second_last.reshape(weight.shape[-2], -1))  # transposed: (h, w, out, in)
-        depthwise = weight.reshape(-1, weight.shape[-2] * weight.shape[-1])  # (h, w, in, multiplier)
-        layouts.append(depthwise.T)
-    return [np.ascontiguousarray(layout, np.float32) for layout in layouts]
-
-
-def _unit(channels: np.ndarray) -> np.ndarray:
-    # A channel of zeros is like a channel of zeros.
-    norm = np.linalg.norm(channels, axis=1, keepdims=True)
-    empty = np.full_like(channels, 1 / np.sqrt(channels.shape[1]))
-    return np.where(norm > 0, channels / np.maximum(norm, 1e-30), empty)
+    return not bool(-limit < values.min(initial=0) and values.max(initial=0) < limit)

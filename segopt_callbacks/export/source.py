@@ -56,18 +56,35 @@ class Source:
         """Names of the outputs, in order."""
         return tuple(port.name for port in self.outputs)
 
+    @property
+    def saved_model(self) -> Path:
+        """The SavedModel of batch 1."""
+        return self.folder / ONE
+
     def function(self) -> tuple[Any, Any]:
         """The `tf.function` of batch 1, traced, and the module that keeps its variables.
 
         It takes inputs by name, and returns outputs by name.
         """
-        module = _loaded(self.folder / ONE)
+        module = _loaded(self.saved_model)
         return module.signatures["serving_default"], module
 
-    def kernels(self) -> list[np.ndarray]:
-        """The float32 variables of rank 2 or more, as Keras has them."""
-        variables = self.function()[0].variables
-        return [one.numpy() for one in variables if len(one.shape) >= 2 and one.dtype.name == "float32"]
+    def definition(self) -> Any:
+        """The `GraphDef` of batch 1, without its variables."""
+        from tensorflow.core.protobuf import saved_model_pb2
+
+        content = (self.saved_model / "saved_model.pb").read_bytes()
+        return saved_model_pb2.SavedModel.FromString(content).meta_graphs[0].graph_def
+
+    def kernels(self) -> Iterator[np.ndarray]:
+        """The float32 variables of rank 2 or more, as Keras has them; each is read when it is asked for."""
+        import tensorflow as tf
+
+        reader = tf.train.load_checkpoint(str(self.saved_model / "variables" / "variables"))
+        dtypes = reader.get_variable_to_dtype_map()
+        for key, shape in reader.get_variable_to_shape_map().items():
+            if len(shape) >= 2 and dtypes[key] == tf.float32:
+                yield reader.get_tensor(key)
 
     def save_examples(self, examples: Iterable[list[np.ndarray]]) -> None:
         """Keeps representative inputs of batch size 1, for `examples`; once, and all or none.

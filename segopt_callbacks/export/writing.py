@@ -134,13 +134,16 @@ class Writer:
         start = time.monotonic()
         weights = self.sources.stored(target)
         audit.require_size(path, weights, target.bytes_per_weight)
-        opened, told = self._open(name, path, begun)
+        told = self._described(name, path, begun)
         weighing = _begun(weighed, path)  # `gzip` is a program of its own, and takes longest
         with damage_is_named("auditing it"):
             floats = self._float_operations(target, path)
             rows = target.read_weights(path, weights)
             activations = target.read_activations(path) if target.read_activations else []
             weight = weighing.result()
+        # Late: a runtime has the weights in forms of its own, and the next file is being converted meanwhile.
+        opened = self._open(name, path, begun)
+        with damage_is_named("auditing it"):
             notes = target.notes(path, weight) if target.notes else {}
         seconds = begun.made.seconds + converting + time.monotonic() - start
         return Written(opened, told, rows, activations, floats, notes, weight, seconds)
@@ -195,18 +198,21 @@ class Writer:
                     self._made[name] = waiting[name].made
                     del self._begun[name]
 
-    def _open(self, name: str, path: Path, begun: _Begun) -> tuple[Opened, dict[str, Any]]:
+    def _described(self, name: str, path: Path, begun: _Begun) -> dict[str, Any]:
+        process, limit = begun.opening, self.settings.time_limit
+        process.finish(doing=_IMPORTING, time_limit=limit)
+        describe = embed, path, name, begun.made.source, self._packages(TARGETS[name])
+        return process.call(*describe, doing="describing it", time_limit=limit)
+
+    def _open(self, name: str, path: Path, begun: _Begun) -> Opened:
         target, source, process = TARGETS[name], begun.made.source, begun.opening
-        process.finish(doing=_IMPORTING, time_limit=self.settings.time_limit)
-        describe = embed, path, name, source, self._packages(target)
-        told = process.call(*describe, doing="describing it", time_limit=self.settings.time_limit)
         arguments = target.load, path, source, None
         process.call(worker.open_file, *arguments, doing="opening it", time_limit=self.settings.time_limit)
         pinned = None
         if self.settings.latency and is_timed(target):
             with contextlib.suppress(FormatError):  # `measure` meets it again, and tells
                 pinned = self.open_processes.enter_context(begin_on_one_thread(target, path, source))
-        return Opened(target, path, source, process, pinned), told
+        return Opened(target, path, source, process, pinned)
 
     def _packages(self, target: Target) -> tuple[str, ...]:
         keras = "tf-keras" if compat.is_keras_2(self.sources.model) else "keras"

@@ -211,10 +211,15 @@ def _named_variables(model: Any, concrete: Any) -> dict[str, tf.Variable]:
     return named
 
 
+def value(variable: tf.Variable) -> np.ndarray:
+    """What a variable holds now, not to be written to; on a CPU it is not copied unless the variable changes."""
+    return np.asarray(variable.read_value())
+
+
 def nonfinite_weights(frozen: Frozen) -> list[str]:
     """Paths of the weights that hold NaN or infinity."""
     return [
         path
         for path, variable in frozen.weights.items()
-        if variable.dtype.is_floating and not np.isfinite(variable.numpy()).all()
+        if variable.dtype.is_floating and not np.isfinite(value(variable)).all()
     ]

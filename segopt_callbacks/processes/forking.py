@@ -8,6 +8,7 @@ has the niceness of the main thread, which was never raised, and none of the oth
 from __future__ import annotations
 
 import contextlib
+import gc
 import importlib
 import os
 import signal
@@ -64,6 +65,7 @@ def _import(module: str, niceness: int) -> None:
     # What it raises is raised again in the fork that needs it, and told there.
     with contextlib.suppress(Exception), _without("keras"):
         importlib.import_module(module)
+    gc.freeze()  # what stays for good: a collection in a fork neither looks at it nor copies its pages
 
 
 @contextlib.contextmanager

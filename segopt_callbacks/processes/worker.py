@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from segopt_callbacks.errors import FormatError, first_line
+from segopt_callbacks.processes.memory import give_back
 
 NOT_IMPORTABLE = (
     "The functions of a format must be importable in another process; define them at the top of a module of their own, "
@@ -114,6 +115,7 @@ def write_file(write: Callable[[Any, Path], None], source: Any, path: Path) -> f
             os.environ.pop("TMPDIR")
             if before[1] is not None:
                 os.environ["TMPDIR"] = before[1]
+            give_back()  # this process waits for the next file, while others run
     return time.monotonic() - start
 
 

@@ -1,5 +1,8 @@
 """What the report says of a file, against what the interpreter reads out of that file."""
 
+import functools
+import weakref
+
 import numpy as np
 import pytest
 import scipy.stats
@@ -7,7 +10,7 @@ import tensorflow as tf
 
 from segopt_callbacks import compat, export_model
 from segopt_callbacks.errors import FormatError
-from segopt_callbacks.export import audit
+from segopt_callbacks.export import audit, matching
 from segopt_callbacks.export.litert import flatbuffer
 from segopt_callbacks.model.weights import select_weights
 from tests import export_models
@@ -104,7 +107,7 @@ def test_a_stored_weight_finds_its_name_through_transposition_and_scaling():
     random = np.random.default_rng(0)
     weights = {"a/kernel": random.normal(size=(3, 3, 4, 8)), "b/kernel": random.normal(size=(3, 3, 4, 8))}
     folded = np.moveaxis(weights["b/kernel"], -1, 0).reshape(8, -1) * random.uniform(0.5, 2, size=(8, 1))
-    assert audit.match_weights([folded, random.normal(size=(8, 36))], weights) == ["b/kernel", None]
+    assert matching.match_weights([folded, random.normal(size=(8, 36))], weights) == ["b/kernel", None]
 
 
 def convert(function, *, integer):
@@ -146,3 +149,22 @@ def test_a_model_that_tfmot_has_clustered_and_stripped_has_the_same_counts_in_it
 def test_the_range_of_scales_is_told_where_there_are_any(scales, told):
     row = audit.weight_row("kernel", np.ones((2, 3), np.int8), channel_axis=-1, scales=np.array(scales, np.float32))
     assert (row["scales"], row.get("scale_range")) == (len(scales), told)
+
+
+def test_one_weight_is_in_memory_at_a_time(tmp_path):
+    function = tf.function(
+        lambda x: x @ tf.eye(4) @ tf.ones((4, 3)) @ tf.eye(3), input_signature=[tf.TensorSpec((1, 4))]
+    )
+    path = tmp_path / "a.tflite"
+    path.write_bytes(convert(function, integer=False))
+    seen = []
+
+    def watched():
+        stored = flatbuffer.stored_weights(path)
+        for made in iter(functools.partial(next, stored, None), None):
+            assert all(one() is None for one in seen)
+            seen.append(weakref.ref(made))
+            yield made
+            del made
+
+    assert len(audit.weight_rows(watched(), {"kernel": np.eye(4, dtype=np.float32)})) == len(seen) > 1

@@ -17,6 +17,7 @@ import numpy as np
 
 from segopt_callbacks.errors import FormatError, damage_is_named
 from segopt_callbacks.export.source import Source
+from segopt_callbacks.processes import give_back
 from segopt_callbacks.records import Port
 
 KEY = "segopt_metadata"
@@ -188,6 +189,8 @@ def _embed_in_tflite(path: Path, document: dict[str, Any]) -> None:
         document[key] = [_in_file(port, schema, tensors[index[port["name"]]]) for port in document[key]]
     schema.set_metadata(model, KEY, dumps(document).encode())
     path.write_bytes(schema.pack(model))
+    del model
+    give_back()  # this process opens the file now, and waits to run it
 
 
 def _in_file(port: dict[str, Any], schema: Any, tensor: Any) -> dict[str, Any]:

@@ -131,7 +131,9 @@ class Sources:
         if self.removes_channels:
             frozen, told = smaller(self.model, frozen, self.feed, is_rounded=kind == _ROUNDED)
         self._stored[kind] = {  # what was not cut is in memory once
-            path: self.weights[path] if variable is whole.get(path) and path in self.weights else variable.numpy()
+            path: self.weights[path]
+            if variable is whole.get(path) and path in self.weights
+            else signature.value(variable)
             for path, variable in frozen.weights.items()
         }
         if told and (kind == ONE or not self.channels):  # of one example, sizes are known
@@ -148,4 +150,4 @@ def _finite(frozen: signature.Frozen) -> dict[str, np.ndarray]:
     spoiled = signature.nonfinite_weights(frozen)
     if spoiled:
         raise FormatError(f"weights hold NaN or infinity: {', '.join(spoiled)}; train to finite weights first")
-    return {path: variable.numpy() for path, variable in frozen.weights.items()}
+    return {path: signature.value(variable) for path, variable in frozen.weights.items()}

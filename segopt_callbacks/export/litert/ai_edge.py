@@ -99,7 +99,9 @@ def write(recipe: Recipe, source: Source, path: Path) -> None:
     content = share_scales(quantize(converter.float_content(source), recipe), source.kernels())
     content = keep_levels(content, source.kernels())
     require_dtypes(content, recipe)
-    encoding.write_smallest(content, source, path, converter.load)
+    path.write_bytes(content)
+    del content
+    encoding.keep_smallest(path, source, converter.load)
 
 
 def quantize(content: bytes, recipe: Recipe) -> bytes:
@@ -139,13 +141,13 @@ def require_dtypes(content: bytes, recipe: Recipe) -> None:
     Raises:
         FormatError: naming the weights that have not, or if there are none.
     """
-    stored = flatbuffer.stored_weights(content)
+    stored = [(one.name, one.operator, one.dtype) for one in flatbuffer.stored_weights(content)]
     if not stored:
         raise FormatError("ai-edge-quantizer finds no weights to quantize in it; leave this format out")
     wrong = [
-        f"{one.name} ({one.operator}, {one.dtype})"
-        for one in stored
-        if one.operator not in recipe or one.dtype != f"int{recipe[one.operator].bits}"
+        f"{name} ({operator}, {dtype})"
+        for name, operator, dtype in stored
+        if operator not in recipe or dtype != f"int{recipe[operator].bits}"
     ]
     if wrong:
         raise FormatError(f"ai-edge-quantizer left weights in another dtype: {', '.join(wrong)}; leave this format out")

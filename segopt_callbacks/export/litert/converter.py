@@ -9,6 +9,7 @@ from __future__ import annotations
 import functools
 import json
 import re
+import shutil
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -117,10 +118,13 @@ def write(settings: Settings, source: Source, path: Path) -> None:
     """
     notes: dict[str, str] = {}
     if settings.takes_ranges:
-        content, notes = integer_content(source)
+        made, notes = _integer_file(source)
+        shutil.copyfile(made, path)
+    elif settings.optimize:
+        path.write_bytes(convert(settings, source))
     else:
-        content = convert(settings, source) if settings.optimize else float_content(source)
-    encoding.write_smallest(content, source, path, load, notes)
+        shutil.copyfile(_float_file(source), path)
+    encoding.keep_smallest(path, source, load, notes)
 
 
 def _with_ranges(settings: Settings, source: Source) -> tuple[bytes, str]:
@@ -143,6 +147,11 @@ def integer_content(source: Source) -> tuple[bytes, dict[str, str]]:
     Raises:
         FormatError: if the converter refuses.
     """
+    path, notes = _integer_file(source)
+    return path.read_bytes(), notes
+
+
+def _integer_file(source: Source) -> tuple[Path, dict[str, str]]:
     told = source.folder / "int8.json"
 
     def make() -> bytes:
@@ -151,8 +160,8 @@ def integer_content(source: Source) -> tuple[bytes, dict[str, str]]:
         told.write_text(json.dumps(notes), encoding="utf-8")
         return content
 
-    content = _made_once(source.folder / "int8.tflite", make)
-    return content, json.loads(told.read_text(encoding="utf-8"))
+    path = _made_once(source.folder / "int8.tflite", make)
+    return path, json.loads(told.read_text(encoding="utf-8"))
 
 
 def float_content(source: Source) -> bytes:
@@ -161,16 +170,20 @@ def float_content(source: Source) -> bytes:
     Raises:
         FormatError: if the converter refuses.
     """
+    return _float_file(source).read_bytes()
+
+
+def _float_file(source: Source) -> Path:
     return _made_once(source.folder / "float32.tflite", lambda: convert(SETTINGS["float32"], source))
 
 
-def _made_once(path: Path, make: Callable[[], bytes]) -> bytes:
-    """What `make` returns, kept for all formats of an export that begin with it."""
+def _made_once(path: Path, make: Callable[[], bytes]) -> Path:
+    """A file of what `make` returns, kept for all formats of an export that begin with it."""
     if not path.exists():
         unfinished = path.with_name(f".{path.name}.unfinished")  # this process may be killed while it writes
         unfinished.write_bytes(make())
         unfinished.replace(path)
-    return path.read_bytes()
+    return path
 
 
 def convert(settings: Settings, source: Source) -> bytes:
@@ -198,8 +211,8 @@ def _converter(settings: Settings, source: Source, edge: str | None) -> Any:
     """TensorFlow's converter, ready for one conversion; `edge` is the dtype of what were float inputs and outputs."""
     import tensorflow as tf
 
-    function, module = source.function()
-    converter = tf.lite.TFLiteConverter.from_concrete_functions([function], module)
+    # From the folder: from a function it would save the same again, and have its weights in memory twice.
+    converter = tf.lite.TFLiteConverter.from_saved_model(str(source.saved_model))
     if settings.optimize:
         converter.optimizations = [tf.lite.Optimize.DEFAULT]
     converter.target_spec.supported_types = [tf.as_dtype(name) for name in settings.types]
@@ -217,7 +230,7 @@ def _converter(settings: Settings, source: Source, edge: str | None) -> Any:
 def _require_no_loops(source: Source) -> None:
     # The converter dies of a segmentation fault. What it makes of Keras 2's LSTMs as one operation keeps its state
     # between calls, and is far from the model besides: see `compat.plain_recurrence`.
-    definition = source.function()[0].graph.as_graph_def()
+    definition = source.definition()
     nodes = [*definition.node, *(node for one in definition.library.function for node in one.node_def)]
     loops = sorted({node.name for node in nodes if node.op in ("While", "StatelessWhile")})
     if loops:

@@ -23,14 +23,14 @@ from segopt_callbacks.errors import FormatError
 from segopt_callbacks.export.litert import flatbuffer, schema, sparse
 from segopt_callbacks.export.source import Source
 from segopt_callbacks.export.target import Runner
-from segopt_callbacks.processes import Process
+from segopt_callbacks.processes import Process, give_back
 from segopt_callbacks.records import Port
 from segopt_callbacks.sizes import file_bytes, gzip_bytes
 
 ENCODABLE = ("FLOAT32", "FLOAT16", "INT8")  # what DENSIFY knows
 OPERATOR_BYTES = 400  # of the file, about: a DENSIFY and the tensor that it makes
 EXAMPLES = 4  # the weights are the same bits in both files; this is for the kernels that read them
-ENOUGH = 20.0  # seconds after which no further example is run
+ENOUGH = 10.0  # seconds after which a file is run on no further example
 PATIENCE = 120.0  # seconds for opening both files and running one example
 ROUNDING = 1e-5  # of the largest answer: what another order of additions costs
 REFUSED_BY = (
@@ -41,27 +41,22 @@ REFUSED_BY = (
 Load = Callable[[Path, Source, int | None], Runner]
 
 
-def write_smallest(
-    content: bytes, source: Source, path: Path, load: Load, notes: Mapping[str, Any] | None = None
-) -> None:
-    """Writes a file with the zeros of its weights left out, if it is smaller that way and answers alike.
+def keep_smallest(path: Path, source: Source, load: Load, notes: Mapping[str, Any] | None = None) -> None:
+    """Leaves the zeros of a file's weights out, if it is smaller that way and answers alike.
 
     The sparse file is opened and run beside the dense one in a process of its own: what crashes there costs the
     sparse file alone.
 
     Args:
-        content: the dense `.tflite` file.
+        path: the dense `.tflite` file.
         source: what it was made from; gives the examples to run.
-        path: where to write it.
         load: opens such a file, importable by its name.
         notes: what else `read_notes` shall tell.
     """
-    path.write_bytes(content)
     notes = {**(notes or {}), "encoding": "dense"}
-    candidate = sparse_file(content) if source.leaves_zeros_out else None
-    if candidate is not None:
-        other = path.with_name(f"{path.name}.sparse")
-        other.write_bytes(candidate)
+    other = path.with_name(f"{path.name}.sparse")
+    if source.leaves_zeros_out and _write_sparse(path, other):
+        give_back()  # what was needed to write it; files are run now, and so have a copy of the weights
         with ThreadPoolExecutor() as pool:  # `gzip` is a program of its own
             packed = pool.map(gzip_bytes, (path, other))
             for name, one, size in zip(("dense", "sparse"), (path, other), packed, strict=True):
@@ -104,9 +99,21 @@ def read_notes(path: Path, weight: Mapping[str, Any]) -> dict[str, Any]:
     return notes
 
 
-def sparse_file(content: bytes) -> bytes | None:
-    """The same file with those weights sparse that take fewer bytes so; `None` if there are none."""
-    model = schema.unpack(content)
+def _write_sparse(path: Path, other: Path) -> bool:
+    """Whether there is a `sparse_file`, which is `other` then."""
+    candidate = sparse_file(path)
+    if candidate is not None:
+        other.write_bytes(candidate)
+    return candidate is not None
+
+
+def sparse_file(path: Path | bytes) -> bytes | None:
+    """The same file with those weights sparse that take fewer bytes so; `None` if there are none.
+
+    Args:
+        path: the file, or its content.
+    """
+    model = schema.unpack(path) if isinstance(path, bytes) else schema.read(path)
     users = Counter(tensor.buffer for graph in model.subgraphs for tensor in graph.tensors)
     is_changed = False
     for graph in model.subgraphs:
@@ -122,20 +129,27 @@ def sparse_file(content: bytes) -> bytes | None:
 
 
 def require_alike(load: Load, dense: Path, other: Path, source: Source) -> None:
-    """Runs two files on the same examples.
+    """Runs two files on the same examples, one file after the other: a runtime has weights in forms of its own.
 
     Raises:
         FormatError: if one of them does not open, or their answers differ by more than rounding.
     """
-    runners = [load(path, source, None) for path in (dense, other)]
-    start = time.monotonic()
-    for example in itertools.islice(_examples(source), EXAMPLES):
-        for name, expected, answer in zip(source.output_names, *(run(example) for run in runners), strict=True):
+    answers = [_answers(load, path, source) for path in (dense, other)]
+    for both in zip(*answers, strict=False):  # one may have run more examples in its time
+        for name, expected, answer in zip(source.output_names, *both, strict=True):
             largest = np.abs(expected[np.isfinite(expected)]).max(initial=0)
             if not np.allclose(answer, expected, rtol=0, atol=ROUNDING * largest, equal_nan=True):
                 raise FormatError(f"its output {name!r} is not that of the dense file")
+
+
+def _answers(load: Load, path: Path, source: Source) -> list[list[np.ndarray]]:
+    """Of a file to each example, as many as it can give in its time."""
+    run, start, answers = load(path, source, None), time.monotonic(), []
+    for example in itertools.islice(_examples(source), EXAMPLES):
+        answers.append(run(example))
         if time.monotonic() - start > ENOUGH:
-            return
+            break
+    return answers
 
 
 def _require_better(dense: Path, other: Path, source: Source, load: Load) -> None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import functools
+import itertools
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -26,18 +28,18 @@ WEIGHT_OPERATORS = {
 }
 
 
-def stored_weights(path: Path | bytes) -> list[StoredWeight]:
+def stored_weights(path: Path | bytes) -> Iterator[StoredWeight]:
     """The weights of a file: constants of rank 2 or more that feed an operator of `WEIGHT_OPERATORS`.
 
     float16 weights, and int8 weights of operators that compute in float, pass a DEQUANTIZE on their way, sparse ones a
     DENSIFY.
 
     Args:
-        path: the file, or its content.
+        path: the file, or its content; it is read at once, and a weight is made dense when it is asked for.
     """
     model = schema.unpack(path) if isinstance(path, bytes) else schema.read(path)
-    weights = (_stored(model, tensor, operator) for tensor, operator in weight_tensors(model))
-    return [weight for weight in weights if weight is not None]
+    # A generator would keep the last weight while it makes the next.
+    return filter(None, itertools.starmap(functools.partial(_stored, model), weight_tensors(model)))
 
 
 def weight_tensors(model: Any) -> list[tuple[Any, str]]:

@@ -2,23 +2,20 @@
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import flatbuffers
 import numpy as np
 from ai_edge_litert import schema_py_generated as schema
 
 from segopt_callbacks.errors import FormatError, damage_is_named
 from segopt_callbacks.export.litert import sparse
+from segopt_callbacks.export.litert.packing import FILE_IDENTIFIER, LARGEST_FLATBUFFER
+from segopt_callbacks.export.litert.packing import pack as pack
 from segopt_callbacks.sizes import CorruptFileError, require_tree
 
-FILE_IDENTIFIER = b"TFL3"
-LARGEST_FLATBUFFER = (1 << 31) - 1  # its offsets have 32 bits, one of them for the sign
 COPIED_BYTES = 1 << 20
-ALIGNMENT = 16  # bytes, of tensor data; the schema's `force_align`
 DTYPES = {
     "FLOAT32": "float32",
     "FLOAT16": "float16",
@@ -29,14 +26,15 @@ DTYPES = {
 }
 
 
-class _Content(bytes):
-    """Bytes that hand out copies of their parts up to their own length, and some for names that are shared.
+class _Content(bytearray):
+    """Bytes of a file, or room for as many, that hand out copies of their parts up to their own length, and some more.
 
-    Every table may claim the whole file as its name.
+    Names are shared, which is what the rest is for. Every table may claim the whole file as its name.
     """
 
-    def __init__(self, content: bytes) -> None:
-        self._left = len(content) + COPIED_BYTES
+    def __init__(self, content: bytes | int) -> None:
+        super().__init__(content)
+        self._left = len(self) + COPIED_BYTES
 
     def __getitem__(self, index: Any) -> Any:
         part = super().__getitem__(index)
@@ -57,7 +55,10 @@ def read(path: Path) -> Any:
     with path.open("rb") as stream:
         if size > LARGEST_FLATBUFFER or stream.read(8)[4:] != FILE_IDENTIFIER:
             raise FormatError(f"it does not begin like a LiteRT model (TFL3), or is too large for one: {size:,} bytes")
-    return unpack(path.read_bytes())
+        stream.seek(0)
+        content = _Content(size)  # into its place: a large file is never in memory twice
+        stream.readinto(content)
+    return _unpacked(content)
 
 
 def unpack(content: bytes) -> Any:
@@ -72,26 +73,20 @@ def unpack(content: bytes) -> Any:
     Raises:
         FormatError: if it is damaged.
     """
+    return _unpacked(_Content(content))
+
+
+def _unpacked(content: _Content) -> Any:
     try:
         require_tree(memoryview(content))
     except CorruptFileError as error:
         raise FormatError(str(error)) from error
     with damage_is_named("reading its tables"):
-        model = schema.ModelT.InitFromPackedBuf(_Content(content), 0)
+        model = schema.ModelT.InitFromPackedBuf(content, 0)
         for buffer in model.buffers:
             if buffer.offset > 1:  # the data stand behind the flatbuffer, as ai-edge-quantizer writes large ones
                 buffer.data = np.frombuffer(content, np.uint8, buffer.size, buffer.offset)
     return model
-
-
-def pack(model: Any) -> bytes:
-    """The file's bytes of a `schema.ModelT`; the other way round of `unpack`."""
-    for buffer in model.buffers:
-        # The generated code packs tensor data at any address; kernels may read it as 32 bit integers.
-        buffer.Pack = functools.partial(_pack_aligned, buffer)
-    builder = flatbuffers.Builder(1024)
-    builder.Finish(model.Pack(builder), FILE_IDENTIFIER)
-    return bytes(builder.Output())
 
 
 def operator_name(model: Any, operator: Any) -> str:
@@ -216,20 +211,6 @@ def addition(model: Any, inputs: list[int], outputs: list[int]) -> Any:
     made = operator(model, "ADD", inputs, outputs)
     made.builtinOptionsType, made.builtinOptions = schema.BuiltinOptions.AddOptions, schema.AddOptionsT()
     return made
-
-
-def _pack_aligned(buffer: Any, builder: Any) -> int:
-    data = None
-    if buffer.data is not None:
-        content = np.asarray(buffer.data, np.uint8).tobytes()
-        builder.StartVector(1, len(content), ALIGNMENT)
-        builder.head -= len(content)
-        builder.Bytes[builder.head : builder.head + len(content)] = content
-        data = builder.EndVector()
-    schema.BufferStart(builder)
-    if data is not None:
-        schema.BufferAddData(builder, data)
-    return schema.BufferEnd(builder)
 
 
 def _names(enum: Any) -> Iterator[tuple[int, str]]:

@@ -15,8 +15,8 @@ from typing import Any
 
 import numpy as np
 
-from segopt_callbacks.export.audit import layouts
 from segopt_callbacks.export.litert import flatbuffer, schema
+from segopt_callbacks.export.matching import layouts
 
 LARGEST = 127
 MOST_DISTINCT = 128  # values of a kernel; with more, nearly every integer is in use anyway
@@ -116,7 +116,9 @@ def _share(model: Any, graph: Any, index: int, biases: Sequence[int], kernels: S
 def alike(kernels: Sequence[np.ndarray], channels: int, size: int) -> Iterator[np.ndarray]:
     """The kernels that have this shape in some layout, in that layout."""
     for kernel in kernels:
-        yield from (one for one in layouts(kernel) if one.shape == (channels, size // channels))
+        for layout in layouts(kernel):
+            if layout.shape == (channels, size // channels):
+                yield np.ascontiguousarray(layout, np.float32)
 
 
 def _is_shared(model: Any, graph: Any, kernel: int) -> bool:

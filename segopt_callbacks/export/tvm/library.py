@@ -11,7 +11,8 @@ from typing import Any
 import numpy as np
 
 from segopt_callbacks.errors import FormatError
-from segopt_callbacks.export.audit import match_weights, weight_row
+from segopt_callbacks.export.audit import weight_row
+from segopt_callbacks.export.matching import match_weights
 
 LIBRARY = "model.so"
 # How TVM's runtime stores a tensor: this number, 8 bytes for later use, device, rank and dtype, sizes, bytes, values.

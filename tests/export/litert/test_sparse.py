@@ -1,6 +1,7 @@
 """Weights without their zeros: what is written, what the interpreter makes of it, and when it is not delivered."""
 
 import dataclasses
+import weakref
 
 import hypothesis
 import hypothesis.extra.numpy
@@ -217,7 +218,8 @@ def test_a_file_that_would_not_be_smaller_stays_dense(case, tmp_path):
 def test_a_sparse_file_that_goes_wrong_costs_nothing_else(dense_content, tmp_path, load, cause):
     source, content = dense_content
     path = tmp_path / "file.tflite"
-    encoding.write_smallest(content, source, path, load)
+    path.write_bytes(content)
+    encoding.keep_smallest(path, source, load)
     notes = encoding.read_notes(path, weighed(path))
     if cause is None:
         assert notes["encoding"] == "sparse"
@@ -233,7 +235,8 @@ def test_without_examples_noise_is_run(dense_content, tmp_path):
     source, content = dense_content
     bare = dataclasses.replace(source, folder=tmp_path)
     assert next(bare.examples(), None) is None
-    encoding.write_smallest(content, bare, tmp_path / "file.tflite", litert.load)
+    (tmp_path / "file.tflite").write_bytes(content)
+    encoding.keep_smallest(tmp_path / "file.tflite", bare, litert.load)
     assert encoding.read_notes(tmp_path / "file.tflite", weighed(tmp_path / "file.tflite"))["encoding"] == "sparse"
     ports = (Port("a", (1, 4), "float32"), Port("b", (1, 2), "uint8"), Port("c", (1, 2), "int64"))
     noise = list(encoding._examples(Source(tmp_path, ports, ())))
@@ -275,3 +278,19 @@ def test_a_buffer_of_two_tensors_stays_dense(dense_content):
         graph.tensors.append(schema.computed_like(graph.tensors[index], f"again/{index}"))
         graph.tensors[-1].buffer = graph.tensors[index].buffer
     assert encoding.sparse_file(schema.pack(model)) is None
+
+
+def test_compared_files_are_open_one_after_the_other(tmp_path):
+    opened = []
+
+    def load(path, source, threads):
+        def run(batch):
+            return [batch[0] * 2]
+
+        assert all(one() is None for one in opened)
+        opened.append(weakref.ref(run))
+        return run
+
+    source = Source(tmp_path, (Port("x", (1, 4), "float32"),), (Port("y", (1, 4), "float32"),))
+    encoding.require_alike(load, tmp_path / "dense", tmp_path / "sparse", source)
+    assert len(opened) == 2
