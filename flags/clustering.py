@@ -20,7 +20,7 @@ def define(values: absl_flags.FlagValues) -> None:
     )
     absl_flags.DEFINE_float(
         "cluster_begin",
-        1.0,
+        0.8,
         "When weights begin to share values, which are trained from there on; 1 is when training ends. Unit: fraction "
         "of the training, in [0, 1].",
         flag_values=values,

@@ -31,8 +31,9 @@ def _define_model(values: absl_flags.FlagValues) -> None:
     )
     absl_flags.DEFINE_integer(
         "growth",
-        2,
-        "How many times as many filters each deeper level has; 1 makes it a Lean U-Net, of one width. Unit: times.",
+        1,
+        "How many times as many filters each deeper level has: 1 makes a Lean U-Net, of one width, 2 the usual one. "
+        "Unit: times.",
         flag_values=values,
     )
     absl_flags.DEFINE_integer(

@@ -83,7 +83,7 @@ def compression_callbacks(
     pattern: str = "none",
     cluster: bool = False,
     number_of_clusters: int = 16,
-    cluster_begin: float = 1.0,
+    cluster_begin: float = 0.8,
     cluster_per_channel: bool = False,
     filters: Sequence[str] = (),
     quantize: bool = False,
