@@ -1,6 +1,6 @@
 """What compression costs as work grows: U-Nets of 0.5M to 60M weights, batches of 1 to 64, one and two workers.
 
-    python benchmarks/scale.py [--only steps|once|workers] [--weights 0.5M] [--table]
+    python benchmarks/scale.py [--only steps|once|by_hand|workers] [--weights 0.5M] [--table]
 
 steps: a step with pruning over a plain one, in turn, on images of 32 pixels. Small images are the worst case: pruning
   costs by the weight, a step by the pixel too. Masks are renewed every 100 steps, see `once`.
@@ -8,6 +8,8 @@ once: in a process of its own for each size.
   The seconds of one renewal of all masks, of clustering to 16 values, and of an export of `float32` and `int8`.
   The most memory that the process and its children had in use in that export, above what was in use before. Of shared
   pages each has its part. It is looked at once a second, since a look costs CPU.
+by_hand: TensorFlow's own converter on the same network, a process for each file: the most memory that it had, above its
+  imports.
 workers: the ratio of steps once more, by one and by two processes of MultiWorkerMirroredStrategy (`tf_keras`) over
   loopback, each on a batch of 16 of its own.
 
@@ -24,6 +26,7 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 import argparse
 import contextlib
 import json
+import resource
 import socket
 import subprocess
 import sys
@@ -37,11 +40,14 @@ import numpy as np
 import tensorflow as tf
 
 from benchmarks.aerial import ROOT, Study
+from benchmarks.data_memory import resident
+from benchmarks.export_by_hand import write_litert, write_saved_model
 from benchmarks.peak import highest
 from benchmarks.steps import begin, compiled, in_turn, interval, step_on
 
 FILTERS = {"0.5M": 16, "2.0M": 32, "7.8M": 64, "31M": 128, "60M": 178}  # of the U-Net, by its weights
 BATCHES, OF_EACH_WORKER = (1, 16, 64), 16
+BY_HAND = ("float32", "int8")
 OF_WORKERS = ("0.5M", "2.0M", "31M")  # sizes whose steps are made by workers
 SIZE, CLASSES, EVERY = 32, 4, 100
 SECONDS, ROUNDS = 20.0, (6, 60)  # of one cell of the table, as many rounds as they allow
@@ -125,6 +131,11 @@ def seconds_of_a_renewal(model: Any) -> float:
     return max(seconds[1:])
 
 
+def examples() -> np.ndarray:
+    """What shows the ranges of tensors."""
+    return np.random.default_rng(1).integers(0, 256, (16, SIZE, SIZE, 3), np.uint8)
+
+
 def once(weights: str) -> dict[str, Any]:
     """Seconds of a renewal of masks, of clustering and of an export, and the memory that the export needed."""
     from segopt_callbacks import ClusterOnTrainEndCallback, export_model
@@ -133,12 +144,35 @@ def once(weights: str) -> dict[str, Any]:
     renewal = seconds_of_a_renewal(model)
     clustering = begin(ClusterOnTrainEndCallback(16, verbose=0), model)
     cluster = timed(clustering.on_train_end)
-    images = np.random.default_rng(1).integers(0, 256, (16, SIZE, SIZE, 3), np.uint8)
+    images = examples()
     before = in_use()
     with tempfile.TemporaryDirectory() as folder, highest(in_use, 1.0) as most:
         settings = {"representative_dataset": lambda: ([one[np.newaxis]] for one in images), "latency": False}
         export = timed(lambda: export_model(model, folder, ("float32", "int8"), verbose=0, **settings))
     return {"renewal": renewal, "cluster": cluster, "export": export, "memory": most[0] - before}
+
+
+# --- by hand ---------------------------------------------------------------------------------------------------------
+
+
+def by_hand(weights: str, number: int) -> dict[str, Any]:
+    """The memory of one conversion, in a process that does nothing else."""
+    with tempfile.TemporaryDirectory() as folder:
+        result_of(begun("--save", weights, folder))
+        return result_of(begun("--convert", BY_HAND[number], folder))
+
+
+def save(weights: str, folder: str) -> dict[str, Any]:
+    write_saved_model(network(weights), Path(folder) / "saved_model", (None, SIZE, SIZE, 3))
+    return {}
+
+
+def convert(name: str, folder: str) -> dict[str, Any]:
+    before = resident() * 1e6
+    saved, path = Path(folder) / "saved_model", Path(folder) / f"{name}.tflite"
+    write_litert(saved, path, examples() if name == "int8" else None)
+    most = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+    return {"memory": int(most - before), "bytes": path.stat().st_size}
 
 
 # --- workers ---------------------------------------------------------------------------------------------------------
@@ -192,12 +226,14 @@ def table(results: Mapping[tuple, dict[str, Any]]) -> str:
         cells = [results.get(("steps", weights, batch)) for batch in BATCHES]
         lines.append(_row(weights, *(_ratio(one) for one in cells)))
     lines += ["", "What happens once:", ""]
-    lines += [_row("weights", "all masks anew, s", "clustering, s", "export, s", "its memory, MB")]
-    lines += ["|---|---:|---:|---:|---:|"]
+    of_hand = [f"`{name}` by hand" for name in BY_HAND]
+    lines += [_row("weights", "all masks anew, s", "clustering, s", "export, s", "its memory, MB", *of_hand)]
+    lines += ["|---|---:|---:|---:|---:|---:|---:|"]
     for weights in dict.fromkeys(names["once"]):
         one = results["once", weights, 0]
         times = [f"{one[name]:.2f}" for name in ("renewal", "cluster")] + [f"{one['export']:.1f}"]
-        lines.append(_row(weights, *times, f"{one['memory'] / 1e6:,.0f}"))
+        memories = [one, *(results.get(("by_hand", weights, number)) for number in range(len(BY_HAND)))]
+        lines.append(_row(weights, *times, *(f"{entry['memory'] / 1e6:,.0f}" if entry else "" for entry in memories)))
     lines += ["", "Workers, `tf_keras`:", "", _row("weights", *(f"{one} worker{'s'[: one - 1]}" for one in WORKERS))]
     lines += ["|---|---:|---:|"]
     for weights in dict.fromkeys(names["workers"]):
@@ -217,6 +253,7 @@ STUDY = Study("scale", "scale.md", "results.md", keys=("part", "weights", "numbe
 PARTS: dict[str, tuple[tuple[int, ...], Callable[[str, int], dict[str, Any]]]] = {
     "steps": (BATCHES, lambda weights, batch: result_of(begun("--steps", weights, str(batch)))),
     "once": ((0,), lambda weights, _: result_of(begun("--once", weights))),
+    "by_hand": (tuple(range(len(BY_HAND))), by_hand),
     "workers": (WORKERS, several),
 }
 
@@ -226,7 +263,7 @@ def main() -> int:
     parser.add_argument("--only", choices=PARTS, help="one of the parts")
     parser.add_argument("--weights", choices=FILTERS, help="one of the sizes")
     parser.add_argument("--table", action="store_true", help="measure nothing, write the tables of what there is")
-    for own in ("steps", "once", "worker"):
+    for own in ("steps", "once", "save", "convert", "worker"):
         parser.add_argument(f"--{own}", nargs="+", help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if arguments.steps:
@@ -234,6 +271,10 @@ def main() -> int:
         print(json.dumps(ratio(weights, lambda: iter(batches(int(batch))))))
     elif arguments.once:
         print(json.dumps(once(*arguments.once)))
+    elif arguments.save:
+        print(json.dumps(save(*arguments.save)))
+    elif arguments.convert:
+        print(json.dumps(convert(*arguments.convert)))
     elif arguments.worker:
         weights, index, ports = arguments.worker
         print(json.dumps(worker(weights, int(index), ports)))

@@ -31,7 +31,7 @@ _PLACE = re.compile(
     r'in user code:|File "|[~^]+$|Graph execution error:|Detected at node |<stack traces |\d+ root error|\[\['
     r"|.*\(most recent call last\):?$"
 )
-_NODE = re.compile(r"^\(\d+\) |\{\{[^}]*\}\} ?")
+_NODE = re.compile(r"^loc\(.*?\): |^\(\d+\) |\{\{[^}]*\}\} ?")
 
 
 class FormatError(RuntimeError):
@@ -166,6 +166,8 @@ def innermost(text: str) -> str:
     r"""The line of an error's text that says what is wrong, after the layer in which it is; see `first_line`.
 
     Example:
+        >>> innermost('loc(fused["Erf:", "x/Erf@serve"] at fused["f:"])): \'tf.Erf\' op is neither')
+        "'tf.Erf' op is neither"
         >>> innermost("in user code:\n\n    File \"a.py\", line 3, in call\n        return 1 / 0\n\n    TypeError: no")
         'no'
     """

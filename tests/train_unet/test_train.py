@@ -78,6 +78,7 @@ def promised_run(small_data, tmp_path_factory):
     out = tmp_path_factory.mktemp("promised")
     done = command(
         *SMALL,
+        "--growth=2",
         "--prune",
         "--cluster",
         "--target_sparsity=0.8",

@@ -16,8 +16,8 @@ _given_up: set[Path] = set()
 
 
 @contextlib.contextmanager
-def locked(folder: Path) -> Iterator[None]:
-    """Waits until no other export holds the lock on an existing folder, and holds it.
+def locked(folder: Path) -> Iterator[bool]:
+    """Waits until no other export holds the lock on an existing folder, and holds it; tells whether it does.
 
     Exports hold it for moments. Whoever may read a folder can lock it, and need not be an export: after `PATIENCE`
     seconds this one warns, and goes without, then and later. File systems without such locks (some network ones) go
@@ -31,7 +31,7 @@ def locked(folder: Path) -> Iterator[None]:
     """
     descriptor = _hold_soon(folder)
     try:
-        yield
+        yield descriptor is not None
     finally:
         release(descriptor)
 

@@ -152,7 +152,9 @@ def _sweep(place: Path, export_dir: Path) -> None:
     if not place.is_dir():
         return
     ours = _of_exports_to(export_dir)
-    with locked(place):
+    with locked(place) as is_safe:
+        if not is_safe:  # who has made a folder, and stands still before he holds it, has that of `place`
+            return
         for entry in place.iterdir():
             # In a folder that several users share, anybody can make one of such a name.
             if ours.fullmatch(entry.name) and entry.is_dir() and _is_mine(entry) and not is_held(entry):

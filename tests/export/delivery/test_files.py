@@ -159,6 +159,8 @@ def test_what_no_export_has_written_is_not_replaced(tmp_path, monkeypatch, old, 
 
 def test_a_lock_of_somebody_else_is_waited_for_a_while_and_told(tmp_path, monkeypatch):
     monkeypatch.setattr(locks, "PATIENCE", 0.1)
+    begun = tmp_path / ".export.unfinished-abcdefgh"  # by an export that was stopped before it could hold it
+    fill(begun, a="theirs")
     stranger = os.open(tmp_path, os.O_RDONLY)
     fcntl.flock(stranger, fcntl.LOCK_EX)
     try:
@@ -170,7 +172,7 @@ def test_a_lock_of_somebody_else_is_waited_for_a_while_and_told(tmp_path, monkey
         assert len(told) == 1
     finally:
         os.close(stranger)
-    assert tree(tmp_path) == {"export/a.tflite": "a"}
+    assert tree(tmp_path) == {"export/a.tflite": "a", f"{begun.name}/a": "theirs"}
 
 
 def publish_often(folder, name):
