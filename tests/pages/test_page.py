@@ -329,7 +329,7 @@ def test_a_narrow_range_has_a_linear_axis():
 numbers = st.floats(-1e100, 1e100, allow_nan=False)
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=60, deadline=None)
 @given(values=st.lists(numbers, min_size=1, max_size=5), most=st.integers(2, 9), may_be_log=st.booleans())
 @example(values=[3.039058501174201e48], most=9, may_be_log=False)
 def test_every_value_has_room_and_every_tick_too(values, most, may_be_log):
