@@ -49,8 +49,7 @@ test-fast: setup
 	TF_USE_LEGACY_KERAS=1 $(PYTEST) --fast tests
 
 versions: setup
-	nice $(BIN)/python tests/versions/matrix.py --row=2.16.2 --keras_3 --check --suite
-	nice $(BIN)/python tests/versions/matrix.py --row=2.20+3.13 --keras_3 --check
+	nice $(BIN)/python tests/versions/matrix.py --row=2.16.2 --row=2.20+3.13 --keras_3 --check
 
 lint: setup
 	$(BIN)/ruff check .
