@@ -4,7 +4,6 @@
 
 Each is the program itself, in a process of its own with threads as they are, and its files' figures are those of its
 report. Bytes are those of the file, and of it after `gzip -9`; mIoU is that of the file on the whole test split.
-Times are those of docs/latency.md.
 Results are appended to benchmarks/results.jsonl, and what stands there is not measured again. A run takes 2 to 5
 minutes on two idle cores. The table goes into both READMEs.
 """

@@ -8,10 +8,12 @@ once: in a process of its own for each size.
   The seconds of one renewal of all masks, of clustering to 16 values, and of an export of `float32` and `int8`.
   The most memory that the process and its children had in use in that export, above what was in use before. Of shared
   pages each has its part. It is looked at once a second, since a look costs CPU.
-by_hand: TensorFlow's own converter on the same network, a process for each file: the most memory that it had, above its
-  imports.
-workers: the ratio of steps once more, by one and by two processes of MultiWorkerMirroredStrategy (`tf_keras`) over
-  loopback, each on a batch of 16 of its own.
+
+by_hand: TensorFlow's own converter on the same network, in a process for each file.
+  The most memory that it had, above its imports.
+
+workers: the ratio of steps once more, by one and by two processes over loopback.
+  They are of MultiWorkerMirroredStrategy (`tf_keras`), and each has a batch of 16 of its own.
 
 A ratio is the median over rounds with its 95% interval by bootstrap. Results are appended to
 benchmarks/results.jsonl, and what stands there is not measured again. The tables go into docs/scale.md.
@@ -163,11 +165,13 @@ def by_hand(weights: str, number: int) -> dict[str, Any]:
 
 
 def save(weights: str, folder: str) -> dict[str, Any]:
+    """Leaves the SavedModel that a conversion begins with."""
     write_saved_model(network(weights), Path(folder) / "saved_model", (None, SIZE, SIZE, 3))
     return {}
 
 
 def convert(name: str, folder: str) -> dict[str, Any]:
+    """Memory of one conversion above what this process had in use before, and bytes of the file."""
     before = resident() * 1e6
     saved, path = Path(folder) / "saved_model", Path(folder) / f"{name}.tflite"
     write_litert(saved, path, examples() if name == "int8" else None)

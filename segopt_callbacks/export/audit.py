@@ -70,9 +70,9 @@ def weight_row(
         weight: the path of the model's own weight, where known.
 
     Returns:
-        `name`, `weight`, `shape`, `dtype`, `elements`, `zeros` (a count), `distinct` (stored values in all),
-        `max_distinct_per_channel` (the most in one output channel), `entropy_bytes` (see `entropy_bytes`) and `scales`
-        (a count); where there are scales, `scale_range`, the smallest and the largest.
+        `name`, `weight`, `shape`, `dtype`, `elements`. Counts: `zeros`, `distinct` values that are stored,
+        `max_distinct_per_channel`, `scales`. `entropy_bytes`, see there. Where there are scales, `scale_range`: the
+        smallest and the largest.
 
     Example:
         >>> row = weight_row("kernel", np.array([[0.0, 1.0], [2.0, 1.0]]), channel_axis=-1)

@@ -137,13 +137,13 @@ class Writer:
         told = self._described(name, path, begun)
         weighing = _begun(weighed, path)  # `gzip` is a program of its own, and takes longest
         with damage_is_named("auditing it"):
-            floats = self._float_operations(target, path)
             rows = target.read_weights(path, weights)
             activations = target.read_activations(path) if target.read_activations else []
             weight = weighing.result()
         # Late: a runtime has the weights in forms of its own, and the next file is being converted meanwhile.
         opened = self._open(name, path, begun)
         with damage_is_named("auditing it"):
+            floats = self._float_operations(target, path)  # late, too: no option helps what a runtime refuses
             notes = target.notes(path, weight) if target.notes else {}
         seconds = begun.made.seconds + converting + time.monotonic() - start
         return Written(opened, told, rows, activations, floats, notes, weight, seconds)

@@ -41,9 +41,9 @@ class Frozen:
 def freeze(model: Any, inputs: Any, *, batch_size: int | None = 1, is_for_tensorflow: bool = False) -> Frozen:
     """Traces the model for inference in float32, on the model's own variables (nothing is copied or changed).
 
-    A model that computes in other types (mixed precision, layers of float16, bfloat16 or float64) does so in float32
-    while it is traced, on copies of the variables that it has in such types; if it does not run so, as it is. Dropout
-    and the like are off.
+    A model of other types (mixed precision, float16, bfloat16, float64) computes in float32 while it is traced. It does
+    so on copies of the variables that it has in such types. If it does not run so, it is traced as it is. Dropout and
+    the like are off.
 
     Args:
         model: a built Keras model.

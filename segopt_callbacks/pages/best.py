@@ -57,7 +57,7 @@ def best_rows(rows: Sequence[Row], value_of: Callable[[Row], float | None], *, h
 def best_of(report: Report) -> Row | None:
     """The smallest of the fastest files that keep the metric; where none was timed, the smallest that keeps it.
 
-    If no file keeps the metric, it is the one that loses least.
+    If no file keeps the metric, those count that lose least.
     """
     measure = headline(report.rows)
     kept = _kept(
@@ -99,7 +99,7 @@ def headline_of(report: Mapping[str, Any]) -> str:
 
 
 def _kept(files: list[Row], report: Report, measure: str) -> list[Row]:
-    """The files that keep the metric, or else the one that loses least; all where it is not known what is better."""
+    """The files that keep the metric, or else those that lose least; all where it is not known what is better."""
     higher, dense = is_higher_better(measure), _dense(report, measure)
     reference = 1.0 if measure == EQUAL_ARGMAX else dense.metrics[measure] if dense else None
     known = [(row, value) for row in files if (value := _value(row, measure)) is not None]
@@ -107,7 +107,8 @@ def _kept(files: list[Row], report: Report, measure: str) -> list[Row]:
         return files
     losses = [((reference - value) * (1 if higher else -1), row) for row, value in known]
     kept = [row for loss, row in losses if loss <= KEPT * abs(reference)]
-    return kept or [min(losses, key=lambda one: one[0])[1]]
+    least = min(loss for loss, _ in losses)
+    return kept or [row for loss, row in losses if loss == least]
 
 
 def _dense(report: Report, measure: str) -> Row | None:

@@ -117,9 +117,10 @@ def read_metadata(path: str | os.PathLike[str]) -> dict[str, Any]:
         path: a `.tflite` or `.onnx` file, the folder of a format, or a `NAME.json` beside one.
 
     Returns:
-        `format`; `inputs` and `outputs`, each with `name`, `shape` (`None` for an open size), `dtype` and, where
-        integers stand for floats, `quantization` (`scale`, `zero_point`), or `offset`, what is added to raw bytes;
-        `versions` of packages; and everything that was given as `metadata`. A `NAME.json` also has `report`.
+        `format`, `inputs`, `outputs`, `versions` of packages, and everything that was given as `metadata`. Each input
+        and output has `name`, `shape` (`None` for an open size) and `dtype`. Where integers stand for floats, it has
+        `quantization` (`scale`, `zero_point`), or `offset`, what is added to raw bytes.
+        A `NAME.json` also has `report`.
 
     Raises:
         ValueError: if the file holds no such metadata, or is damaged.

@@ -54,9 +54,12 @@ def keep_smallest(path: Path, source: Source, load: Load, notes: Mapping[str, An
         notes: what else `read_notes` shall tell.
     """
     notes = {**(notes or {}), "encoding": "dense"}
-    other = path.with_name(f"{path.name}.sparse")
-    if source.leaves_zeros_out and _write_sparse(path, other):
-        give_back()  # what was needed to write it; files are run now, and so have a copy of the weights
+    candidate = sparse_file(path) if source.leaves_zeros_out else None
+    if candidate is not None:
+        other = path.with_name(f"{path.name}.sparse")
+        other.write_bytes(candidate)
+        del candidate
+        give_back()  # files are run now, and a runtime has the weights in forms of its own
         with ThreadPoolExecutor() as pool:  # `gzip` is a program of its own
             packed = pool.map(gzip_bytes, (path, other))
             for name, one, size in zip(("dense", "sparse"), (path, other), packed, strict=True):
@@ -99,21 +102,9 @@ def read_notes(path: Path, weight: Mapping[str, Any]) -> dict[str, Any]:
     return notes
 
 
-def _write_sparse(path: Path, other: Path) -> bool:
-    """Whether there is a `sparse_file`, which is `other` then."""
-    candidate = sparse_file(path)
-    if candidate is not None:
-        other.write_bytes(candidate)
-    return candidate is not None
-
-
-def sparse_file(path: Path | bytes) -> bytes | None:
-    """The same file with those weights sparse that take fewer bytes so; `None` if there are none.
-
-    Args:
-        path: the file, or its content.
-    """
-    model = schema.unpack(path) if isinstance(path, bytes) else schema.read(path)
+def sparse_file(path: Path) -> bytes | None:
+    """The same file with those weights sparse that take fewer bytes so; `None` if there are none."""
+    model = schema.read(path)
     users = Counter(tensor.buffer for graph in model.subgraphs for tensor in graph.tensors)
     is_changed = False
     for graph in model.subgraphs:

@@ -37,6 +37,7 @@ class _Aligned:
         self._buffer = buffer
 
     def Pack(self, builder: Any) -> int:
+        """Writes it; returns where, as the generated `BufferT.Pack` does."""
         return _pack_aligned(self._buffer, builder)
 
 

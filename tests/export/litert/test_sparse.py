@@ -163,9 +163,15 @@ def dense_content(tmp_path_factory):
     return source, litert.float_content(source)
 
 
-def test_both_files_answer_alike_to_the_last_bit(dense_content):
+def sparse_content(content, folder):
+    path = folder / "dense.tflite"
+    path.write_bytes(content)
+    return encoding.sparse_file(path)
+
+
+def test_both_files_answer_alike_to_the_last_bit(dense_content, tmp_path):
     _, content = dense_content
-    candidate = encoding.sparse_file(content)
+    candidate = sparse_content(content, tmp_path)
     assert len(candidate) < len(content)
     np.testing.assert_array_equal(run(candidate, {"input": X})["output"], run(content, {"input": X})["output"])
 
@@ -243,18 +249,18 @@ def test_without_examples_noise_is_run(dense_content, tmp_path):
     assert [[one.dtype.name for one in example] for example in noise] == [["float32", "uint8", "int64"]] * 4
 
 
-def test_weights_that_integer_kernels_read_beside_float_activations_stay_dense(dense_content, monkeypatch):
+def test_weights_that_integer_kernels_read_beside_float_activations_stay_dense(dense_content, tmp_path, monkeypatch):
     """They want a constant: with them sparse, LiteRT does not open the file. That is why they are left out."""
     source, _ = dense_content
     content = litert.convert(litert.SETTINGS["dynamic_int8"], source)
     stored = {one.name: one.dtype for one in flatbuffer.stored_weights(content)}
     assert set(stored.values()) == {"float32", "int8"}
-    model = schema.unpack(encoding.sparse_file(content))
+    model = schema.unpack(sparse_content(content, tmp_path))
     are_sparse = {schema.tensor_name(one): one.sparsity is not None for one, _ in flatbuffer.weight_tensors(model)}
     assert all(dtype == "float32" for name, dtype in stored.items() if are_sparse[name])
     monkeypatch.setattr(encoding, "_constant_weights", lambda model, graph: set())
     with pytest.raises(RuntimeError, match="failed to prepare"):
-        run(encoding.sparse_file(content), {"input": X})
+        run(sparse_content(content, tmp_path), {"input": X})
 
 
 def test_integer_dense_layers_stay_dense_and_keep_no_convolution_from_being_sparse(tmp_path):
@@ -270,14 +276,14 @@ def test_integer_dense_layers_stay_dense_and_keep_no_convolution_from_being_spar
     assert sorted(are_sparse.values()) == [False, False, True]
 
 
-def test_a_buffer_of_two_tensors_stays_dense(dense_content):
+def test_a_buffer_of_two_tensors_stays_dense(dense_content, tmp_path):
     _, content = dense_content
     model = schema.unpack(content)
     graph = model.subgraphs[0]
     for index in flatbuffer.kernels(model, graph):
         graph.tensors.append(schema.computed_like(graph.tensors[index], f"again/{index}"))
         graph.tensors[-1].buffer = graph.tensors[index].buffer
-    assert encoding.sparse_file(schema.pack(model)) is None
+    assert sparse_content(schema.pack(model), tmp_path) is None
 
 
 def test_compared_files_are_open_one_after_the_other(tmp_path):

@@ -294,7 +294,15 @@ def test_a_model_that_runs_in_circles_is_read_to_its_end(compressed, tmp_path):
 
 
 @pytest.mark.either_keras
-def test_a_damaged_folder_is_not_loaded(tmp_path, monkeypatch):
+def test_a_damaged_folder_is_not_loaded(compressed, tmp_path):
+    folder = copied(compressed[0], tmp_path / "copy", lambda xml: xml.replace("<net ", "<net  ", 1))
+    (folder / "model.bin").write_bytes((folder / "model.bin").read_bytes()[:100])
+    with pytest.raises(FormatError, match="OpenVINO cannot load the model"):
+        openvino_export.compiled(str(folder / "model.xml"))
+
+
+@pytest.mark.either_keras
+def test_a_damaged_folder_is_not_delivered(tmp_path, monkeypatch):
     broken = dataclasses.replace(TARGETS["openvino_int8"], write=export_targets.write_openvino_cut_off)
     monkeypatch.setitem(TARGETS, "openvino_int8", broken)
     with pytest.raises(ExportError, match="openvino_int8: the constant .* is not in `model.bin`: .* of 100"):

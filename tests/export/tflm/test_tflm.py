@@ -118,9 +118,8 @@ def test_weights_of_many_values_take_no_table():
 
 def test_what_refuses_sparse_files_does_and_takes_dense_ones(exported, tmp_path):
     """What the notes of a sparse file say of tflite-micro."""
-    content = (exported[0] / "tflm_int8.tflite").read_bytes()
     path = tmp_path / "sparse.tflite"
-    path.write_bytes(encoding.sparse_file(content))
+    path.write_bytes(encoding.sparse_file(exported[0] / "tflm_int8.tflite"))
     with pytest.raises(FormatError, match="tflite-micro refuses the file: .*DENSIFY"):
         interpreter.load(path, exported_source(exported), None)
 
