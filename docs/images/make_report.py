@@ -73,7 +73,7 @@ TERMINAL = """<!doctype html><meta charset="utf-8"><body style="margin:0; backgr
 def train(folder: Path) -> list[Path]:
     """Trains the U-Net in two ways. Returns: the folders of the runs."""
     for name, more in TRAININGS.items():
-        flags = [*more, "--epochs=4", "--base_filters=8", f"--export_formats={FORMATS}"]
+        flags = [*more, "--epochs=4", "--base_filters=8", "--growth=2", f"--export_formats={FORMATS}"]
         (folder / name).mkdir()
         with (folder / name / SAID).open("w") as output:
             output.write(f"$ python train.py {' '.join(flags)}\n")
