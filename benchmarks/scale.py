@@ -1,4 +1,4 @@
-"""What compression costs as work grows: U-Nets of 0.5M to 60M weights, batches of 1 to 64, one and two workers.
+"""What compression costs as work grows: larger U-Nets, larger batches, more workers.
 
     python benchmarks/scale.py [--only steps|once|by_hand|workers] [--weights 0.5M] [--table]
 

@@ -15,7 +15,7 @@ SIDES = st.integers(1, 40)
 
 
 @given(length=SIDES, tile=SIDES, fraction=st.floats(0, 0.95))
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=200, deadline=None)
 def test_the_shares_of_each_place_add_up_to_one_and_neighbours_overlap(length, tile, fraction):
     overlap = int(fraction * tile)
     total = np.zeros(max(length, tile))

@@ -152,7 +152,7 @@ weights = npst.arrays(
 )
 
 
-@settings(deadline=None, max_examples=60)
+@settings(deadline=None, max_examples=200)
 @given(weights=weights, clusters=st.integers(2, 20))
 def test_few_values_and_the_same_zeros(weights, clusters):
     shared = cluster(weights, clusters)
@@ -164,7 +164,7 @@ def test_few_values_and_the_same_zeros(weights, clusters):
     assert np.array_equal(cluster(weights, clusters).weights, shared.weights)
 
 
-@settings(deadline=None, max_examples=60)
+@settings(deadline=None, max_examples=200)
 @given(weights=weights, clusters=st.integers(2, 20))
 def test_each_weight_gets_its_nearest_centroid(weights, clusters):
     shared = cluster(weights, clusters, preserve_sparsity=False)

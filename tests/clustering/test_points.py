@@ -21,7 +21,7 @@ def _few(monkeypatch):
     monkeypatch.setattr(points, "FEW", 0)
 
 
-@settings(deadline=None, max_examples=60)
+@settings(deadline=None, max_examples=200)
 @given(weights=st.lists(finite, min_size=1, max_size=50), middles=st.lists(finite, max_size=8))
 def test_every_reading_counts_all_weights_and_bins_find_what_searchsorted_finds(weights, middles):
     weights, middles = np.array(weights, np.float32), np.sort(np.array(middles, np.float32))

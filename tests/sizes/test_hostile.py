@@ -20,7 +20,7 @@ from tests.pages.report_samples import report
 from tests.sizes import hostile_files
 from tests.sizes.hostile_files import field
 
-EXAMPLES = int(os.environ.get("HOSTILE_EXAMPLES", "100"))  # of each fuzzed reader
+EXAMPLES = int(os.environ.get("HOSTILE_EXAMPLES", "150"))  # of each fuzzed reader
 HALF_GIGABYTE = 1 << 29
 RNG = np.random.default_rng(0)
 
@@ -211,7 +211,7 @@ def small_report():
 WAYS = list(places(small_report()))
 
 
-@hypothesis.settings(max_examples=EXAMPLES, deadline=None)
+@hypothesis.settings(max_examples=2 * EXAMPLES, deadline=None)
 @hypothesis.given(way=strategies.sampled_from(WAYS), value=values)
 def test_whatever_stands_in_a_report_it_is_refused_or_has_a_page(way, value):
     given = small_report()

@@ -1,7 +1,7 @@
 """What a file tells about itself: its format, inputs and outputs, the versions behind it, and what the user adds.
 
-It is JSON, in few bytes, inside the file: a metadata buffer in a `.tflite`, an entry of `metadata_props` in an ONNX
-file, a small file in a folder. Reading it takes no TensorFlow.
+It is JSON inside the file: a metadata buffer of a `.tflite`, an entry of an ONNX file's `metadata_props`. A folder has
+a small file for it. Reading it takes no TensorFlow.
 """
 
 from __future__ import annotations
