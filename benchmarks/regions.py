@@ -45,11 +45,7 @@ def write_region(folder: Path, columns: set[int]) -> None:
 
 
 def split_of(name: str, split: str, columns: set[int]) -> str | None:
-    """The split of a tile; `None` leaves it out.
-
-    >>> split_of("y0384_x0192", "train", {1}), split_of("y0384_x0128", "train", {1})
-    (None, 'test')
-    """
+    """The split of a tile by its name, which is its place in pixels; `None` leaves it out."""
     top, left = int(name[1:5]), int(name[7:])
     if split != "train":
         return split if split == "val" else None
