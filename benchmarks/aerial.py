@@ -81,13 +81,16 @@ class Training:
         """Mean IoU on the test split, of the model in memory."""
         return float((model or self.model).evaluate(self.data["test"], verbose=0, return_dict=True)["mIoU"])
 
-    def weigh(self, formats: Sequence[str]) -> dict[str, Any]:
-        """mIoU of the model in memory, and of its files; their bytes after gzip, with a bound, and distinct values."""
+    def weigh(self, formats: Sequence[str], keep: Path | None = None) -> dict[str, Any]:
+        """mIoU of the model in memory, and of its files; their bytes after gzip, with a bound, and distinct values.
+
+        The files stay in the folder `keep`, if there is one.
+        """
         classes = len(self.folder.classes)
         with tempfile.TemporaryDirectory() as directory:
             report = export_model(
                 self.model,
-                Path(directory),
+                keep or Path(directory),
                 formats,
                 representative_dataset=self.calibration(),
                 evaluation_data=self.data["test"],
