@@ -52,8 +52,7 @@ class Way:
     filters: int
     growth: int = 2  # 1: a Lean U-Net
     sparsity: float = 0.0
-    scope: str = "layer"
-    criterion: str = "magnitude"
+    scope: str = "layer"  # others judge by saliency
 
 
 WAYS = {
@@ -62,8 +61,11 @@ WAYS = {
     **{f"Lean, {filters} filters": Way(filters, growth=1) for filters in (32, 16)},
     **{f"{WIDE}, {share:.0%} of the channels pruned": Way(32, sparsity=share) for share in (0.5, 0.7)},
     **{
-        f"{WIDE}, {share:.0%} pruned by saliency": Way(32, sparsity=share, scope="global", criterion="saliency")
+        f"{WIDE}, {share:.0%} of the channels by saliency": Way(32, sparsity=share, scope="global")
         for share in (0.5, 0.7)
+    },
+    **{
+        f"{WIDE}, {share:.0%} of the time by saliency": Way(32, sparsity=share, scope="latency") for share in (0.6, 0.8)
     },
 }
 
@@ -87,7 +89,15 @@ def callbacks_of(training: Training, way: Way) -> list[Any]:
     if not way.sparsity:
         return []
     schedule = PolynomialDecay(0.0, way.sparsity, *prune_steps(0.1, 0.6, training.steps), frequency=20)
-    return [PruningScheduleCallback(schedule, pattern=channel(), scope=way.scope, criterion=way.criterion)]  # type: ignore[arg-type]
+    criterion, multiple = ("magnitude" if way.scope == "layer" else "saliency"), (8 if way.scope == "latency" else 1)
+    return [
+        PruningScheduleCallback(
+            schedule,
+            pattern=channel(multiple=multiple),
+            scope=way.scope,  # type: ignore[arg-type]
+            criterion=criterion,  # type: ignore[arg-type]
+        )
+    ]
 
 
 def file_of(files: Path, name: str, way: str, seed: int) -> Path:

@@ -9,7 +9,7 @@ from absl import flags as absl_flags
 
 from flags.rules import require, require_switch
 
-DISTRIBUTIONS = ("erk", "uniform", "global")
+DISTRIBUTIONS = ("erk", "uniform", "global", "latency")
 PATTERNS = ("none", "pairs", "block", "n_of_m", "channel")
 
 
@@ -64,7 +64,8 @@ def _define_which(values: absl_flags.FlagValues) -> None:
         "erk",
         DISTRIBUTIONS,
         "How the zeros spread over the weights: erk (small weights stay dense, their mean meets the target), uniform "
-        "(each meets the target) or global (one threshold for all, their mean meets the target). A name.",
+        "(each meets the target), global (one threshold for all, their mean meets the target) or latency (with "
+        "--pattern=channel: the target is the fraction of the layers' time on this machine that goes). A name.",
         flag_values=values,
     )
     absl_flags.DEFINE_enum(
@@ -103,6 +104,11 @@ def _check_order(current: dict[str, Any]) -> bool:
 
 
 def _check_pattern(current: dict[str, Any]) -> bool:
+    if current["distribution"] == "latency" and current["pattern"] != "channel":
+        raise absl_flags.ValidationError(
+            "--distribution=latency prunes whole channels; add --pattern=channel. Received: --distribution=latency "
+            f"--pattern={current['pattern']}."
+        )
     if current["pattern"] != "n_of_m":
         return True
     if current["distribution"] == "erk":

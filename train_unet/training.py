@@ -100,7 +100,7 @@ def compression_callbacks(
         begin: when pruning begins, as a fraction of the training in [0, 1].
         end: when the target is reached, as a fraction of the training in [0, 1].
         frequency: steps from one raise to the next.
-        distribution: `"erk"`, `"uniform"` or `"global"`.
+        distribution: `"erk"`, `"uniform"`, `"global"` or `"latency"`.
         pattern: `"none"`, `"pairs"` (2 input channels), `"block"` (1 by 4), `"n_of_m"` (2 of 4) or `"channel"`.
         cluster: whether to cluster.
         number_of_clusters: distinct values in each weight.
@@ -124,7 +124,8 @@ def compression_callbacks(
             "n_of_m": n_of_m(2, 4),
             "channel": channel(),
         }
-        spread = {"scope": "global"} if distribution == "global" else {"distribution": distribution}
+        is_scope = distribution in ("global", "latency")
+        spread = {"scope" if is_scope else "distribution": distribution}
         chosen.append(
             PruningScheduleCallback(schedule, list(filters) or None, pattern=patterns[pattern], **spread)  # type: ignore[arg-type]
         )

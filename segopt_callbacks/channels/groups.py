@@ -6,7 +6,7 @@ dependency graph: Fang et al. 2023, https://arxiv.org/abs/2301.12900.)
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -15,6 +15,7 @@ import numpy as np
 from segopt_callbacks import compat
 from segopt_callbacks.channels import kernels
 from segopt_callbacks.channels.graph import Graph
+from segopt_callbacks.channels.layers import DEPTHWISE, Layer, products
 from segopt_callbacks.channels.links import Binding, Key
 from segopt_callbacks.channels.reading import bound, opened
 from segopt_callbacks.model import signature
@@ -30,19 +31,27 @@ class ChannelGroups:
         kernels: path of a kernel -> `(output channels,)`, the group of each, -1 where it is in none.
         vectors: variables of one value for each channel -> `(channels,)`, likewise: biases, scales and offsets that are
             zeroed when all kernels of the group are.
+        layers: convolutions and products with the groups that they read and make, if they were asked for.
     """
 
     kernels: Mapping[str, np.ndarray] = field(default_factory=dict)
     vectors: tuple[tuple[Any, np.ndarray], ...] = ()
+    layers: tuple[Layer, ...] = ()
 
     def without(self, paths: Iterable[str]) -> ChannelGroups:
         """The groups that none of some kernels is in."""
         gone = np.concatenate([self.kernels[path] for path in paths if path in self.kernels] or [np.zeros(0, int)])
         kept = {path: _none_of(one, gone) for path, one in self.kernels.items() if path not in set(paths)}
-        return replace(self, kernels=kept, vectors=tuple((one, _none_of(labels, gone)) for one, labels in self.vectors))
+        vectors = tuple((one, _none_of(labels, gone)) for one, labels in self.vectors)
+        layers = tuple(
+            replace(one, reads=_none_of(one.reads, gone), makes=_none_of(one.makes, gone)) for one in self.layers
+        )
+        return replace(self, kernels=kept, vectors=vectors, layers=layers)
 
 
-def channel_groups(model: Any, inputs: Any, found: Mapping[str, tuple[Any, tuple[int, ...]]]) -> ChannelGroups:
+def channel_groups(
+    model: Any, inputs: Any, found: Mapping[str, tuple[Any, tuple[int, ...]]], *, with_layers: bool = False
+) -> ChannelGroups:
     """Reads the groups of some kernels out of a model's inference graph.
 
     A group holds all that must be zero for its channels to leave: no kernel that is not among these, no other tensor,
@@ -52,9 +61,10 @@ def channel_groups(model: Any, inputs: Any, found: Mapping[str, tuple[Any, tuple
         model: a built Keras model.
         inputs: structure of `tf.TensorSpec`, batch first.
         found: path -> kernel, and the axes of it that are output channels.
+        with_layers: whether to list the convolutions and products, too.
 
     Raises:
-        ValueError: if the model is not built.
+        ValueError: if the model is not built, or layers are asked for and the size of an image is open.
         FormatError: if it does not run as a graph.
 
     Example:
@@ -89,7 +99,8 @@ def channel_groups(model: Any, inputs: Any, found: Mapping[str, tuple[Any, tuple
         if len(one.shape) == 1 and compat.identity(one) in names
         for each in [tied.labels((names[compat.identity(one)], -1))]
     ]
-    return ChannelGroups(labels, tuple((one, each) for one, each in vectors if (each != _NONE).any()))
+    layers = tuple(tied.layers(graph, every)) if with_layers else ()
+    return ChannelGroups(labels, tuple((one, each) for one, each in vectors if (each != _NONE).any()), layers)
 
 
 class _Tied:
@@ -116,6 +127,20 @@ class _Tied:
         needs = [need for binding in bindings for need in binding.needs if need.key in self._starts]
         found = [self.labels(need.key)[slice(None) if need.channels is None else need.channels] for need in needs]
         return set(np.concatenate([*found, np.zeros(0, int)]).tolist())
+
+    def layers(self, graph: Graph, every: np.ndarray) -> Iterator[Layer]:
+        """The products, with the numbers among `every` of the channels that they read and make."""
+        for op, shape, read, made in products(graph):
+            reads, makes = (self._among(key, every) for key in (read, made))
+            if op.type == DEPTHWISE:
+                makes = makes.repeat(shape.kernel[3])
+            if shape.is_grouped:
+                reads = np.full(shape.reads[2], _NONE)
+            yield Layer(op.name, shape, reads, makes)
+
+    def _among(self, key: Key, every: np.ndarray) -> np.ndarray:
+        labels = self.labels(key)
+        return np.where(np.isin(labels, every), labels, _NONE)
 
     def of_others(self, graph: Graph, ours: set[Key]) -> set[int]:
         """The numbers of channels that kernels and tensors other than ours make."""

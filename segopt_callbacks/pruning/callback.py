@@ -39,8 +39,9 @@ class PruningScheduleCallback(CompressionCallback):
         filters: which weights, see `weights.select_weights`. Default: every kernel, that is every trainable
             floating-point weight of rank 2 or more that is no embedding, bias or scale.
         pattern: `None` (each weight by itself), `block(rows, columns)`, `n_of_m(n, m)` or `channel()`.
-        scope: `"layer"` (each weight has a sparsity of its own) or `"global"` (one threshold for all of them, so that
-            their mean has the schedule's sparsity).
+        scope: `"layer"` (each weight has a sparsity of its own), `"global"` (one threshold for all of them, so that
+            their mean has the schedule's sparsity), or for `channel()` `"latency"` (layers are timed on this machine;
+            the schedule is the fraction of their time that goes, and channels go that matter least for it).
         distribution: for `"layer"`: `"uniform"` (each weight has the schedule's sparsity, as in tfmot) or `"erk"`
             (small weights keep more and large ones less, their mean has it: far better above 80%).
         criterion: `"magnitude"`, or `"saliency"`: `|weight * gradient|`, summed over the steps between two updates of
@@ -135,7 +136,7 @@ class PruningScheduleCallback(CompressionCallback):
             found = inner_kernels(found, tell=bool(self.verbose))
             self._weights = {path: self._weights[path] for path in found}
         inputs = self.lifecycle.inputs if self.method.prunes_channels else None
-        self._pruned = PrunedWeights(self.model, self._weights, found, inputs)
+        self._pruned = PrunedWeights(self.model, self._weights, found, inputs, times_layers=self.method.times_layers)
         if self.lifecycle.left_alone.waits:
             self._pruned.forget_before()  # nothing is changed before it is known
         if self.lifecycle.step:
@@ -143,15 +144,14 @@ class PruningScheduleCallback(CompressionCallback):
         self.told.masked.update(self._pruned.masked)
         self.attached.project(self.stage, self._pruned.constraints)
         if self.method.needs_gradients:
-            keeps_saliency = self.method.regrow is None
-            self._record = GradientRecord(self.model, self._weights, keeps_saliency=keeps_saliency)
+            self._record = GradientRecord(self.model, self._weights, keeps_saliency=self.method.regrow is None)
             self.attached.on_release(self._record.detach)
         self._start_schedules()
 
     def _start_schedules(self) -> None:
-        params = self.params or {}
-        steps, epochs = params.get("steps"), params.get("epochs", 1)
-        self._groups = grouped(self._schedules, self._weights, steps_per_epoch=steps, epochs=epochs)
+        given = {"steps": None, "epochs": 1} | (self.params or {})
+        self._groups = grouped(self._schedules, self._weights, steps_per_epoch=given["steps"], epochs=given["epochs"])
+        self._groups.require_reachable(self.pruned.most_saved(self.method.pattern.multiple))
         if self.lifecycle.last_step is not None:
             self._groups.warn_if_cut_short(self.lifecycle.last_step)
         self._follow_schedules(self.lifecycle.step)
@@ -218,6 +218,7 @@ class PruningScheduleCallback(CompressionCallback):
             record=record,
             regrown_fraction=self._regrown_fraction(group.timeline),
             labels=self.pruned.labels,
+            costs=self.pruned.costs,
             when=f"at step {self.lifecycle.step}",
         )
         for path, mask, target in chosen:
@@ -235,9 +236,8 @@ class PruningScheduleCallback(CompressionCallback):
         self.pruned.apply_masks(at_once=not self.lifecycle.left_alone.waits)
 
     def _regrown_fraction(self, timeline: Timeline) -> float:
-        if self.method.regrow is None:
-            return 0.0
-        return regrown_fraction(self.lifecycle.step, end_of_regrowth(timeline.end_step, self.lifecycle.last_step))
+        end = end_of_regrowth(timeline.end_step, self.lifecycle.last_step)
+        return regrown_fraction(self.lifecycle.step, end) if self.method.regrow else 0.0
 
     def _check_step(self) -> None:
         """After a change of the masks: does the training step keep the zeros? If not, put them back at each batch."""

@@ -67,6 +67,19 @@ class Groups:
                     stacklevel=2,
                 )
 
+    def require_reachable(self, most: float | None) -> None:
+        """Refuses a schedule that wants to save more of the time than can go, if that is known.
+
+        Raises:
+            ValueError: if it does.
+        """
+        for final in (group.timeline.final_sparsity for group in self._groups):
+            if most is not None and final is not None and final > most:
+                raise ValueError(
+                    f"Pruning channels can save {most:.4f} of the time of the layers at most; lower the schedule's "
+                    f"end. Received: {final:.4f}."
+                )
+
     def warn_if_incomplete(self, pattern: Pattern) -> None:
         """Warns if a schedule has ended below what the pattern needs."""
         least = pattern.least_sparsity
@@ -139,6 +152,11 @@ def validate_schedules(schedule: AnySchedule | Mapping[str, AnySchedule], method
         if not isinstance(one, Ramp):
             as_schedule(one)
         _check_against_method(one, method)
+    if method.times_layers and len(schedules) > 1:
+        raise ValueError(
+            'scope="latency" shares the time out over all layers itself; give one schedule, and `filters`. Received: '
+            f"{len(schedules)} schedules."
+        )
     return schedules
 
 

@@ -83,9 +83,9 @@ def layer_mask(
     Raises:
         ValueError: for a sparsity outside [0, 1), or scores that are not finite.
     """
-    _check_sparsity(sparsity)
+    check_sparsity(sparsity)
     units = pattern.units(scores if pattern == UNSTRUCTURED else np.abs(scores), outputs)
-    ranks = _Ranks(units, pruned, name)
+    ranks = Ranks(units, pruned, name)
     kept = _keep(ranks, units.sizes, number_of_zeros(scores.size, sparsity), spared=1)
     return units.expand(_in_multiples(kept, ranks[:], pattern.multiple) if pattern.multiple > 1 else kept)
 
@@ -119,9 +119,9 @@ def global_masks(
     Raises:
         ValueError: for a sparsity outside [0, 1), or scores that are not finite.
     """
-    _check_sparsity(sparsity)
+    check_sparsity(sparsity)
     every = [pattern.units(np.abs(_normalized(one)), axes) for one, axes in zip(scores, outputs, strict=True)]
-    ranks = [_Ranks(units, one, name)[:] for units, one, name in zip(every, pruned, names, strict=True)]
+    ranks = [Ranks(units, one, name)[:] for units, one, name in zip(every, pruned, names, strict=True)]
     ranks = [np.where(np.arange(one.size) == np.argmax(one), np.int32(_KEPT), one) for one in ranks]
     of_units = [units.sizes for units in every if units.sizes is not None]  # the pattern decides: of all, or of none
     sizes = np.concatenate(of_units) if of_units else None
@@ -133,7 +133,8 @@ def global_masks(
     return [units.expand(part) for units, part in zip(every, parts, strict=True)]
 
 
-def _check_sparsity(sparsity: float) -> None:
+def check_sparsity(sparsity: float) -> None:
+    """Raises `ValueError` for what is no fraction in [0, 1)."""
     if not 0.0 <= sparsity < 1.0:
         raise ValueError(f"`sparsity` must be a fraction of zeros, in [0, 1). Received: sparsity={sparsity}.")
 
@@ -143,7 +144,7 @@ def _normalized(scores: np.ndarray) -> np.ndarray:
     return scores / np.float32(norm) if norm else scores
 
 
-class _Ranks:
+class Ranks:
     """One int32 for each unit, in the order in which they are pruned; made anew for each slice that is asked for."""
 
     def __init__(self, units: Units, pruned: np.ndarray | None, name: str) -> None:
@@ -173,7 +174,7 @@ class _Ranks:
         return pruned
 
 
-def _keep(ranks: _Ranks | np.ndarray, sizes: np.ndarray | None, zeros: int, *, spared: int) -> np.ndarray:
+def _keep(ranks: Ranks | np.ndarray, sizes: np.ndarray | None, zeros: int, *, spared: int) -> np.ndarray:
     """One bool for each unit, False for the lowest ranks.
 
     `zeros` counts weights, `sizes` those of each unit; the `spared` units of highest rank stay in any case.
@@ -220,7 +221,7 @@ def _in_multiples(kept: np.ndarray, ranks: np.ndarray, multiple: int) -> np.ndar
     return chosen
 
 
-def _nth_smallest(ranks: _Ranks | np.ndarray, n: int) -> int:
+def _nth_smallest(ranks: Ranks | np.ndarray, n: int) -> int:
     """What `np.partition` finds, several times as fast: a sample tells between which two values to look.
 
     Those at the two values are counted instead: np.partition takes 12 times as long where many values are equal, as

@@ -1,4 +1,4 @@
-"""How to prune: settings, and the masks that follow from them. Pure NumPy."""
+"""How to prune: settings, and the masks that follow from them."""
 
 from __future__ import annotations
 
@@ -8,14 +8,16 @@ from typing import Literal, get_args
 
 import numpy as np
 
+from segopt_callbacks.channels import Costs
 from segopt_callbacks.pruning.distributions import DISTRIBUTIONS, Distribution, distribute
+from segopt_callbacks.pruning.latency import latency_masks
 from segopt_callbacks.pruning.masks import global_masks, layer_mask
 from segopt_callbacks.pruning.patterns import UNSTRUCTURED, Channel, Pattern
 from segopt_callbacks.pruning.regrowth import regrown_mask
 from segopt_callbacks.pruning.stacks import Stacks
 from segopt_callbacks.rules import did_you_mean, require_one_of
 
-Scope = Literal["layer", "global"]
+Scope = Literal["layer", "global", "latency"]
 Criterion = Literal["magnitude", "saliency"]
 Regrowth = Literal["gradient"]
 
@@ -26,7 +28,8 @@ class Method:
 
     Args:
         pattern: which weights are pruned together.
-        scope: `"layer"` (each weight has a sparsity of its own) or `"global"` (one threshold for all).
+        scope: `"layer"` (each weight has a sparsity of its own), `"global"` (one threshold for all) or `"latency"`
+            (channels that matter least for the time that they take).
         distribution: for `"layer"`: `"uniform"` or `"erk"`.
         criterion: `"magnitude"` or `"saliency"`, the score of a weight.
         regrow: `None`, or `"gradient"`: masks give weights back where the gradient is large.
@@ -57,10 +60,15 @@ class Method:
         require_one_of("criterion", self.criterion, get_args(Criterion))
         if self.regrow is not None:
             require_one_of("regrow", self.regrow, get_args(Regrowth))
-        if self.scope == "global" and self.distribution != "uniform":
+        if self.scope != "layer" and self.distribution != "uniform":
             raise ValueError(
-                'scope="global" spreads the zeros itself; leave `distribution` out, or use scope="layer". '
+                f'scope="{self.scope}" spreads the zeros itself; leave `distribution` out, or use scope="layer". '
                 f"Received: distribution={self.distribution!r}."
+            )
+        if self.scope == "latency" and not self.prunes_channels:
+            raise ValueError(
+                'scope="latency" prunes what makes a file faster, whole channels; add pattern=channel(). '
+                f"Received: pattern={self.pattern}."
             )
         if self.pattern.least_sparsity and self.distribution == "erk":
             raise ValueError(
@@ -82,7 +90,12 @@ class Method:
     @property
     def is_shared_out(self) -> bool:
         """Whether the sparsity of one weight depends on which others are pruned."""
-        return self.scope == "global" or self.distribution == "erk"
+        return self.scope != "layer" or self.distribution == "erk"
+
+    @property
+    def times_layers(self) -> bool:
+        """Whether `masks` wants to know what layers cost."""
+        return self.scope == "latency"
 
     @property
     def needs_graph(self) -> bool:
@@ -105,13 +118,14 @@ class Method:
         record: Mapping[str, np.ndarray] | None = None,
         regrown_fraction: float = 0.0,
         labels: Mapping[str, np.ndarray] | None = None,
+        costs: Costs | None = None,
         when: str = "",
     ) -> Iterator[tuple[str, np.ndarray, float]]:
         """The masks of some weights at a sparsity; one after another where each has a sparsity of its own.
 
         Args:
             shapes: path -> shape.
-            sparsity: fraction of zeros over all of them, in [0, 1).
+            sparsity: fraction of zeros over all of them, in [0, 1); of the time that is saved, for `"latency"`.
             read: path -> the weight's value.
             read_mask: path -> its mask so far: bool of its shape, False where it is pruned.
             outputs: path -> the axes that are output channels.
@@ -119,6 +133,7 @@ class Method:
                 when magnitude alone decides.
             regrown_fraction: of the kept weights, in [0, 1].
             labels: path -> the group of each channel, see `Stacks`; those of a group go together.
+            costs: of the model's layers; `"latency"` needs them, others do without.
             when: added to a path in errors.
 
         Yields:
@@ -136,15 +151,12 @@ class Method:
         def pruned(path: str) -> np.ndarray:
             return ~read_mask(path)
 
-        if self.scope == "global":
-            masks = global_masks(
+        if self.scope != "layer":
+            every = (
                 [stacks.scores(stack, scores) for stack in stacks],
-                sparsity,
-                self.pattern,
-                pruned=[stacks.flags(stack, pruned) for stack in stacks],
-                outputs=[stacks.outputs(stack) for stack in stacks],
-                names=list(names.values()),
+                [stacks.flags(stack, pruned) for stack in stacks],
             )
+            masks = self._over_all(stacks, *every, sparsity, list(names.values()), costs)
             for stack, chosen in zip(stacks, masks, strict=True):
                 yield from ((path, mask, _zeros(mask)) for path, mask in stacks.take(stack, chosen))
             return
@@ -159,6 +171,23 @@ class Method:
                 chosen = layer_mask(found, target, self.pattern, pruned=gone, outputs=axes, name=name)
             for path, mask in stacks.take(stack, chosen):
                 yield path, mask, _zeros(mask) if stack.columns else target
+
+    def _over_all(
+        self,
+        stacks: Stacks,
+        found: list[np.ndarray],
+        pruned: list[np.ndarray],
+        sparsity: float,
+        names: list[str],
+        costs: Costs | None,
+    ) -> list[np.ndarray]:
+        outputs = [stacks.outputs(stack) for stack in stacks]
+        if costs is None:
+            return global_masks(found, sparsity, self.pattern, pruned=pruned, outputs=outputs, names=names)
+        labels = [stacks.labels(stack) for stack in stacks]
+        return latency_masks(
+            found, sparsity, self.pattern, pruned=pruned, outputs=outputs, names=names, labels=labels, costs=costs
+        )
 
     def _scores(self, weight: np.ndarray, saliency: np.ndarray | None) -> np.ndarray:
         if self.criterion == "magnitude" or saliency is None:

@@ -11,11 +11,13 @@ import tensorflow as tf
 
 from segopt_callbacks import compat
 from segopt_callbacks.arrays import for_each_block
-from segopt_callbacks.channels import ChannelGroups, channel_groups
+from segopt_callbacks.channels import ChannelGroups, Costs, channel_groups
 from segopt_callbacks.fit import pruned_before
 from segopt_callbacks.model import Role
 from segopt_callbacks.pruning.followers import Followers
+from segopt_callbacks.pruning.latency import most_saved
 from segopt_callbacks.pruning.masked import Masked
+from segopt_callbacks.pruning.timed import timed
 
 
 class PrunedWeights:
@@ -35,6 +37,8 @@ class PrunedWeights:
         weights: Mapping[str, Any],
         roles: Mapping[str, Role] | None = None,
         inputs: Any = None,
+        *,
+        times_layers: bool = False,
     ) -> None:
         roles = roles or {}
         self.weights = dict(weights)
@@ -42,16 +46,17 @@ class PrunedWeights:
         self._model = model
         with compat.strategy_scope(model):
             self.masked = {path: Masked(tuple(weight.shape)) for path, weight in weights.items()}
-            self._followers = self._followers_of(roles, inputs)
+            self._followers = self._followers_of(roles, inputs, times_layers)
+        self._costs = timed(self._followers.groups.layers) if times_layers else None
         self.constraints = self._constraints()
         self._before = self.values  # TensorFlow's own memory, until the first step tells who trains
 
-    def _followers_of(self, roles: Mapping[str, Role], inputs: Any) -> Followers:
+    def _followers_of(self, roles: Mapping[str, Role], inputs: Any, with_layers: bool) -> Followers:
         if inputs is None:
             return Followers({}, ChannelGroups())
         kernels = {path: (weight, self.outputs[path]) for path, weight in self.weights.items()}
         direct = {path: role.followers for path, role in roles.items()}
-        return Followers(direct, channel_groups(self._model, inputs, kernels))
+        return Followers(direct, channel_groups(self._model, inputs, kernels, with_layers=with_layers))
 
     def _constraints(self) -> list[tuple[Any, Masked]]:
         return [*((self.weights[path], one) for path, one in self.masked.items()), *self._followers.masked]
@@ -60,6 +65,15 @@ class PrunedWeights:
     def labels(self) -> Mapping[str, np.ndarray]:
         """Path -> the group of each channel, see `channels.ChannelGroups`."""
         return self._followers.groups.kernels
+
+    @property
+    def costs(self) -> Costs | None:
+        """What the model's layers cost, if they were timed."""
+        return self._costs and self._costs.without(self._followers.groups.layers)
+
+    def most_saved(self, multiple: int) -> float | None:
+        """The fraction of the layers' time that can go, if they were timed; of each kind so many channels stay."""
+        return most_saved(self.labels.values(), self.costs, multiple=multiple) if self.costs else None
 
     @property
     def masks(self) -> dict[str, np.ndarray]:

@@ -45,7 +45,7 @@ class Stacks:
         outputs: Mapping[str, tuple[int, ...]],
         labels: Mapping[str, np.ndarray],
     ) -> None:
-        self._shapes, self._outputs = shapes, outputs
+        self._shapes, self._outputs, self._labels = shapes, outputs, labels
         found = stacks_of({path: labels[path] for path in shapes if path in labels})
         coupled = [one for one in found if len(one.paths) > 1 or not self._is_as_it_is(one)]
         paths = {path for stack in coupled for path in stack.paths}
@@ -67,6 +67,12 @@ class Stacks:
     def flags(self, stack: Stack, read: Read) -> np.ndarray:
         """Bool of one kernel's shape, or `(weights, units)`."""
         return self._stacked(stack, read) if stack.columns else read(stack.paths[0])
+
+    def labels(self, stack: Stack) -> np.ndarray:
+        """The group of each unit of whole channels, -1 where it is in none."""
+        path = stack.paths[0]
+        every = self._labels.get(path, np.full(self._channels(path), -1))
+        return every[stack.columns[path][:, 0]] if stack.columns else every
 
     def target(self, stack: Stack, targets: Mapping[str, float]) -> float:
         """The mean of the sparsities of its kernels, by weights."""

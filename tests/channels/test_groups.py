@@ -7,8 +7,10 @@ import tensorflow as tf
 from segopt_callbacks import PruningScheduleCallback, channel
 from segopt_callbacks.channels import channel_groups, remove_channels
 from segopt_callbacks.channels.groups import components
+from segopt_callbacks.channels.layers import DEPTHWISE, TRANSPOSED
 from segopt_callbacks.compat import keras
 from segopt_callbacks.model import signature
+from segopt_callbacks.pruning.patterns import as_matrix
 
 SIZE, SPARSITY = 8, 0.5
 
@@ -104,6 +106,55 @@ def test_pruned_channels_leave_the_function(model):
     np.testing.assert_allclose(
         cut.serve(tf.constant(x[:1]))["output"], model(x[:1], training=False), rtol=1e-4, atol=1e-5
     )
+
+
+def multiplied(layers, gone):
+    """Multiplications for one example, where some groups of channels are gone."""
+    total = 0
+    for one in layers:
+        shape, reads, makes = one.shape, (~np.isin(one.reads, gone)).sum(), (~np.isin(one.makes, gone)).sum()
+        around = shape.reads if shape.kind == TRANSPOSED else shape.makes
+        taps = shape.kernel[0] * shape.kernel[1] * around[0] * around[1]
+        total += int(taps * makes * (1 if shape.kind == DEPTHWISE else reads))
+    return total
+
+
+class Strided(keras.Model):
+    """Down, by depth with a multiplier, and up again; then flattened."""
+
+    def __init__(self):
+        super().__init__()
+        layers = keras.layers
+        self.down = layers.Conv2D(8, 3, strides=2, padding="same", name="down")
+        self.by_depth = layers.DepthwiseConv2D(3, depth_multiplier=2, name="by_depth")
+        self.up = layers.Conv2DTranspose(6, 2, strides=2, name="up")
+        self.dense, self.head = layers.Dense(5, activation="relu", name="dense"), layers.Dense(2, name="head")
+
+    def call(self, inputs):
+        x = tf.nn.relu(self.up(tf.pad(self.by_depth(self.down(inputs)), [[0, 0], [1, 1], [1, 1], [0, 0]])))
+        return self.head(self.dense(tf.reshape(x, (-1, SIZE * SIZE * 6))))
+
+
+@pytest.mark.parametrize("kind", [Residual, Strided])
+def test_layers_are_as_wide_as_the_function_that_has_lost_channels(kind):
+    keras.utils.set_random_seed(0)
+    model = kind()
+    answer = model(np.zeros((1, SIZE, SIZE, 3), "float32"))
+    model.compile("sgd", "mse")
+    prune = PruningScheduleCallback(SPARSITY, pattern=channel())
+    x = np.random.default_rng(0).uniform(size=(4, SIZE, SIZE, 3)).astype("float32")
+    model.fit(x, np.zeros((4, *answer.shape[1:])), batch_size=2, verbose=0, callbacks=[prune])
+    found = {path: (weight, prune.pruned.outputs[path]) for path, weight in prune.pruned.weights.items()}
+    groups = channel_groups(model, specs(), found, with_layers=True)
+    gone = [
+        label
+        for path, mask in prune.pruned.masks.items()
+        for label, kept in zip(groups.kernels[path], as_matrix(mask, found[path][1]).any(0), strict=True)
+        if not kept and label >= 0
+    ]
+    _, removal = remove_channels(signature.freeze(model, specs(), batch_size=1))
+    assert len(groups.layers) == len(found) + 1  # the answer's
+    assert (multiplied(groups.layers, []), multiplied(groups.layers, gone)) == removal.multiply_adds
 
 
 @pytest.mark.either_keras

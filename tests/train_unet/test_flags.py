@@ -156,6 +156,7 @@ WRONG = {
     "end before begin": (["--prune", "--prune_begin=0.7", "--prune_end=0.7"], "smaller"),
     "begin in epochs": (["--prune", "--prune_begin=2"], "fraction of the training"),
     "frequency": (["--prune", "--prune_frequency=0"], "at least 1"),
+    "latency without channels": (["--prune", "--distribution=latency"], "add --pattern=channel"),
     "n of m with erk": (["--prune", "--pattern=n_of_m"], "add --distribution=uniform"),
     "n of m, too few": (
         ["--prune", "--distribution=uniform", "--target_sparsity=0.4", "--pattern=n_of_m"],

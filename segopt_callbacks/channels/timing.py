@@ -1,0 +1,73 @@
+"""How long layers of some shapes and widths take in LiteRT, on one thread of this machine; called in another process.
+
+LiteRT's profiler is not in its Python package. So each layer is a file's function of its own, and is timed alone.
+"""
+
+from __future__ import annotations
+
+import functools
+import tempfile
+import time
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+
+from segopt_callbacks.channels.layers import DEPTHWISE, TRANSPOSED, Shape
+
+RUNS, SECONDS = 20, 0.05  # of one layer, at most; three runs at least
+
+
+def milliseconds(shapes: Sequence[Shape]) -> list[float]:
+    """The fastest of several runs of each layer, float32, batch 1; what slows a machine only ever adds.
+
+    Args:
+        shapes: with the channels that are timed.
+    """
+    import tensorflow as tf
+    from ai_edge_litert.interpreter import Interpreter
+
+    functions = {f"layer_{number}": _function(shape) for number, shape in enumerate(shapes)}
+    module = tf.Module()
+    module.functions = list(functions.values())
+    with tempfile.TemporaryDirectory() as folder:
+        traced = {name: one.get_concrete_function() for name, one in functions.items()}
+        tf.saved_model.save(module, folder, signatures=traced)
+        content = tf.lite.TFLiteConverter.from_saved_model(folder, signature_keys=list(traced)).convert()
+    interpreter = Interpreter(model_content=content, num_threads=1)
+    found = []
+    for name, shape in zip(functions, shapes, strict=True):
+        runner = interpreter.get_signature_runner(name)
+        value = np.random.default_rng(0).normal(size=(1, *shape.reads)).astype(np.float32)
+        found.append(1000 * _fastest(functools.partial(runner, x=value)))
+    return found
+
+
+def _fastest(run: Callable[[], Any]) -> float:
+    run()  # makes room
+    seconds: list[float] = []
+    while len(seconds) < 3 or (len(seconds) < RUNS and sum(seconds) < SECONDS):
+        start = time.perf_counter()
+        run()
+        seconds.append(time.perf_counter() - start)
+    return min(seconds)
+
+
+def _function(shape: Shape) -> Any:
+    """The layer, with a kernel of noise."""
+    import tensorflow as tf
+
+    kernel = tf.constant(np.random.default_rng(1).normal(size=shape.kernel), tf.float32)
+    strides, padding = [1, *shape.strides, 1], shape.padding
+
+    @tf.function(input_signature=[tf.TensorSpec((1, *shape.reads), tf.float32)])
+    def layer(x: Any) -> dict[str, Any]:
+        if shape.kind == DEPTHWISE:
+            answer = tf.nn.depthwise_conv2d(x, kernel, strides, padding, dilations=shape.dilations)
+        elif shape.kind == TRANSPOSED:
+            answer = tf.nn.conv2d_transpose(x, kernel, (1, *shape.makes), strides, padding)
+        else:
+            answer = tf.nn.conv2d(x, kernel, strides, padding, dilations=shape.dilations)
+        return {"y": answer}
+
+    return layer
