@@ -2,7 +2,8 @@
 
     python -m benchmarks.frontier [--data_dir DIR] [--only SET] [--way WAY] [--seed SEED] [--folder DIR] [--time]
 
-The files are int8. A wide U-Net loses whole channels by `channel()`, which its file then has no more; beside it are
+The files are int8. A wide U-Net loses whole channels by `channel()`, which its file then has no more: of each layer as
+many by magnitude, of all weights by saliency, or for a part of the time by saliency, in multiples of 8. Beside it are
 dense U-Nets of fewer filters, and Lean ones of one width, which is what somebody would train who may change the model.
 All of a set are trained equally long, on the same crops in the same order. mIoU is that of the file, on the test split.
 The files stay in `--folder`. `--time` opens all that are there, each on one thread of one pinned CPU, beside the wide
@@ -57,16 +58,11 @@ class Way:
 
 WAYS = {
     WIDE: Way(32),
+    **{f"{WIDE}, {share:.0%} of the time": Way(32, sparsity=share, scope="latency") for share in (0.6, 0.8)},
+    **{f"{WIDE}, {share:.0%} of each layer": Way(32, sparsity=share) for share in (0.5, 0.7)},
     **{f"{filters} filters": Way(filters) for filters in (24, 16, 12, 8)},
     **{f"Lean, {filters} filters": Way(filters, growth=1) for filters in (32, 16)},
-    **{f"{WIDE}, {share:.0%} of the channels pruned": Way(32, sparsity=share) for share in (0.5, 0.7)},
-    **{
-        f"{WIDE}, {share:.0%} of the channels by saliency": Way(32, sparsity=share, scope="global")
-        for share in (0.5, 0.7)
-    },
-    **{
-        f"{WIDE}, {share:.0%} of the time by saliency": Way(32, sparsity=share, scope="latency") for share in (0.6, 0.8)
-    },
+    **{f"{WIDE}, {share:.0%} of all weights": Way(32, sparsity=share, scope="global") for share in (0.5, 0.7)},
 }
 
 
