@@ -123,6 +123,7 @@ class PruningScheduleCallback(CompressionCallback):
             for group in self._groups.leave_out(left):
                 if self.method.is_shared_out and group.timeline.sparsity:
                     self._prune(group, group.timeline.sparsity)
+            self._groups.require_reachable(self.pruned.most_saved(self.method.pattern.multiple))
         return left
 
     def on_settled(self) -> None:
@@ -174,8 +175,7 @@ class PruningScheduleCallback(CompressionCallback):
 
     def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
         self.lifecycle.settle()
-        # A loop of the user's own may build the model in its first step: masks come behind it.
-        if self._pruned is not None and (not self._is_checked or self._is_bypassed):
+        if self._pruned is not None and (not self._is_checked or self._is_bypassed):  # a loop may build in its first step
             self._check_step()
         with self.attached.released_on_error():
             self._follow_schedules(self.lifecycle.step_after(batch))

@@ -12,6 +12,7 @@ from segopt_callbacks.channels import Costs
 from segopt_callbacks.pruning.masks import Ranks, check_sparsity
 from segopt_callbacks.pruning.patterns import Pattern
 
+_LEAST = 1e-12  # share of its importance that a stack keeps by this count, so that the last ones have a price, too
 _PICKS = 64  # in so many steps, at most, the channels of one kind go; looking at the costs takes the time
 
 
@@ -161,7 +162,7 @@ class _Count:
             return 0.0
         left = self.importance[self.alive & (self._stacks == self._stacks[picked[0]])].sum()
         share = self.importance[picked].sum() / left if left else 0.0
-        return -math.log1p(-share) if share < 1 else math.inf
+        return -math.log(max(1 - share, _LEAST))
 
     def milliseconds(self, gone: np.ndarray) -> float:
         """With so many channels of each kind gone, `(kinds,)`."""
