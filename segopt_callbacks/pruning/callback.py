@@ -39,9 +39,8 @@ class PruningScheduleCallback(CompressionCallback):
         filters: which weights, see `weights.select_weights`. Default: every kernel, that is every trainable
             floating-point weight of rank 2 or more that is no embedding, bias or scale.
         pattern: `None` (each weight by itself), `block(rows, columns)`, `n_of_m(n, m)` or `channel()`.
-        scope: `"layer"` (each weight has a sparsity of its own), `"global"` (one threshold for all of them, so that
-            their mean has the schedule's sparsity), or for `channel()` `"latency"` (layers are timed on this machine;
-            the schedule is the fraction of their time that goes, and channels go that matter least for it).
+        scope: `"layer"` (each weight has a sparsity of its own), `"global"` (one threshold, their mean has it), or for
+            `channel()` `"latency"` (layers are timed here; that fraction of their time goes, for what matters least).
         distribution: for `"layer"`: `"uniform"` (each weight has the schedule's sparsity, as in tfmot) or `"erk"`
             (small weights keep more and large ones less, their mean has it: far better above 80%).
         criterion: `"magnitude"`, or `"saliency"`: `|weight * gradient|`, summed over the steps between two updates of
@@ -175,7 +174,7 @@ class PruningScheduleCallback(CompressionCallback):
 
     def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
         self.lifecycle.settle()
-        if self._pruned is not None and (not self._is_checked or self._is_bypassed):  # a loop may build in its first step
+        if self._pruned is not None and (not self._is_checked or self._is_bypassed):  # a loop may build it then
             self._check_step()
         with self.attached.released_on_error():
             self._follow_schedules(self.lifecycle.step_after(batch))
@@ -236,8 +235,9 @@ class PruningScheduleCallback(CompressionCallback):
         self.pruned.apply_masks(at_once=not self.lifecycle.left_alone.waits)
 
     def _regrown_fraction(self, timeline: Timeline) -> float:
-        end = end_of_regrowth(timeline.end_step, self.lifecycle.last_step)
-        return regrown_fraction(self.lifecycle.step, end) if self.method.regrow else 0.0
+        if self.method.regrow is None:
+            return 0.0
+        return regrown_fraction(self.lifecycle.step, end_of_regrowth(timeline.end_step, self.lifecycle.last_step))
 
     def _check_step(self) -> None:
         """After a change of the masks: does the training step keep the zeros? If not, put them back at each batch."""
@@ -246,5 +246,5 @@ class PruningScheduleCallback(CompressionCallback):
             return
         self.pruned.project()
         if not self._is_bypassed:
-            self._is_bypassed = True
             warn_of_no_constraint("Pruned weights are zeroed")
+        self._is_bypassed = True
