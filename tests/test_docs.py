@@ -103,7 +103,7 @@ def test_each_decision_is_tested_where_the_page_says():
     "script",
     [
         *("pruning_patterns", "clustering_accuracy", "compression", "quantization", "small_devices", "distillation"),
-        *("recipes", "main_job", "scale", "regions"),
+        *("recipes", "main_job", "scale", "regions", "frontier"),
     ],
 )
 def test_the_table_on_a_page_is_that_of_the_results(script):

@@ -7,25 +7,18 @@ Needs chromium, its driver (Debian: `apt-get install chromium chromium-driver`),
 
 from __future__ import annotations
 
-import io
 import sys
-import tempfile
 from pathlib import Path
-
-from PIL import Image
 
 ROOT = Path(__file__).parents[2]
 sys.path.insert(0, str(ROOT))
 
 from benchmarks import compression  # noqa: E402
+from docs.images.photograph import legend, photograph  # noqa: E402
 from segopt_callbacks.markup import Markup, element  # noqa: E402
 from segopt_callbacks.pages.plots import Axis, Mark, Place, bytes_text, scatter  # noqa: E402
-from segopt_callbacks.pages.shapes import symbol  # noqa: E402
-from segopt_callbacks.pages.style import STYLE  # noqa: E402
-from tests.summaries import tensorboard_page  # noqa: E402
 
-ACROSS, DOWN, COLUMNS = 560, 380, 2  # CSS pixels of one plot; plots beside each other
-LAYOUT = "main{max-width:none;padding:0 16px 12px} h3{margin:8px 0}"
+ACROSS, DOWN = 560, 380  # CSS pixels of one plot
 KINDS = (compression.FLOAT, *compression.FORMATS, *compression.OF_BITS)
 
 
@@ -47,28 +40,15 @@ def plot(name: str) -> Markup:
     return element("figure", element("h3", name), drawn.svg if drawn else None)
 
 
-def legend() -> Markup:
-    """Which mark stands for which format."""
-    swatches = [element("span", symbol(number), f"{kind}.tflite", class_="swatch") for number, kind in enumerate(KINDS)]
-    return element("p", *swatches, class_="legend")
-
-
 def main() -> None:
     """Takes the photograph of all plots."""
-    plots = [plot(name) for name in compression.SETS]
-    body = element("main", element("div", *plots, class_="plots"), legend())
-    rows = -(-len(plots) // COLUMNS)
-    width = COLUMNS * (ACROSS + 40) + 16
-    with tempfile.TemporaryDirectory() as folder:
-        page = Path(folder) / "compression.html"
-        page.write_text(f'<!doctype html><meta charset="utf-8"><style>{STYLE}{LAYOUT}</style>{body}')
-        with tensorboard_page.opened(Path(folder) / "profile", width=width, height=rows * (DOWN + 100) + 300) as driver:
-            driver.get(page.as_uri())
-            taken = driver.find_element("css selector", "main").screenshot_as_png
-    picture = Image.open(io.BytesIO(taken)).convert("RGB")
-    path = Path(__file__).parent / "compression.png"
-    picture.save(path, optimize=True)
-    print(f"{path.name}: {picture.size}, {path.stat().st_size:,} bytes")
+    photograph(
+        "compression.png",
+        [plot(name) for name in compression.SETS],
+        legend([f"{kind}.tflite" for kind in KINDS]),
+        across=ACROSS,
+        down=DOWN,
+    )
 
 
 if __name__ == "__main__":
