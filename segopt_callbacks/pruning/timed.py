@@ -16,13 +16,18 @@ def timed(layers: Sequence[Layer]) -> Costs:
     """What layers cost here, on one thread of the CPU in float32.
 
     Raises:
-        ValueError: where several workers train, whose masks would differ.
+        ValueError: where several workers train, whose masks would differ, or nothing can be timed.
         FormatError: if the process that times them dies.
     """
     if compat.number_of_workers() > 1:
         raise ValueError(
             'scope="latency" times layers on one machine, and workers must prune the same channels; train with one '
             f'worker, or use scope="global". Received: {compat.number_of_workers()} workers.'
+        )
+    if not layers:
+        raise ValueError(
+            'scope="latency" times convolutions and matrix products whose channels are the last axis; use '
+            'scope="global". Received: a model without any.'
         )
     return measured(layers, _in_a_process)
 

@@ -15,6 +15,7 @@ from segopt_callbacks.channels.costs import WIDTHS, fitted
 from segopt_callbacks.channels.layers import Shape
 from segopt_callbacks.compat import keras
 from segopt_callbacks.pruning.latency import Candidates, kept_for_time, most_saved
+from segopt_callbacks.pruning.timed import timed
 from tests.conformance import IMAGES, Segmenter, compiled, fit
 
 SHAPE = Shape("MatMul", (1, 1, 1, 1), (1, 1, 1), (1, 1, 1))  # its sizes are those of `reads` and `makes`
@@ -159,9 +160,12 @@ def test_images_of_an_open_size_are_refused(clock):
 
 def test_several_workers_are_refused(monkeypatch):
     monkeypatch.setattr("segopt_callbacks.pruning.timed.compat.number_of_workers", lambda: 2)
-    from segopt_callbacks.pruning.timed import timed
-
     with pytest.raises(ValueError, match="train with one worker"):
+        timed([])
+
+
+def test_a_model_without_layers_to_time_is_refused():
+    with pytest.raises(ValueError, match='use scope="global"'):
         timed([])
 
 
