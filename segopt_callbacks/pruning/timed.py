@@ -13,7 +13,7 @@ _TIME_LIMIT = 600.0  # seconds, for all layers
 
 
 def timed(layers: Sequence[Layer]) -> Costs:
-    """What layers cost here, on one thread of the CPU in float32.
+    """What layers cost here, in int8 on one thread of the CPU.
 
     Raises:
         ValueError: where several workers train, whose masks would differ, or nothing can be timed.

@@ -117,9 +117,9 @@ def test_costs_are_fitted_as_scipy_does(seed):
 
 @pytest.mark.slow
 def test_a_fit_saves_the_time_of_layers_that_were_timed():
-    layers = [keras.layers.Conv2D(64, 3, padding="same", activation="relu") for _ in range(2)]
+    layers = [keras.layers.Conv2D(256, 3, padding="same", activation="relu") for _ in range(2)]
     model = compiled(keras.Sequential([keras.Input(IMAGES.shape[1:]), *layers, keras.layers.Conv2D(3, 1)]))
-    prune = PruningScheduleCallback(ramp_by_epoch(0.4, 0, 2), pattern=channel(), scope="latency", verbose=1)
+    prune = PruningScheduleCallback(ramp_by_epoch(0.3, 0, 2), pattern=channel(), scope="latency", verbose=1)
     fit(model, prune, epochs=3)
     costs = prune.pruned.costs
     alive = {}
@@ -128,7 +128,7 @@ def test_a_fit_saves_the_time_of_layers_that_were_timed():
         alive |= dict(zip(prune.pruned.labels[path].tolist(), kept.tolist(), strict=True))
     gone = [label for label, on in alive.items() if not on]
     left = [[np.mean(~np.isin(one, gone)) for one in (layer.reads, layer.makes)] for layer in costs.layers]
-    assert 1 - costs.of(*np.transpose(left)) / costs.of(*np.ones((2, len(left)))) >= 0.4
+    assert 1 - costs.of(*np.transpose(left)) / costs.of(*np.ones((2, len(left)))) >= 0.3
     assert all(compat.get_constraint(weight) is None for weight in model.trainable_weights)
     model.predict(IMAGES, verbose=0)
 
