@@ -36,7 +36,7 @@ def kind(way: frontier.Way) -> int:
 
 
 def plot(name: str) -> Markup | None:
-    """One set's plot: a mark for each network, a line where the tolerance ends."""
+    """One set's plot: a mark for each network, a line where the tolerance ends; `None` without one that was pruned."""
     found = frontier.front(frontier.STUDY.results(), frontier.TIMES.results(), name)
     marks = []
     for named, one in found.items():
@@ -44,7 +44,7 @@ def plot(name: str) -> Markup | None:
             mean = sum(one["mious"]) / len(one["mious"])
             label = named.removeprefix(f"{frontier.WIDE}, ")
             marks.append(Mark(label, named, mean, (Place(one["ratio"]),), kind(frontier.WAYS[named])))
-    if not marks:
+    if not any(mark.group > 1 for mark in marks):
         return None
     wide = found[frontier.WIDE]
     limit = sum(wide["mious"]) / len(wide["mious"]) + wide["below"] - frontier.TOLERANCE
@@ -58,7 +58,9 @@ def main() -> None:
     plots = [drawn for name in frontier.EPOCHS if (drawn := plot(name)) is not None]
     if not plots:
         sys.exit("there are no results; run benchmarks/frontier.py, and then with --time")
-    photograph("frontier.png", plots, legend(KINDS), across=ACROSS, down=DOWN)
+    ways = {way for _, way, _ in frontier.STUDY.results()}
+    used = 1 + max(kind(frontier.WAYS[way]) for way in ways)
+    photograph("frontier.png", plots, legend(KINDS[:used]), across=ACROSS, down=DOWN)
 
 
 if __name__ == "__main__":
