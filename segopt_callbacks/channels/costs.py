@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import itertools
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -26,7 +27,7 @@ class Costs:
     """
 
     def __init__(self, layers: Sequence[Layer], timed: np.ndarray) -> None:
-        self.layers, self._timed = tuple(layers), timed
+        self.layers = tuple(layers)
         self._parts = np.array([fitted(one) for one in timed]).reshape(-1, 4).T
 
     def of(self, reads: np.ndarray, makes: np.ndarray) -> np.ndarray:
@@ -47,7 +48,9 @@ class Costs:
 
     def without(self, layers: Sequence[Layer]) -> Costs:
         """The same layers, some of whose channels are in no group any more."""
-        return Costs(layers, self._timed)
+        same = copy.copy(self)
+        same.layers = tuple(layers)
+        return same
 
 
 def fitted(timed: np.ndarray) -> np.ndarray:
