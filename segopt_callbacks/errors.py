@@ -34,6 +34,10 @@ _PLACE = re.compile(
 _NODE = re.compile(r"^loc\(.*?\): |^\(\d+\) |\{\{[^}]*\}\} ?")
 
 
+class SettingsError(ValueError):
+    """Settings that this model, on this machine, cannot meet; what it is, is known only once a fit begins."""
+
+
 class FormatError(RuntimeError):
     """One format cannot be delivered; the message is the cause."""
 

@@ -39,12 +39,13 @@ def run_command(work: Callable[[ExitOnInterrupt, Any], bool], strategy: str = "n
                 if strategy == "multi_worker":
                     lost = (tf.errors.UnavailableError, tf.errors.AbortedError, tf.errors.DeadlineExceededError)
                 made = make_strategy(strategy)  # TensorFlow says here what it has to say about missing GPUs
+            from segopt_callbacks.errors import SettingsError
             from segopt_callbacks.export import ExportError
             from train_unet.folder import DataFolderError
 
             try:
                 return 0 if work(interrupt, made) else FAILED
-            except (DataFolderError, FlagError) as error:
+            except (DataFolderError, FlagError, SettingsError) as error:
                 print(error, file=sys.stderr)
                 return USAGE_ERROR
             except ExportError as error:

@@ -11,6 +11,7 @@ import tensorflow as tf
 from segopt_callbacks.channels import kernels
 from segopt_callbacks.channels.graph import Graph
 from segopt_callbacks.channels.links import Key
+from segopt_callbacks.errors import SettingsError
 
 DEPTHWISE, TRANSPOSED = "DepthwiseConv2dNative", "Conv2DBackpropInput"
 
@@ -65,7 +66,7 @@ def products(graph: Graph) -> Iterator[tuple[tf.Operation, Shape, Key, Key]]:
     """Every product whose kernel is the same whatever the input: with the kernel's axes of what it reads and makes.
 
     Raises:
-        ValueError: for an image whose size is open.
+        SettingsError: for an image whose size is open.
     """
     for op in graph.operations:
         if op.type not in kernels.PRODUCTS:
@@ -87,7 +88,7 @@ def _of_image(op: tf.Operation, x: tf.Tensor, kernel: tf.Tensor) -> Shape:
     made = outputs * inputs if op.type == DEPTHWISE else inputs if op.type == TRANSPOSED else outputs
     sizes = [*x.shape[1:3], *op.outputs[0].shape[1:3]]
     if None in sizes:
-        raise ValueError(
+        raise SettingsError(
             'scope="latency" times layers on images of one size; train on images of a fixed height and width. '
             f"Received: {op.name}, which reads {x.shape}."
         )

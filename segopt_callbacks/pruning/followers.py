@@ -9,6 +9,7 @@ import numpy as np
 
 from segopt_callbacks import compat
 from segopt_callbacks.channels import ChannelGroups
+from segopt_callbacks.errors import SettingsError
 from segopt_callbacks.model import Role
 from segopt_callbacks.pruning.masked import Masked
 from segopt_callbacks.pruning.patterns import as_matrix
@@ -77,11 +78,11 @@ def inner_kernels(roles: Mapping[str, Role], *, tell: bool) -> dict[str, Role]:
         tell: whether to print which ones are spared.
 
     Raises:
-        ValueError: if there are none.
+        SettingsError: if there are none.
     """
     inner = {path: role for path, role in roles.items() if role.outputs and not role.gives_output}
     if not inner:
-        raise ValueError(
+        raise SettingsError(
             "channel() must find a layer whose output channels another layer reads; use another pattern, or "
             f"`filters`. Received: {', '.join(roles)}, which give the model's output or are no convolution or dense "
             "kernels."

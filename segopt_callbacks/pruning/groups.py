@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from segopt_callbacks.errors import SettingsError
 from segopt_callbacks.model import by_first_match, validate_filters
 from segopt_callbacks.pruning.methods import Method
 from segopt_callbacks.pruning.patterns import Pattern
@@ -71,11 +72,11 @@ class Groups:
         """Refuses a schedule that wants to save more of the time than can go, if that is known.
 
         Raises:
-            ValueError: if it does.
+            SettingsError: if it does.
         """
         for final in (group.timeline.final_sparsity for group in self._groups):
             if most is not None and final is not None and final > most:
-                raise ValueError(
+                raise SettingsError(
                     f"Pruning channels can save {most:.4f} of the time of the layers at most; lower the schedule's "
                     f"end. Received: {final:.4f}."
                 )

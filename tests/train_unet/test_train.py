@@ -360,6 +360,22 @@ def run_here(capsys, *arguments):
     return code, capsys.readouterr()
 
 
+@pytest.mark.parametrize(
+    ("flags", "told"),
+    [
+        (["--distribution=latency", "--target_sparsity=0.999"], r"can save 0\.\d+ of the time of the layers at most"),
+        (["--distribution=uniform", "--filters=head/kernel"], r"channel\(\) must find a layer"),
+    ],
+)
+def test_what_a_model_cannot_meet_is_told_in_a_sentence(small_data, tmp_path, flags, told):
+    done = command(
+        *SMALL, "--prune", "--pattern=channel", *flags, f"--data_dir={small_data}", f"--output_dir={tmp_path}"
+    )
+    assert done.returncode == 2, done.stderr[-2000:]
+    assert re.search(told, done.stderr.splitlines()[-1])
+    assert "Traceback" not in done.stderr
+
+
 KILLED = """
 import os, signal, sys
 from train_unet import backup, train
