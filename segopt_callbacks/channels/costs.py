@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import copy
 import itertools
 from collections.abc import Callable, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -15,20 +14,19 @@ WIDTHS = (0.25, 1.0)  # fractions of the channels that are read, and made, at wh
 Clock = Callable[[Sequence[Shape]], list[float]]
 
 
+@dataclass(frozen=True, eq=False)
 class Costs:
     """Milliseconds of layers.
 
-    A layer with `r` of its channels read and `m` made, as fractions, takes `a + b r + c m + d r m`: what it costs in
-    any case, reads, writes and multiplies. None of them is negative, so that fewer channels never cost more.
+    Fewer channels never cost more, since no part is negative.
 
-    Args:
+    Attributes:
         layers: whose costs they are.
-        timed: `(layers, 2, 2)`, milliseconds at `WIDTHS` of what is read, then of what is made.
+        parts: `(layers, 4)`, see `fitted`.
     """
 
-    def __init__(self, layers: Sequence[Layer], timed: np.ndarray) -> None:
-        self.layers = tuple(layers)
-        self._parts = np.array([fitted(one) for one in timed]).reshape(-1, 4).T
+    layers: tuple[Layer, ...]
+    parts: np.ndarray
 
     def of(self, reads: np.ndarray, makes: np.ndarray) -> np.ndarray:
         """Milliseconds of all layers together.
@@ -39,28 +37,25 @@ class Costs:
 
         Example:
             >>> shape = Shape("MatMul", (1, 1, 8, 8), (1, 1, 8), (1, 1, 8))
-            >>> costs = Costs([Layer("a", shape, np.zeros(8), np.zeros(8))], np.array([[[1.0, 4.0], [4.0, 16.0]]]))
+            >>> layer = Layer("a", shape, np.zeros(8), np.zeros(8))
+            >>> costs = Costs((layer,), np.array([[0.0, 0.0, 0.0, 16.0]]))
             >>> costs.of(np.array([[1.0], [0.5], [0.5]]), np.array([[1.0], [1.0], [0.5]]))
             array([16.,  8.,  4.])
         """
-        whole, read, made, both = self._parts
+        whole, read, made, both = self.parts.T
         return np.asarray((whole + read * reads + made * makes + both * reads * makes).sum(-1))
-
-    def without(self, layers: Sequence[Layer]) -> Costs:
-        """The same layers, some of whose channels are in no group any more."""
-        same = copy.copy(self)
-        same.layers = tuple(layers)
-        return same
 
 
 def fitted(timed: np.ndarray) -> np.ndarray:
     """The parts of a layer's time that come nearest to what was timed, by least squares, none of them negative.
 
+    With fractions `r` of its channels read and `m` made, a layer takes `a + b r + c m + d r m` milliseconds.
+
     Args:
         timed: `(2, 2)`, milliseconds at `WIDTHS`.
 
     Returns:
-        `(4,)`: in any case, for all that is read, for all that is made, for all that is multiplied.
+        `(4,)`, `a` to `d`: in any case, for what is read, for what is made, for what is multiplied.
 
     >>> fitted(np.array([[1.0, 2.0], [1.5, 5.0]])).round(2)
     array([0.5 , 0.  , 0.55, 3.92])
@@ -87,7 +82,8 @@ def measured(layers: Sequence[Layer], clock: Clock) -> Costs:
     wanted = [[[at(layer.shape, read, made) for made in WIDTHS] for read in WIDTHS] for layer in layers]
     every = list(dict.fromkeys(shape for layer in wanted for row in layer for shape in row))
     found = dict(zip(every, clock(every), strict=True))
-    return Costs(layers, np.array([[[found[shape] for shape in row] for row in layer] for layer in wanted]))
+    times = [np.array([[found[shape] for shape in row] for row in layer]) for layer in wanted]
+    return Costs(tuple(layers), np.array([fitted(one) for one in times]))
 
 
 def at(shape: Shape, read: float, made: float) -> Shape:

@@ -9,8 +9,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from segopt_callbacks.channels import Costs
-from segopt_callbacks.pruning.masks import Ranks, check_sparsity
+from segopt_callbacks.pruning.masks import Ranks
 from segopt_callbacks.pruning.patterns import Pattern
+from segopt_callbacks.rules import require_fraction
 
 _LEAST = 1e-12  # share of its importance that a stack keeps by this count, so that the last ones have a price, too
 _PICKS = 64  # in so many steps, at most, the channels of one kind go; looking at the costs takes the time
@@ -62,7 +63,7 @@ def latency_masks(
     Raises:
         ValueError: for a share outside [0, 1), or scores that are not finite.
     """
-    check_sparsity(share)
+    require_fraction("share", share, "the time", high=")")
     every = [pattern.units(np.abs(one), axes) for one, axes in zip(scores, outputs, strict=True)]
     candidates = []
     for units, gone, name, groups in zip(every, pruned, names, labels, strict=True):
@@ -75,11 +76,13 @@ def latency_masks(
 def kept_for_time(stacks: Sequence[Candidates], share: float, costs: Costs, *, multiple: int = 1) -> list[np.ndarray]:
     """Keeps the most important channels in a part of the time.
 
-    Again and again, those channels go that matter least for the milliseconds that they save. Both are as they are by
-    then: a channel saves less where those that it is multiplied with have gone, and what goes matters by its share of
-    the importance that its stack has left, as `-log(1 - share)`. So no layer is emptied for being slow, and layers of
-    different scale compare. (Saliency for latency: Shen et al. 2022, https://arxiv.org/abs/2110.10811; layers that are
-    timed: Yang et al. 2018, https://arxiv.org/abs/1804.03230.) One channel of each kind stays, or `multiple` of them.
+    Again and again, those channels go that matter least for the milliseconds that they save, by what is left then. A
+    channel saves less where those that it is multiplied with have gone. It matters by its share of the importance that
+    its stack has left, as `-log(1 - share)`, so that no layer is emptied for being slow. One channel of each kind
+    stays, or `multiple` of them.
+
+    Saliency for latency: Shen et al. 2022, https://arxiv.org/abs/2110.10811. Layers that are timed: Yang et al. 2018,
+    https://arxiv.org/abs/1804.03230.
 
     Args:
         stacks: all channels that may go.
@@ -146,8 +149,9 @@ class _Count:
         makes = np.array([_occurrences(one.makes, labels) for one in costs.layers])
         self._stacks = np.repeat(np.arange(len(stacks)), self._sizes)
         self.kinds = list(_alike(np.vstack([self._stacks, reads, makes]), labels >= 0))
-        self._reads = np.array([reads[:, kind[0]] / _channels(costs, "reads") for kind in self.kinds])
-        self._makes = np.array([makes[:, kind[0]] / _channels(costs, "makes") for kind in self.kinds])
+        read, made = np.array([(one.reads.size, one.makes.size) for one in costs.layers]).T
+        self._reads = np.array([reads[:, kind[0]] / read for kind in self.kinds])
+        self._makes = np.array([makes[:, kind[0]] / made for kind in self.kinds])
         self.gone = np.array([np.count_nonzero(~self.alive[kind]) for kind in self.kinds], int)
 
     def orders(self) -> Iterator[np.ndarray]:
@@ -177,11 +181,6 @@ class _Count:
     def split(self) -> list[np.ndarray]:
         """Which channels are left, stack by stack."""
         return np.split(self.alive, np.cumsum(self._sizes)[:-1])
-
-
-def _channels(costs: Costs, which: str) -> np.ndarray:
-    """The number of channels that each layer reads, or makes."""
-    return np.array([getattr(one, which).size for one in costs.layers])
 
 
 def _occurrences(groups: np.ndarray, labels: np.ndarray) -> np.ndarray:

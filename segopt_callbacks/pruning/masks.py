@@ -83,7 +83,7 @@ def layer_mask(
     Raises:
         ValueError: for a sparsity outside [0, 1), or scores that are not finite.
     """
-    check_sparsity(sparsity)
+    _check_sparsity(sparsity)
     units = pattern.units(scores if pattern == UNSTRUCTURED else np.abs(scores), outputs)
     ranks = Ranks(units, pruned, name)
     kept = _keep(ranks, units.sizes, number_of_zeros(scores.size, sparsity), spared=1)
@@ -119,7 +119,7 @@ def global_masks(
     Raises:
         ValueError: for a sparsity outside [0, 1), or scores that are not finite.
     """
-    check_sparsity(sparsity)
+    _check_sparsity(sparsity)
     every = [pattern.units(np.abs(_normalized(one)), axes) for one, axes in zip(scores, outputs, strict=True)]
     ranks = [Ranks(units, one, name)[:] for units, one, name in zip(every, pruned, names, strict=True)]
     ranks = [np.where(np.arange(one.size) == np.argmax(one), np.int32(_KEPT), one) for one in ranks]
@@ -133,8 +133,7 @@ def global_masks(
     return [units.expand(part) for units, part in zip(every, parts, strict=True)]
 
 
-def check_sparsity(sparsity: float) -> None:
-    """Raises `ValueError` for what is no fraction in [0, 1)."""
+def _check_sparsity(sparsity: float) -> None:
     if not 0.0 <= sparsity < 1.0:
         raise ValueError(f"`sparsity` must be a fraction of zeros, in [0, 1). Received: sparsity={sparsity}.")
 

@@ -152,11 +152,8 @@ class Method:
             return ~read_mask(path)
 
         if self.scope != "layer":
-            every = (
-                [stacks.scores(stack, scores) for stack in stacks],
-                [stacks.flags(stack, pruned) for stack in stacks],
-            )
-            masks = self._over_all(stacks, *every, sparsity, list(names.values()), costs)
+            given = [(stacks.scores(stack, scores), stacks.flags(stack, pruned)) for stack in stacks]
+            masks = self._over_all(stacks, given, sparsity, list(names.values()), costs)
             for stack, chosen in zip(stacks, masks, strict=True):
                 yield from ((path, mask, _zeros(mask)) for path, mask in stacks.take(stack, chosen))
             return
@@ -175,12 +172,13 @@ class Method:
     def _over_all(
         self,
         stacks: Stacks,
-        found: list[np.ndarray],
-        pruned: list[np.ndarray],
+        given: list[tuple[np.ndarray, np.ndarray]],
         sparsity: float,
         names: list[str],
         costs: Costs | None,
     ) -> list[np.ndarray]:
+        """The masks of stacks with these scores, and flags of what is pruned, at one sparsity over all of them."""
+        found, pruned = (list(one) for one in zip(*given, strict=True))
         outputs = [stacks.outputs(stack) for stack in stacks]
         if costs is None:
             return global_masks(found, sparsity, self.pattern, pruned=pruned, outputs=outputs, names=names)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -69,7 +70,7 @@ class PrunedWeights:
     @property
     def costs(self) -> Costs | None:
         """What the model's layers cost, if they were timed."""
-        return self._costs and self._costs.without(self._followers.groups.layers)
+        return self._costs and replace(self._costs, layers=self._followers.groups.layers)
 
     def most_saved(self, multiple: int) -> float | None:
         """The fraction of the layers' time that can go, if they were timed; of each kind so many channels stay."""

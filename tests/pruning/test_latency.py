@@ -27,6 +27,10 @@ def by_itself(labels, milliseconds):
     return Layer("", SHAPE, np.full(1, -1), labels), timed
 
 
+def costs_of(layers, timed):
+    return Costs(tuple(layers), np.array([fitted(np.array(one)) for one in timed]))
+
+
 @st.composite
 def problems(draw):
     """A chain of layers: each reads what the one before makes, the last one makes what stays."""
@@ -38,7 +42,7 @@ def problems(draw):
     layers = [Layer("", SHAPE, reads, makes) for reads, makes in itertools.pairwise(groups)]
     timed = random.uniform(0.1, 1, (len(layers), 2, 2)) * [[1, 2], [2, 4]]
     stacks = [Candidates(random.uniform(0, 1, one.size), np.ones(one.size, bool), one) for one in groups[1:-1]]
-    return stacks, Costs(layers, timed), random
+    return stacks, costs_of(layers, timed), random
 
 
 def saved(costs, alive):
@@ -82,7 +86,7 @@ def test_no_other_choice_saves_as_much_and_matters_less(seed, share):
     random = np.random.default_rng(seed)
     groups = np.split(np.arange(11), [4, 7])
     layers, timed = zip(*(by_itself(one, random.uniform(0.5, 8)) for one in groups), strict=True)
-    costs = Costs(layers, np.array(timed))
+    costs = costs_of(layers, timed)
     stacks = [Candidates(random.uniform(0.01, 1, one.size), np.ones(one.size, bool), one) for one in groups]
     ours = kept_for_time(stacks, share, costs)
 
@@ -102,7 +106,7 @@ def test_what_a_file_would_keep_is_not_pruned():
     groups = [np.arange(6), np.full(6, -1)]
     layers, timed = zip(*(by_itself(one, 1.0) for one in groups), strict=True)
     stacks = [Candidates(np.linspace(0.1, 1, 6), np.ones(6, bool), one) for one in groups]
-    first, second = kept_for_time(stacks, 0.4, Costs(layers, np.array(timed)))
+    first, second = kept_for_time(stacks, 0.4, costs_of(layers, timed))
     assert second.all()
     assert first.sum() == 1
 
