@@ -2,13 +2,15 @@
 
     python -m benchmarks.frontier [--data_dir DIR] [--only SET] [--way WAY] [--seed SEED] [--folder DIR] [--time]
 
-The files are int8. A wide U-Net loses whole channels by `channel()`, which its file then has no more: of each layer as
-many by magnitude, of all weights by saliency, or for a part of the time by saliency, in multiples of 8. Beside it are
-dense U-Nets of fewer filters, and Lean ones of one width, which is what somebody would train who may change the model.
-All of a set are trained equally long, on the same crops in the same order. mIoU is that of the file, on the test split.
-The files stay in `--folder`. `--time` opens all that are there, each on one thread of one pinned CPU, beside the wide
-dense network's `int8` and what NNCF and OpenVINO make of it, and runs them in turn; a ratio is taken round by round, to
-the wide dense network's `int8`.
+The files are int8. A wide U-Net loses whole channels by `channel()`, and its file has them no more:
+- of each layer as many, by magnitude;
+- of all weights, by saliency;
+- for a part of the time, by saliency, in multiples of 8.
+Beside it are dense U-Nets of fewer filters, and Lean ones of one width: what somebody would train who may change the
+model. All of a set are trained equally long, on the same crops in the same order. mIoU is that of the file, on the test
+split.
+The files stay in `--folder`. `--time` runs all that are there in turn, each on one thread of one pinned CPU. With them
+runs what NNCF and OpenVINO make of the wide dense network. A ratio is taken round by round, to that network's `int8`.
 Results are appended to benchmarks/results.jsonl, and what stands there is not measured again. A training takes 1 to 8
 minutes on two idle cores. The tables go into docs/channels.md, and docs/images/make_frontier.py draws the picture.
 """
@@ -22,7 +24,6 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 import itertools
 import re
 import sys
-import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -32,6 +33,7 @@ import numpy as np
 
 from benchmarks import export_by_hand as by_hand
 from benchmarks.aerial import DUBAI, LANDCOVER, ROOT, SEEDS, Study, Training, parser_of, run_study, spread
+from benchmarks.speed import in_turns, litert
 from segopt_callbacks import PolynomialDecay, PruningScheduleCallback, channel
 from segopt_callbacks.export.checks.latency_figures import interval
 from train_unet.folder import DataFolder, open_folder
@@ -43,7 +45,7 @@ EPOCHS = {"land cover": 24, "Dubai": 10}
 SETS = {"land cover": LANDCOVER, "Dubai": DUBAI}
 WIDE = "32 filters"
 FILE = "int8.tflite"
-WARM_UP, ROUNDS = 5, 60
+ROUNDS = 60
 TOLERANCE = 0.005  # of mIoU, below the wide dense network in float32
 
 
@@ -112,22 +114,12 @@ def time_all(files: Path) -> None:
         if WIDE not in found or all((name, way, seed) in TIMES.results() for way in found):
             continue
         image = np.random.default_rng(0).integers(0, 256, (1, SIZE, SIZE, 3), np.uint8)
-        runners = {way: litert(path, image) for way, path in found.items()}
+        runners: dict[str, Callable[[], Any]] = {way: litert(path, image) for way, path in found.items()}
         runners[by_hand.OPENVINO] = openvino(found[WIDE].parent, name, image)
-        seconds = in_turns(runners)
-        for way, one in seconds.items():
-            ratio = {key: round(value, 4) for key, value in interval(one / seconds[WIDE]).items()}
-            TIMES.add((name, way, seed), {"ms": round(1000 * float(np.median(one)), 3), "ratio": ratio})
-
-
-def litert(path: Path, image: np.ndarray) -> Callable[[], None]:
-    """What runs a file once, on one thread."""
-    from ai_edge_litert.interpreter import Interpreter
-
-    interpreter = Interpreter(str(path), num_threads=1)
-    interpreter.allocate_tensors()
-    interpreter.set_tensor(interpreter.get_input_details()[0]["index"], image)
-    return interpreter.invoke
+        times = in_turns(runners, ROUNDS)
+        for way, one in times.items():
+            ratio = {key: round(value, 4) for key, value in interval(one / times[WIDE]).items()}
+            TIMES.add((name, way, seed), {"ms": round(float(np.median(one)), 3), "ratio": ratio})
 
 
 def openvino(folder: Path, name: str, image: np.ndarray) -> Callable[[], Any]:
@@ -140,20 +132,6 @@ def openvino(folder: Path, name: str, image: np.ndarray) -> Callable[[], Any]:
     by_hand.write_openvino(folder / "saved_model", path, [1, *image.shape[1:]], examples)
     run = by_hand.load_openvino({}, path, None, 1)  # type: ignore[arg-type]
     return lambda: run([image])
-
-
-def in_turns(runners: Mapping[str, Callable[[], Any]]) -> dict[str, np.ndarray]:
-    """Name -> seconds of one run in each round."""
-    seconds: dict[str, list[float]] = {name: [] for name in runners}
-    order = np.random.default_rng(0)
-    for index in range(WARM_UP + ROUNDS):
-        for name in order.permutation(list(runners)):
-            runners[name]()  # the caches are its own
-            start = time.perf_counter()
-            runners[name]()
-            if index >= WARM_UP:
-                seconds[name].append(time.perf_counter() - start)
-    return {name: np.array(found) for name, found in seconds.items()}
 
 
 # --- table -----------------------------------------------------------------------------------------------------------

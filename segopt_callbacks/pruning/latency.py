@@ -67,8 +67,8 @@ def latency_masks(
     every = [pattern.units(np.abs(one), axes) for one, axes in zip(scores, outputs, strict=True)]
     candidates = []
     for units, gone, name, groups in zip(every, pruned, names, labels, strict=True):
-        Ranks(units, gone, name)  # refuses what is not finite
-        candidates.append(Candidates(units.scores.astype(np.float64), ~units.all_of(gone), groups))
+        alive = Ranks(units, gone, name)[:] >= 0
+        candidates.append(Candidates(units.scores.astype(np.float64), alive, groups))
     kept = kept_for_time(candidates, share, costs, multiple=pattern.multiple)
     return [units.expand(one) for units, one in zip(every, kept, strict=True)]
 
