@@ -70,6 +70,7 @@ docs: $(VENV)/.ready
 figures: setup
 	$(BIN)/python docs/images/make_tensorboard.py
 	$(BIN)/python docs/images/make_compression.py
+	$(BIN)/python docs/images/make_frontier.py
 	$(BIN)/python benchmarks/size_story.py
 	$(BIN)/python docs/make_situations.py
 

@@ -27,7 +27,7 @@ def milliseconds(shapes: Sequence[Shape]) -> list[float]:
     import tensorflow as tf
     from ai_edge_litert.interpreter import Interpreter
 
-    functions = {f"layer_{number}": _function(shape) for number, shape in enumerate(shapes)}
+    functions = {f"layer_{number}": layer_of(shape) for number, shape in enumerate(shapes)}
     module = tf.Module()
     module.functions = list(functions.values())
     with tempfile.TemporaryDirectory() as folder:
@@ -69,7 +69,7 @@ def _fastest(run: Callable[[], Any]) -> float:
     return min(seconds)
 
 
-def _function(shape: Shape) -> Any:
+def layer_of(shape: Shape) -> Any:
     """The layer, with a kernel of noise."""
     import tensorflow as tf
 

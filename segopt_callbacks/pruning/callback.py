@@ -39,8 +39,8 @@ class PruningScheduleCallback(CompressionCallback):
         filters: which weights, see `weights.select_weights`. Default: every kernel, that is every trainable
             floating-point weight of rank 2 or more that is no embedding, bias or scale.
         pattern: `None` (each weight by itself), `block(rows, columns)`, `n_of_m(n, m)` or `channel()`.
-        scope: `"layer"` (each weight has a sparsity of its own), `"global"` (one threshold, their mean has it), or for
-            `channel()` `"latency"` (layers are timed here; that fraction of their time goes, for what matters least).
+        scope: `"layer"` (each weight has a sparsity of its own), `"global"` (one threshold, their mean has it), or
+            `"latency"`: for `channel()`. Layers are timed here; the schedule is the fraction of their time that goes.
         distribution: for `"layer"`: `"uniform"` (each weight has the schedule's sparsity, as in tfmot) or `"erk"`
             (small weights keep more and large ones less, their mean has it: far better above 80%).
         criterion: `"magnitude"`, or `"saliency"`: `|weight * gradient|`, summed over the steps between two updates of

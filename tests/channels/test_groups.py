@@ -5,11 +5,13 @@ import pytest
 import tensorflow as tf
 
 from segopt_callbacks import PruningScheduleCallback, channel
-from segopt_callbacks.channels import channel_groups, remove_channels
+from segopt_callbacks.channels import channel_groups, remove_channels, timing
+from segopt_callbacks.channels.costs import at
 from segopt_callbacks.channels.groups import components
-from segopt_callbacks.channels.layers import DEPTHWISE, TRANSPOSED
+from segopt_callbacks.channels.layers import DEPTHWISE, TRANSPOSED, Shape
 from segopt_callbacks.compat import keras
 from segopt_callbacks.model import signature
+from segopt_callbacks.processes import TensorFlowProcess
 from segopt_callbacks.pruning.patterns import as_matrix
 
 SIZE, SPARSITY = 8, 0.5
@@ -155,6 +157,20 @@ def test_layers_are_as_wide_as_the_function_that_has_lost_channels(kind):
     _, removal = remove_channels(signature.freeze(model, specs(), batch_size=1))
     assert len(groups.layers) == len(found) + 1  # the answer's
     assert (multiplied(groups.layers, []), multiplied(groups.layers, gone)) == removal.multiply_adds
+
+
+@pytest.mark.parametrize("kind", [Residual, Strided])
+def test_layers_of_each_width_are_timed_as_what_they_are(kind):
+    model = kind()
+    model(np.zeros((1, SIZE, SIZE, 3), "float32"))
+    layers = channel_groups(model, specs(), {}, with_layers=True).layers
+    grouped = Shape("Conv2D", (3, 3, 4, 8), (SIZE, SIZE, 8), (SIZE, SIZE, 8), dilations=(2, 2))
+    shapes = [at(one, *widths) for one in (*(one.shape for one in layers), grouped) for widths in ((1, 1), (0.25, 0.5))]
+    for shape in shapes:
+        answer = timing.layer_of(shape)(np.zeros((1, *shape.reads), "float32"))["y"]
+        assert answer.shape == (1, *shape.makes), shape
+    with TensorFlowProcess() as process:  # where the converter may warn
+        assert min(process.call(timing.milliseconds, shapes, doing="timing", time_limit=300)) > 0
 
 
 @pytest.mark.either_keras
