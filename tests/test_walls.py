@@ -135,3 +135,13 @@ def test_private_names_of_the_frameworks_live_in_compat_alone():
 
 def test_rooms_are_small_and_three_deep_at_most():
     assert [name for name, path in MODULES.items() if path.read_text().count("\n") > 250 or name.count(".") > 2] == []
+
+
+def test_functions_that_are_traced_for_each_model_are_not_counted():
+    """TensorFlow counts calls of a `tf.function` by its code, and warns of the fifth model; see `compat.traced`."""
+    for path in MODULES.values():
+        for outer in ast.walk(ast.parse(path.read_text())):
+            inner = [one for one in ast.walk(outer) if isinstance(one, ast.FunctionDef) and one is not outer]
+            for one in inner if isinstance(outer, ast.FunctionDef) else ():
+                decorators = [ast.unparse(decorator) for decorator in one.decorator_list]
+                assert not any(text.startswith("tf.function") for text in decorators), f"{path}: {one.name}"

@@ -76,7 +76,6 @@ def layer_of(shape: Shape) -> Any:
     kernel = tf.constant(np.random.default_rng(1).normal(size=shape.kernel), tf.float32)
     strides, padding = [1, *shape.strides, 1], shape.padding
 
-    @tf.function(input_signature=[tf.TensorSpec((1, *shape.reads), tf.float32)])
     def layer(x: Any) -> dict[str, Any]:
         if shape.kind == DEPTHWISE:
             answer = tf.nn.depthwise_conv2d(x, kernel, strides, padding, dilations=shape.dilations)
@@ -86,4 +85,4 @@ def layer_of(shape: Shape) -> Any:
             answer = tf.nn.conv2d(x, kernel, strides, padding, dilations=shape.dilations)
         return {"y": answer}
 
-    return layer
+    return tf.function(layer, input_signature=[tf.TensorSpec((1, *shape.reads), tf.float32)])

@@ -7,7 +7,7 @@ from typing import Any
 
 import tensorflow as tf
 
-from segopt_callbacks.compat.inference import inference_graph
+from segopt_callbacks.compat.inference import inference_graph, traced
 from segopt_callbacks.compat.models import all_layers
 from segopt_callbacks.compat.strategies import strategy_scope
 from segopt_callbacks.compat.variables import handle_of, read
@@ -37,13 +37,14 @@ def frozen_inference(model: Any, inputs: Any) -> Callable[[Any], Any]:
     wanted = [one.name for one in tf.nest.flatten(answers)]
     definition = graph.as_graph_def()
 
-    @tf.function(autograph=False, reduce_retracing=True)
     def answer(*flat: tf.Tensor) -> list[tf.Tensor]:
         into: Any = tf.compat.v1.get_default_graph()
         given = dict(zip(names, flat, strict=True))
         given |= {name: into.capture(copy.handle) for name, copy in copies.items()}
         given |= {name: into.capture(value) for name, value in shared.items()}
         return tf.graph_util.import_graph_def(definition, input_map=given, return_elements=wanted, name="frozen")
+
+    run = traced(answer, autograph=False, reduce_retracing=True)
 
     def infer_frozen(given: Any) -> Any:
         flat = tf.nest.flatten(given)
@@ -53,7 +54,7 @@ def frozen_inference(model: Any, inputs: Any) -> Callable[[Any], Any]:
                 "feed batches of one shape, or pass a model as `teacher`. "
                 f"Received: {[(one.shape, one.dtype.name) for one in flat]} after {specs}."
             )
-        return tf.nest.pack_sequence_as(answers, answer(*flat))
+        return tf.nest.pack_sequence_as(answers, run(*flat))
 
     return infer_frozen
 

@@ -8,6 +8,8 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
+from segopt_callbacks.compat.inference import traced
+
 _BOUND = ("_gradient_op_type", "_class")
 
 
@@ -55,13 +57,13 @@ def evaluated(concrete: Any, names: Sequence[str]) -> dict[str, np.ndarray]:
         return {}
     nodes = _unbound(_needed(concrete.graph.as_graph_def(), names))
 
-    @tf.function(autograph=False)
     def run() -> list[tf.Tensor]:
         given = _captured(concrete, nodes, {})
         kept = _without(nodes, concrete, given)
         return tf.graph_util.import_graph_def(kept, input_map=given, return_elements=list(names), name="")
 
-    return {name: value.numpy() for name, value in zip(names, run(), strict=True)}
+    values = traced(run, autograph=False)()
+    return {name: value.numpy() for name, value in zip(names, values, strict=True)}
 
 
 def rebuilt(

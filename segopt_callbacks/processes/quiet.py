@@ -9,7 +9,7 @@ import re
 import sys
 import tempfile
 from collections.abc import Iterator
-from typing import IO
+from typing import IO, Any, Literal
 
 from segopt_callbacks.errors import FormatError
 
@@ -32,7 +32,7 @@ def quiet() -> Iterator[None]:
     failed = True
     with tempfile.TemporaryFile() as held:
         try:
-            with _written_to(held, 2), _python_errors_to(held), _errors_alone():
+            with _written_to(held, 2), _python_to(held, "stderr"), _errors_alone():
                 yield
             failed = False
         except FormatError:
@@ -46,11 +46,27 @@ def quiet() -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def _python_errors_to(file: IO[bytes]) -> Iterator[IO[str]]:
-    """Sends Python's standard error to a file, whatever stands in for it: a notebook's, or that of a bar."""
+def _python_to(file: IO[bytes], name: Literal["stdout", "stderr"]) -> Iterator[None]:
+    """Sends Python's standard output or error to a file, whatever stands in for it: a notebook's, or that of a bar."""
+    before = getattr(sys, name)
+    redirect: Any = contextlib.redirect_stdout if name == "stdout" else contextlib.redirect_stderr
     python = open(os.dup(file.fileno()), "w", encoding="utf-8", buffering=1)  # noqa: SIM115  # closed below
-    with python, contextlib.redirect_stderr(python):
-        yield python
+    stream = _Stream(python)
+    try:
+        with python, redirect(stream):
+            yield
+    finally:
+        stream.now = before
+
+
+class _Stream:
+    """A stream that becomes another one: a logger that is set up while one is redirected writes to it for good."""
+
+    def __init__(self, now: Any) -> None:
+        self.now = now
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.now, name)
 
 
 @contextlib.contextmanager
@@ -83,7 +99,7 @@ def captured() -> Iterator[list[str]]:
     lines: list[str] = []
     with tempfile.TemporaryFile() as held:
         try:
-            with _written_to(held, 1, 2), _python_errors_to(held) as python, contextlib.redirect_stdout(python):
+            with _written_to(held, 1, 2), _python_to(held, "stderr"), _python_to(held, "stdout"):
                 yield lines
         finally:
             held.seek(0)

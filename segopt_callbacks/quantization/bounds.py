@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 import numpy as np
 import tensorflow as tf
 
+from segopt_callbacks import compat
 from segopt_callbacks.quantization.fake_quant import extremes
 
 MOST = 16  # examples at a time
@@ -88,11 +89,11 @@ def _reduced(capture: Capture) -> Callable[[list[np.ndarray]], Bounds]:
     # Traced once where it is known what comes: batches of one, of two and of many are three shapes.
     signature = getattr(capture, "input_signature", None)
 
-    @tf.function(input_signature=signature, reduce_retracing=signature is None, autograph=False)
     def reduce(*inputs: tf.Tensor) -> dict[str, tf.Tensor]:
         return {name: _ends(tensor) for name, tensor in capture(*inputs).items()}
 
-    return lambda inputs: {name: ends.numpy() for name, ends in reduce(*map(tf.constant, inputs)).items()}
+    traced = compat.traced(reduce, input_signature=signature, reduce_retracing=signature is None, autograph=False)
+    return lambda inputs: {name: ends.numpy() for name, ends in traced(*map(tf.constant, inputs)).items()}
 
 
 def _ends(tensor: tf.Tensor) -> tf.Tensor:

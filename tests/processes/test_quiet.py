@@ -7,7 +7,7 @@ import sys
 
 import pytest
 
-from segopt_callbacks.processes import quiet
+from segopt_callbacks.processes import captured, quiet
 
 
 @pytest.mark.parametrize("name", ["tensorflow", "absl"])
@@ -37,3 +37,13 @@ def test_what_is_printed_is_shown_where_something_goes_wrong(capfd):
         os.write(2, b"E0000 00:00:1.0 1 loader.cc:1] No memory.\n")
         print("a warning of Python", file=sys.stderr)
     assert capfd.readouterr().err == "E0000 00:00:1.0 1 loader.cc:1] No memory.\n"
+
+
+@pytest.mark.parametrize("held_back", [quiet, captured])
+@pytest.mark.parametrize("name", ["stdout", "stderr"])
+def test_a_logger_that_is_set_up_meanwhile_logs_afterwards(held_back, name, capsys):
+    """TensorFlow's, for one: it takes the standard error of its first message."""
+    with held_back(), held_back():
+        handler = logging.StreamHandler(getattr(sys, name))
+    handler.handle(logging.makeLogRecord({"msg": "afterwards"}))
+    assert getattr(capsys.readouterr(), name.removeprefix("std")) == "afterwards\n"
