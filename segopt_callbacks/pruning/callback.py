@@ -150,8 +150,8 @@ class PruningScheduleCallback(CompressionCallback):
 
     def _start_schedules(self) -> None:
         given = {"steps": None, "epochs": 1} | (self.params or {})
-        self._groups = grouped(self._schedules, self._weights, steps_per_epoch=given["steps"], epochs=given["epochs"])
-        self._groups.require_reachable(self.pruned.most_saved(self.method.pattern.multiple))
+        most, steps, epochs = self.pruned.most_saved(self.method.pattern.multiple), given["steps"], given["epochs"]
+        self._groups = grouped(self._schedules, self._weights, most, steps_per_epoch=steps, epochs=epochs)
         if self.lifecycle.last_step is not None:
             self._groups.warn_if_cut_short(self.lifecycle.last_step)
         self._follow_schedules(self.lifecycle.step)

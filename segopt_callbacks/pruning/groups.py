@@ -95,40 +95,41 @@ class Groups:
 
 
 def grouped(
-    schedules: Mapping[str, AnySchedule], weights: dict[str, Any], *, steps_per_epoch: int | None, epochs: int
+    schedules: Mapping[str, AnySchedule],
+    weights: dict[str, Any],
+    most_saved: float | None = None,
+    *,
+    steps_per_epoch: int | None,
+    epochs: int,
 ) -> Groups:
     """Shares weights out among schedules, for one fit.
 
     Args:
         schedules: regex on the path -> schedule, in order of precedence.
         weights: path -> variable.
+        most_saved: the fraction of the time that can go, where that is what schedules are about.
         steps_per_epoch: `None` where it is not known.
         epochs: of the fit.
 
     Raises:
         ValueError: if a regex matches nothing, or a schedule needs `steps_per_epoch`.
+        SettingsError: if a schedule wants to save more than can go.
 
     >>> groups = grouped({"head": 0.5, "": 0.8}, {"a": 0, "head": 0}, steps_per_epoch=4, epochs=1)
     >>> [(group.paths, sparsity) for group, sparsity in groups.due(0)]
     [(['head'], 0.5), (['a'], 0.8)]
     """
     shared = by_first_match(list(schedules), weights)
-    return Groups(
-        [
-            Group(
-                Timeline(_sized(schedules[regex], weights, paths), steps_per_epoch=steps_per_epoch, epochs=epochs),
-                paths,
-            )
-            for regex, paths in shared.items()
-        ]
-    )
-
-
-def _sized(schedule: AnySchedule, weights: dict[str, Any], paths: list[str]) -> AnySchedule:
-    """The schedule of a group, where it depends on how many weights that has."""
-    if not isinstance(schedule, Ramp):
-        return schedule
-    return schedule.of_size(sum(math.prod(weights[path].shape) for path in paths))
+    groups = []
+    for regex, paths in shared.items():
+        schedule = schedules[regex]
+        if isinstance(schedule, Ramp):
+            size = sum(math.prod(weights[path].shape) for path in paths)
+            schedule = schedule.of_model(size if most_saved is None else most_saved)
+        groups.append(Group(Timeline(schedule, steps_per_epoch=steps_per_epoch, epochs=epochs), paths))
+    made = Groups(groups)
+    made.require_reachable(most_saved)
+    return made
 
 
 def validate_schedules(schedule: AnySchedule | Mapping[str, AnySchedule], method: Method) -> dict[str, AnySchedule]:

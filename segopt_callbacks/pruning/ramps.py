@@ -5,6 +5,7 @@ from __future__ import annotations
 import numbers
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from typing import Any
 
 from segopt_callbacks.rules import is_number, require_fraction, require_whole
 
@@ -13,7 +14,7 @@ from segopt_callbacks.rules import is_number, require_fraction, require_whole
 class Ramp:
     """See `ramp_by_epoch` and `ramp_by_fraction`."""
 
-    final_sparsity: float | Callable[[int], float]
+    final_sparsity: float | Callable[[Any], float]
     begin: float
     end: float
     unit: str
@@ -38,9 +39,9 @@ class Ramp:
         is_whole = isinstance(self.updates, numbers.Integral) and not isinstance(self.updates, bool)
         require_whole("updates", int(self.updates) if is_whole else self.updates, 1)
 
-    def of_size(self, weights: int) -> Ramp:
-        """The ramp for so many weights, where its final sparsity depends on them."""
-        return replace(self, final_sparsity=self.final_sparsity(weights)) if callable(self.final_sparsity) else self
+    def of_model(self, known: float) -> Ramp:
+        """The ramp for a model of so many weights, or of so much time that can go, if its end depends on that."""
+        return replace(self, final_sparsity=self.final_sparsity(known)) if callable(self.final_sparsity) else self
 
     def in_steps(self, steps_per_epoch: int | None, epochs: int) -> StepRamp:
         """The ramp for a fit whose length is known.
@@ -57,7 +58,7 @@ class Ramp:
         begin = round(self.begin * scale)
         end = max(round(self.end * scale), begin + 1)
         if callable(self.final_sparsity):
-            raise ValueError("A sparsity that depends on the number of weights needs that first; see `of_size`.")
+            raise ValueError("A sparsity that depends on the model needs that first; see `of_model`.")
         raises = {begin + round(number * (end - begin) / self.updates) for number in range(self.updates + 1)}
         return StepRamp(self.initial_sparsity, self.final_sparsity, begin, end, self.power, frozenset(raises))
 
@@ -80,7 +81,7 @@ class StepRamp:
 
 
 def ramp_by_epoch(
-    final_sparsity: float | Callable[[int], float],
+    final_sparsity: float | Callable[[Any], float],
     begin: float,
     end: float,
     *,
@@ -91,7 +92,8 @@ def ramp_by_epoch(
     """Raises the sparsity between two epochs, `PolynomialDecay` in a user's own unit.
 
     Args:
-        final_sparsity: fraction of zeros from `end` on, in [0, 1), or a function from the number of weights to it.
+        final_sparsity: fraction of zeros from `end` on, in [0, 1), or a function to it: from the number of weights, or
+            with `scope="latency"` from the fraction of the time that can go at most.
         begin: when pruning begins, in epochs from the beginning of the fit; 0.5 is the middle of the first one.
         end: when `final_sparsity` is reached, in epochs.
         initial_sparsity: fraction of zeros at `begin`, in [0, 1).
@@ -108,7 +110,7 @@ def ramp_by_epoch(
 
 
 def ramp_by_fraction(
-    final_sparsity: float | Callable[[int], float],
+    final_sparsity: float | Callable[[Any], float],
     begin: float = 0.1,
     end: float = 0.6,
     *,
@@ -119,7 +121,8 @@ def ramp_by_fraction(
     """Raises the sparsity over a part of the training; see `ramp_by_epoch`.
 
     Args:
-        final_sparsity: fraction of zeros from `end` on, in [0, 1), or a function from the number of weights to it.
+        final_sparsity: fraction of zeros from `end` on, in [0, 1), or a function to it: from the number of weights, or
+            with `scope="latency"` from the fraction of the time that can go at most.
         begin: when pruning begins, as a fraction of the training in [0, 1].
         end: when `final_sparsity` is reached, as a fraction of the training; the rest recovers.
         initial_sparsity: fraction of zeros at `begin`, in [0, 1).

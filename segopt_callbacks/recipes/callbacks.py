@@ -7,12 +7,15 @@ from collections.abc import Callable, Mapping
 from dataclasses import fields, replace
 from typing import Any
 
+from segopt_callbacks.errors import SettingsError
 from segopt_callbacks.export import ExportQuantizedCallback, is_installed
 from segopt_callbacks.fit import CompressionCallback, step_by_fraction
-from segopt_callbacks.pruning import PruningScheduleCallback, block, ramp_by_fraction
+from segopt_callbacks.pruning import PruningScheduleCallback, block, channel, ramp_by_fraction
 from segopt_callbacks.quantization import QuantizationAwareTrainingCallback
 from segopt_callbacks.recipes.goals import GOALS, Goal, Recipe, sparsity_by_size
 from segopt_callbacks.rules import did_you_mean, require_one_of, require_path, require_verbose
+
+LEAST_SAVED = 0.01  # fraction of the time of all layers that channels can save; less is no faster
 
 
 def recipe(
@@ -26,8 +29,9 @@ def recipe(
 ) -> list[CompressionCallback]:
     """Callbacks that compress any model for a goal, and export it.
 
-    - `"balanced"`: the fastest integer file, as good as the dense model.
+    - `"balanced"`: a small integer file, as good as the dense model.
     - `"smallest"`: the fewest bytes after `gzip`, for a loss of half a hundredth at most.
+    - `"fastest"`: the least time, for wide networks: channels leave the files.
 
     docs/recipes.md has what each was measured to give. Nothing depends on the model or the data: moments are fractions
     of the training.
@@ -56,13 +60,10 @@ def recipe(
     chosen, further = _chosen(goal, settings)
     callbacks: list[CompressionCallback] = []
     if chosen.sparsity != 0:
-        final = _by_size(goal, verbose) if chosen.sparsity is None else chosen.sparsity
-        schedule = ramp_by_fraction(final, chosen.prune_begin, chosen.prune_end)
-        pattern = block(2, 1) if chosen.in_pairs else None
-        callbacks.append(PruningScheduleCallback(schedule, distribution="erk", pattern=pattern))
-    begin = step_by_fraction(chosen.round_begin)
-    rounding = QuantizationAwareTrainingCallback(num_bits=chosen.num_bits, begin_step=begin, freeze_at=chosen.hold_at)
-    callbacks.append(rounding)
+        callbacks.append(_pruning(goal, chosen, verbose))
+    if chosen.num_bits is not None:
+        begin, bits = step_by_fraction(chosen.round_begin), chosen.num_bits
+        callbacks.append(QuantizationAwareTrainingCallback(num_bits=bits, begin_step=begin, freeze_at=chosen.hold_at))
     judged = {"evaluation_data": evaluation_data, "metrics": metrics}
     if export_dir is not None:
         callbacks.append(ExportQuantizedCallback(export_dir, chosen.formats, verbose=verbose, **judged, **further))
@@ -72,6 +73,33 @@ def recipe(
         files = f"; files: {', '.join(chosen.formats)} in {os.fspath(export_dir)}" if export_dir is not None else ""
         print(f"recipe {goal}: {chosen}{files}")
     return callbacks
+
+
+def _pruning(goal: Goal, chosen: Recipe, verbose: int) -> PruningScheduleCallback:
+    if chosen.in_channels:
+        ramp = ramp_by_fraction(_by_time(goal, chosen, verbose), chosen.prune_begin, chosen.prune_end)
+        pattern = channel(multiple=8)
+        return PruningScheduleCallback(ramp, pattern=pattern, scope="latency", criterion="saliency")
+    final = _by_size(goal, verbose) if chosen.sparsity is None else chosen.sparsity
+    ramp = ramp_by_fraction(final, chosen.prune_begin, chosen.prune_end)
+    return PruningScheduleCallback(ramp, distribution="erk", pattern=block(2, 1) if chosen.in_pairs else None)
+
+
+def _by_time(goal: Goal, chosen: Recipe, verbose: int) -> Callable[[float], float]:
+    """Chooses how much of the time goes once it is known how much can, and says so."""
+
+    def choose(most: float) -> float:
+        if most < LEAST_SAVED:
+            raise SettingsError(
+                f'recipe("{goal}") prunes channels for their time, and those of this model save less than '
+                f'{LEAST_SAVED:.0%} here; use recipe("balanced"). Received: {most:.1%}.'
+            )
+        share = most * (chosen.sparsity or 0.0)
+        if verbose:
+            print(f"recipe {goal}: {share:.1%} of the time of all layers, of {most:.1%} that channels can save here")
+        return share
+
+    return choose
 
 
 def _by_size(goal: Goal, verbose: int) -> Callable[[int], float]:

@@ -15,7 +15,7 @@ _RECIPES = (  # the smallest first
         sparsity=1 - KEPT,
         pattern="pairs" if _SMALLEST.in_pairs else "none",
         prune_end=_SMALLEST.prune_end,
-        bits=_SMALLEST.num_bits,
+        bits=_SMALLEST.num_bits or 8,
         quantize_begin=_SMALLEST.round_begin,
     ),
     Settings(sparsity=0.97, bits=8, clusters=8, cluster_begin=0.8),
