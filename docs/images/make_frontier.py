@@ -18,7 +18,8 @@ from docs.images.photograph import legend, photograph  # noqa: E402
 from segopt_callbacks.markup import Markup, element  # noqa: E402
 from segopt_callbacks.pages.plots import Axis, Mark, Place, scatter  # noqa: E402
 
-ACROSS, DOWN = 640, 400  # CSS pixels of one plot
+TITLES = {"int8": "int8 in LiteRT", "openvino_int8": "int8 in OpenVINO"}
+ACROSS, DOWN = 640, 440  # CSS pixels of one plot
 KINDS = (
     "dense, fewer filters",
     "dense, one width (Lean)",
@@ -35,27 +36,29 @@ def kind(way: frontier.Way) -> int:
     return 1 if way.growth == 1 else 0
 
 
-def plot(name: str) -> Markup | None:
-    """One set's plot: a mark for each network, a line where the tolerance ends; `None` without one that was pruned."""
+def plot(name: str, format_name: str, title: str) -> Markup | None:
+    """A mark for each network of a set, a line where the tolerance ends; `None` without one that was pruned."""
     found = frontier.front(frontier.STUDY.results(), frontier.TIMES.results(), name)
     marks = []
-    for named, one in found.items():
-        if one["ratio"]:
-            mean = sum(one["mious"]) / len(one["mious"])
+    for named, row in found.items():
+        file = row.files.get(format_name)
+        if file is not None and file.ratio:
             label = named.removeprefix(f"{frontier.WIDE}, ")
-            marks.append(Mark(label, named, mean, (Place(one["ratio"]),), kind(frontier.WAYS[named])))
+            mean = sum(file.mious) / len(file.mious)
+            marks.append(Mark(label, named, mean, (Place(file.ratio),), kind(frontier.WAYS[named])))
     if not any(mark.group > 1 for mark in marks):
         return None
-    wide = found[frontier.WIDE]
-    limit = sum(wide["mious"]) / len(wide["mious"]) + wide["below"] - frontier.TOLERANCE
-    axes = Axis(f"time of int8, {frontier.WIDE} = 1", may_be_log=True), Axis("mIoU of the file", least=0.02)
+    wide = found[frontier.WIDE].files[format_name]
+    limit = sum(wide.mious) / len(wide.mious) + wide.below - frontier.TOLERANCE
+    axes = Axis(f"time, LiteRT int8 of {frontier.WIDE} = 1", may_be_log=True), Axis("mIoU of the file", least=0.02)
     drawn = scatter(marks, [(f"{frontier.TOLERANCE} below dense", limit)], *axes, across=ACROSS, down=DOWN)
-    return element("figure", element("h3", name), drawn.svg if drawn else None)
+    return element("figure", element("h3", f"{name}, {title}"), drawn.svg if drawn else None)
 
 
 def main() -> None:
     """Takes the photograph of all plots."""
-    plots = [drawn for name in frontier.EPOCHS if (drawn := plot(name)) is not None]
+    every = [plot(name, *one) for name in frontier.EPOCHS for one in TITLES.items()]
+    plots = [drawn for drawn in every if drawn is not None]
     if not plots:
         sys.exit("there are no results; run benchmarks/frontier.py, and then with --time")
     ways = {way for _, way, _ in frontier.STUDY.results()}
