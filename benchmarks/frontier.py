@@ -117,11 +117,9 @@ def time_all(files: Path) -> None:
         paths = {(way, kind): folder / path for way, folder in folders.items() for kind, path in TIMED.items()}
         runners = {one: opened(one[1], path, image) for one, path in paths.items() if path.exists()}
         runners[by_hand.OPENVINO, "openvino_int8"] = openvino_by_hand(folders[WIDE], name, image)
-        in_order = list(runners)
-        found = in_turns({str(number): runners[one] for number, one in enumerate(in_order)}, ROUNDS)
-        times = dict(zip(in_order, found.values(), strict=True))
-        for way in dict.fromkeys(way for way, _ in in_order):
-            TIMES.add((name, way, seed), {kind: figures(times, way, kind) for one, kind in in_order if one == way})
+        times = in_turns(runners, ROUNDS)
+        for way in dict.fromkeys(way for way, _ in times):
+            TIMES.add((name, way, seed), {kind: figures(times, way, kind) for one, kind in times if one == way})
 
 
 def figures(times: Mapping[tuple[str, str], np.ndarray], way: str, kind: str) -> dict[str, Any]:

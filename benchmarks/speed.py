@@ -76,12 +76,12 @@ def litert(path: Path, image: np.ndarray) -> Callable[[], None]:
     return interpreter.invoke
 
 
-def in_turns(runners: Mapping[str, Callable[[], Any]], rounds: int) -> dict[str, np.ndarray]:
+def in_turns(runners: Mapping[Any, Callable[[], Any]], rounds: int) -> dict[Any, np.ndarray]:
     """Name -> milliseconds of one run in each round, each in a new order, behind a run whose caches are its own."""
-    seconds: dict[str, list[float]] = {name: [] for name in runners}
-    order = np.random.default_rng(0)
+    seconds: dict[Any, list[float]] = {name: [] for name in runners}
+    names, order = list(runners), np.random.default_rng(0)
     for index in range(WARM_UP + rounds):
-        for name in order.permutation(list(runners)):
+        for name in (names[number] for number in order.permutation(len(names))):
             runners[name]()
             start = time.perf_counter()
             runners[name]()

@@ -1,6 +1,7 @@
 """Seeds, a quiet TensorFlow, and what a test of a situation states."""
 
 import gc
+import math
 import os
 import pathlib
 
@@ -201,6 +202,16 @@ def _seed():
     keras.utils.set_random_seed(7)
     yield
     keras.backend.clear_session(**({} if IS_KERAS_2 else {"free_memory": False}))
+
+
+@pytest.fixture
+def clock(monkeypatch):
+    """The time of a layer is what it multiplies."""
+
+    def milliseconds(shapes):
+        return [float(math.prod(one.kernel) * math.prod(one.makes[:2])) for one in shapes]
+
+    monkeypatch.setattr("segopt_callbacks.pruning.timed._in_a_process", milliseconds)
 
 
 @pytest.fixture

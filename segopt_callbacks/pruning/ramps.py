@@ -92,8 +92,8 @@ def ramp_by_epoch(
     """Raises the sparsity between two epochs, `PolynomialDecay` in a user's own unit.
 
     Args:
-        final_sparsity: fraction of zeros from `end` on, in [0, 1), or a function to it: from the number of weights, or
-            with `scope="latency"` from the fraction of the time that can go at most.
+        final_sparsity: fraction of zeros from `end` on, in [0, 1); or a function from the number of weights to it. With
+            `scope="latency"`, from the fraction of the time that can go.
         begin: when pruning begins, in epochs from the beginning of the fit; 0.5 is the middle of the first one.
         end: when `final_sparsity` is reached, in epochs.
         initial_sparsity: fraction of zeros at `begin`, in [0, 1).
@@ -121,8 +121,8 @@ def ramp_by_fraction(
     """Raises the sparsity over a part of the training; see `ramp_by_epoch`.
 
     Args:
-        final_sparsity: fraction of zeros from `end` on, in [0, 1), or a function to it: from the number of weights, or
-            with `scope="latency"` from the fraction of the time that can go at most.
+        final_sparsity: fraction of zeros from `end` on, in [0, 1); or a function from the number of weights to it. With
+            `scope="latency"`, from the fraction of the time that can go.
         begin: when pruning begins, as a fraction of the training in [0, 1].
         end: when `final_sparsity` is reached, as a fraction of the training; the rest recovers.
         initial_sparsity: fraction of zeros at `begin`, in [0, 1).

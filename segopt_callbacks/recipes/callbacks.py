@@ -33,8 +33,8 @@ def recipe(
     - `"smallest"`: the fewest bytes after `gzip`, for a loss of half a hundredth at most.
     - `"fastest"`: the least time, for wide networks: channels leave the files.
 
-    docs/recipes.md has what each was measured to give. Nothing depends on the model or the data: moments are fractions
-    of the training.
+    docs/recipes.md has what each was measured to give. Nothing depends on the data: moments are fractions of the
+    training. How much goes may depend on the model, and on how fast its layers are here.
 
     Args:
         goal: what to reach.

@@ -19,8 +19,8 @@ class Recipe:
         sparsity: fraction of zeros in the kernels, in [0, 1); 0 prunes nothing; `None` for as many as the number of
             weights allows, see `sparsity_by_size`.
         in_pairs: whether zeros come in pairs of neighbouring input channels, which lie side by side in a file.
-        in_channels: whether whole channels are pruned, which leave the files; `sparsity` is then a fraction of the time
-            that can go with them, as layers are timed here.
+        in_channels: whether whole channels are pruned, which leave the files. `sparsity` is then a fraction of the time
+            that they can save here.
         prune_begin: fraction of the training, in [0, 1], at which pruning begins.
         prune_end: fraction at which the sparsity is reached.
         num_bits: of kernels, 8 or 4; `None` trains nothing against rounding.

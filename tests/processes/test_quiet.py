@@ -39,8 +39,7 @@ def test_what_is_printed_is_shown_where_something_goes_wrong(capfd):
     assert capfd.readouterr().err == "E0000 00:00:1.0 1 loader.cc:1] No memory.\n"
 
 
-@pytest.mark.parametrize("held_back", [quiet, captured])
-@pytest.mark.parametrize("name", ["stdout", "stderr"])
+@pytest.mark.parametrize(("held_back", "name"), [(quiet, "stderr"), (captured, "stderr"), (captured, "stdout")])
 def test_a_logger_that_is_set_up_meanwhile_logs_afterwards(held_back, name, capsys):
     """TensorFlow's, for one: it takes the standard error of its first message."""
     with held_back(), held_back():

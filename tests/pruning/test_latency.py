@@ -137,16 +137,6 @@ def test_a_fit_saves_the_time_of_layers_that_were_timed():
     model.predict(IMAGES, verbose=0)
 
 
-@pytest.fixture
-def clock(monkeypatch):
-    """Time is what is multiplied."""
-
-    def milliseconds(shapes):
-        return [float(np.prod(one.kernel) * np.prod(one.makes[:2])) for one in shapes]
-
-    monkeypatch.setattr("segopt_callbacks.pruning.timed._in_a_process", milliseconds)
-
-
 def test_more_than_can_be_saved_is_refused(clock):
     prune = PruningScheduleCallback(0.999, pattern=channel(), scope="latency")
     with pytest.raises(ValueError, match=r"can save 0\.\d+ of the time of the layers at most; lower"):
