@@ -31,6 +31,7 @@ from pathlib import Path
 
 from segopt_callbacks.errors import FormatError, first_line
 from segopt_callbacks.export.litert import converter, encoding, flatbuffer, schema
+from segopt_callbacks.export.litert.digits import shorten
 from segopt_callbacks.export.litert.levels import keep_levels
 from segopt_callbacks.export.litert.shared_scales import share_scales
 from segopt_callbacks.export.source import Source
@@ -97,7 +98,7 @@ def write(recipe: Recipe, source: Source, path: Path) -> None:
         FormatError: if the converter or the quantizer refuses, or leaves a weight in another dtype.
     """
     content = share_scales(quantize(converter.float_content(source), recipe), source.kernels())
-    content = keep_levels(content, source.kernels())
+    content = shorten(keep_levels(content, source.kernels()))
     require_dtypes(content, recipe)
     path.write_bytes(content)
     del content

@@ -18,6 +18,7 @@ from typing import Any
 
 from segopt_callbacks.errors import FormatError, first_line
 from segopt_callbacks.export.litert import encoding, flatbuffer, schema
+from segopt_callbacks.export.litert.digits import shorten
 from segopt_callbacks.export.litert.integer_casts import cast_to_integers
 from segopt_callbacks.export.litert.interpreter import load
 from segopt_callbacks.export.litert.ports import name_inputs
@@ -204,7 +205,7 @@ def convert(settings: Settings, source: Source) -> bytes:
         content = share_scales(content, source.kernels())
     if settings.is_integer:
         return name_inputs(cast_to_integers(take_raw_integers(content)))
-    return flatbuffer.merge_rounded_weights(content)
+    return flatbuffer.merge_rounded_weights(shorten(content) if settings.bytes_per_weight == 1 else content)
 
 
 def _converter(settings: Settings, source: Source, edge: str | None) -> Any:
