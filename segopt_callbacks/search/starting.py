@@ -20,6 +20,7 @@ _RECIPES = (  # the smallest first
     ),
     Settings(sparsity=0.97, bits=8, clusters=8, cluster_begin=0.8),
     Settings(sparsity=0.9, bits=8, clusters=16, cluster_begin=0.8),
+    Settings(sparsity=0.8, bits=8),
 )
 
 
@@ -32,7 +33,7 @@ def first_settings(space: Space, shapes: Shapes | None = None, max_bytes: int | 
         max_bytes: of the file through gzip, where they are bounded.
 
     >>> [one.sparsity for one in first_settings(Space(bits=[8]))]
-    [0.97, 0.9]
+    [0.97, 0.9, 0.8]
     """
     chosen = [one for one in _RECIPES if space.has(one)]
     if space.width:

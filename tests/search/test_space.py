@@ -5,6 +5,7 @@ from __future__ import annotations
 import optuna
 import pytest
 
+from segopt_callbacks import PruningScheduleCallback
 from segopt_callbacks.search.settings import Settings
 from segopt_callbacks.search.space import Space
 from segopt_callbacks.search.starting import first_settings
@@ -21,7 +22,7 @@ def test_what_a_study_draws_lies_in_the_space_and_can_be_put_in_line_again(takes
         settings = space.suggest(study.ask())
         drawn.append(settings)
         assert space.has(settings)
-        assert 0.5 <= settings.sparsity <= 0.985
+        assert 0 <= settings.sparsity <= 0.985
         assert (settings.width is not None) == takes_width
         assert settings.quantize_begin is not None or settings.bits == 8
         again = space.suggest(optuna.trial.FixedTrial(space.parameters(settings)))
@@ -60,4 +61,13 @@ def test_recipes_have_as_many_zeros_as_the_bytes_ask_for():
     space = Space.of(None, takes_width=False)
     small, large = (first_settings(space, shapes, size) for size in (8_000, 20_000))
     assert [one.sparsity for one in small] > [one.sparsity for one in large]
-    assert [one.bits for one in small] == [4, 8, 8]
+    assert [one.bits for one in small] == [4, 8, 8, 8]
+
+
+def test_a_file_that_may_be_large_needs_no_zeros():
+    space = Space.of(None, takes_width=False)
+    for settings in first_settings(space, [(3, 3, 64, 64)] * 4, 1_000_000):
+        assert settings.sparsity == 0
+        assert not any(isinstance(one, PruningScheduleCallback) for one in settings.callbacks())
+        again = space.suggest(optuna.trial.FixedTrial(space.parameters(settings) | {"against_rounding": False}))
+        assert again.as_dict() == settings.as_dict()
