@@ -80,7 +80,7 @@ def _pruning(goal: Goal, chosen: Recipe, verbose: int) -> PruningScheduleCallbac
         ramp = ramp_by_fraction(_by_time(goal, chosen, verbose), chosen.prune_begin, chosen.prune_end)
         pattern = channel(multiple=8)
         return PruningScheduleCallback(ramp, pattern=pattern, scope="latency", criterion="saliency")
-    final = _by_size(goal, verbose) if chosen.sparsity is None else chosen.sparsity
+    final = _by_size(goal, chosen, verbose) if chosen.sparsity is None else chosen.sparsity
     ramp = ramp_by_fraction(final, chosen.prune_begin, chosen.prune_end)
     return PruningScheduleCallback(ramp, distribution="erk", pattern=block(2, 1) if chosen.in_pairs else None)
 
@@ -102,11 +102,11 @@ def _by_time(goal: Goal, chosen: Recipe, verbose: int) -> Callable[[float], floa
     return choose
 
 
-def _by_size(goal: Goal, verbose: int) -> Callable[[int], float]:
+def _by_size(goal: Goal, chosen: Recipe, verbose: int) -> Callable[[int], float]:
     """Chooses the sparsity once the model is there, and says so."""
 
     def choose(weights: int) -> float:
-        sparsity = sparsity_by_size(weights)
+        sparsity = sparsity_by_size(weights, chosen.kept)
         if verbose:
             print(f"recipe {goal}: {sparsity:.1%} zeros, for {weights:,} weights")
         return sparsity

@@ -7,7 +7,7 @@ from typing import Any, Literal
 
 from segopt_callbacks.rules import require_flag, require_fraction
 
-KEPT, KNOWN = 0.035, 490_000  # the fraction of weights that a network of so many keeps
+KEPT, KNOWN = 0.035, 490_000  # the least fraction of weights that a network of so many was found to bear
 Goal = Literal["balanced", "smallest", "fastest"]
 
 
@@ -18,6 +18,7 @@ class Recipe:
     Attributes:
         sparsity: fraction of zeros in the kernels, in [0, 1); 0 prunes nothing; `None` for as many as the number of
             weights allows, see `sparsity_by_size`.
+        kept: without `sparsity`, the fraction of weights that a network of 0.49M keeps, in (0, 1].
         in_pairs: whether zeros come in pairs of neighbouring input channels, which lie side by side in a file.
         in_channels: whether whole channels are pruned, which leave the files. `sparsity` is then a fraction of the time
             that they can save here.
@@ -33,6 +34,7 @@ class Recipe:
     in_pairs: bool
     num_bits: Literal[4, 8] | None
     formats: tuple[Any, ...]
+    kept: float = KEPT
     in_channels: bool = False
     prune_begin: float = 0.1
     prune_end: float = 0.6
@@ -42,6 +44,7 @@ class Recipe:
     def __post_init__(self) -> None:
         if self.sparsity is not None:
             require_fraction("sparsity", self.sparsity, "zeros", high=")")
+        require_fraction("kept", self.kept, "the weights", low="(")
         for name in ("prune_begin", "prune_end", "round_begin", "hold_at"):
             require_fraction(name, getattr(self, name), "the training")
         for name in ("in_pairs", "in_channels"):
@@ -67,22 +70,24 @@ class Recipe:
         return "; ".join(told) or "nothing but the export"
 
 
-def sparsity_by_size(weights: int) -> float:
-    """The fraction of zeros that a network of so many weights in its kernels bears.
+def sparsity_by_size(weights: int, kept: float = KEPT) -> float:
+    """The fraction of zeros for a network of so many weights in its kernels, as hard on it as on one of 0.49M.
 
-    Small networks have less to spare. Of 0.49M weights 3.5% are kept, of fewer `3.5% * (0.49M / weights) ** 0.4`: a
-    line through what two U-Nets of 31,000 and 490,000 weights were found to bear on land cover (docs/recipes.md). More
-    weights may bear more zeros; that was not measured.
+    Small networks have less to spare. Of 0.49M weights and more `kept` are kept, of fewer
+    `kept * (0.49M / weights) ** 0.4`: a line through what two U-Nets of 31,000 and 490,000 weights were found to bear
+    on land cover (docs/recipes.md). More weights may bear more zeros; that was not measured.
 
     >>> [round(sparsity_by_size(size), 3) for size in (1_000, 31_000, 500_000, 8_000_000)]
     [0.583, 0.894, 0.965, 0.965]
+    >>> round(sparsity_by_size(38_000, kept=0.2), 3)
+    0.444
     """
-    return 1 - min(max(KEPT * (KNOWN / max(weights, 1)) ** 0.4, KEPT), 1)
+    return 1 - min(kept * max(KNOWN / max(weights, 1), 1) ** 0.4, 1)
 
 
 GOALS: dict[Goal, Recipe] = {
     # An integer file as good as the dense float model.
-    "balanced": Recipe(sparsity=0.8, in_pairs=False, num_bits=4, formats=("int8",)),
+    "balanced": Recipe(sparsity=None, kept=0.2, in_pairs=False, num_bits=4, formats=("int8",)),
     # The fewest bytes after gzip, at most 0.005 of mIoU worse; `int4` is no faster than float32.
     "smallest": Recipe(sparsity=None, in_pairs=True, num_bits=4, formats=("int4", "dynamic_int8")),
     # The least time of a wide network, whose channels leave the files.

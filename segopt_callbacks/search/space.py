@@ -23,8 +23,8 @@ class Space:
     """For each setting its choices: a tuple of two numbers is a range, a list holds all that is tried.
 
     Attributes:
-        sparsity: see `Settings`; searched by the logarithm of what is kept, to which bytes are in proportion. From 0 on:
-            a bound that a dense file meets needs no zeros.
+        sparsity: see `Settings`; searched by the logarithm of what is kept, to which bytes are in proportion. A bound
+            that a dense file meets needs no zeros.
         pattern: out of `"none"` and `"pairs"`.
         distribution: out of `"erk"` and `"uniform"`.
         prune_end: in (0.1, 1].

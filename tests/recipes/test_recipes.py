@@ -70,6 +70,7 @@ def test_zeros_and_values_are_as_promised_and_every_file_is_delivered(goal, tmp_
         ({"metrics": {}}, "Files need `export_dir`.*metrics"),
         ({"latency": False}, "Files need `export_dir`.*latency"),
         ({"sparsity": 1.5}, r"in \[0, 1\)"),
+        ({"kept": 0}, r"fraction of the weights, in \(0, 1\]"),
         ({"num_bits": 3}, "8 or 4"),
         ({"round_begin": 2}, r"in \[0, 1\]"),
         ({"in_channels": 1}, "`in_channels` must be True or False"),
@@ -88,11 +89,20 @@ def test_without_sparsity_nothing_is_pruned(capsys):
     assert "nothing but the export" in capsys.readouterr().out
 
 
-def test_how_many_zeros_a_model_bears_is_told_when_it_is_known(capsys):
-    schedule = recipe("smallest")[0].schedule
+@pytest.mark.parametrize(
+    ("goal", "settings", "zeros"),
+    [
+        ("smallest", {}, {500_000: 0.965, 31_000: 0.894}),
+        ("balanced", {}, {500_000: 0.8, 38_000: 0.444, 1_000: 0.0}),
+        ("balanced", {"kept": 0.1}, {500_000: 0.9}),
+    ],
+)
+def test_how_many_zeros_a_model_bears_is_told_when_it_is_known(goal, settings, zeros, capsys):
+    schedule = recipe(goal, **settings)[0].schedule
     assert "as many as the number of weights allows" in capsys.readouterr().out
-    assert schedule.of_model(500_000).final_sparsity == pytest.approx(0.965)
-    assert "96.5% zeros, for 500,000 weights" in capsys.readouterr().out
+    for weights, sparsity in zeros.items():
+        assert schedule.of_model(weights).final_sparsity == pytest.approx(sparsity, abs=5e-4)
+        assert f"recipe {goal}: {sparsity:.1%} zeros, for {weights:,} weights" in capsys.readouterr().out
 
 
 def test_a_ramp_knows_how_many_weights_its_model_has():
