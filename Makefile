@@ -10,7 +10,7 @@ PYTEST = $(BIN)/python -m pytest -n 3 --dist worksteal
 
 .PHONY: help setup train test test-fast versions lint bench zoo docs figures clean
 help:
-	@echo "make train   set up, train the U-Net with --prune --cluster, export, verify, report (some 5 minutes)"
+	@echo "make train   set up, train the U-Net with --goal=balanced, export, verify, report (some 5 minutes)"
 	@echo "make test    set up and pass the tests"
 	@echo "make test-fast   a verdict while you work, in 3 minutes: every callback under both Kerases, and all that is quick"
 	@echo "make versions   the oldest TensorFlow and Keras, and the most common ones, in environments of their own"
@@ -38,7 +38,7 @@ $(VENV)/.developer: pyproject.toml
 setup: $(VENV)/.developer
 
 train: $(VENV)/.ready
-	cd train_unet && ../$(BIN)/python train.py --prune --cluster --overwrite
+	cd train_unet && ../$(BIN)/python train.py --goal=balanced --overwrite
 
 test: setup
 	$(PYTEST)

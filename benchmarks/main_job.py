@@ -1,4 +1,4 @@
-"""The main job, `train.py --prune --cluster`, over ten seeds, beside plain training and a wider U-Net.
+"""The main job, `train.py --goal=balanced`, over ten seeds, beside other ways, plain training and a wider U-Net.
 
     python benchmarks/main_job.py [--only WAY] [--seed SEED] [--table]
 
