@@ -7,6 +7,7 @@ compresses noise: 7% of the `int4` file of a U-Net of 0.49M weights with 96.5% z
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Container
 from typing import Any
 
 import numpy as np
@@ -62,15 +63,15 @@ def _bits(tensor: Any) -> int:
     return _BITS.get(schema.type_name(tensor), 0) if has_scales else 0
 
 
-def _biases(model: Any, graph: Any, weights: Any) -> list[int]:
+def _biases(model: Any, graph: Any, weights: Container[int]) -> list[int]:
     """Float constants that are added to the products of these weights, and that nothing else reads."""
     origins, added, read = flatbuffer.constant_origins(model, graph), Counter[int](), Counter[int]()
     stored = Counter(tensor.buffer for part in model.subgraphs for tensor in part.tensors)
     for operator in graph.operators:
-        *factors, last = map(int, operator.inputs)
-        read.update([*factors, last])
-        if any(origins.get(index, index) in weights for index in factors) and last >= 0:
-            added[last] += 1
+        inputs = [] if operator.inputs is None else [int(index) for index in operator.inputs]
+        read.update(inputs)
+        if any(origins.get(index, index) in weights for index in inputs[:-1]) and inputs[-1] >= 0:
+            added[inputs[-1]] += 1
     return [
         index
         for index, count in added.items()

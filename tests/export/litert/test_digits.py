@@ -102,3 +102,16 @@ def test_what_something_else_reads_stays(floats):
     graph.tensors.append(schema.computed_like(graph.tensors[index], "sum"))
     graph.operators.append(schema.addition(model, [index, index], [len(graph.tensors) - 1]))
     np.testing.assert_array_equal(biases(shorten(schema.pack(model)))[other], before)
+
+
+def test_operators_may_read_nothing(floats):
+    """Such as those that name a variable."""
+    folder, _ = floats
+    content = ai_edge.quantize((folder / "float32.tflite").read_bytes(), ai_edge.RECIPES["int4"])
+    model = schema.unpack(content)
+    (graph,) = model.subgraphs
+    graph.tensors.append(schema.computed_like(graph.tensors[graph.inputs[0]], "variable"))
+    graph.operators.append(schema.operator(model, "VAR_HANDLE", [], [len(graph.tensors) - 1]))
+    before, after = biases(shorten(content)), biases(shorten(schema.pack(model)))
+    for name, value in before.items():
+        np.testing.assert_array_equal(after[name], value)
