@@ -68,7 +68,7 @@ def _biases(model: Any, graph: Any, weights: Container[int]) -> list[int]:
     origins, added, read = flatbuffer.constant_origins(model, graph), Counter[int](), Counter[int]()
     stored = Counter(tensor.buffer for part in model.subgraphs for tensor in part.tensors)
     for operator in graph.operators:
-        inputs = [] if operator.inputs is None else [int(index) for index in operator.inputs]
+        inputs = [int(index) for index in operator.inputs]
         read.update(inputs)
         if any(origins.get(index, index) in weights for index in inputs[:-1]) and inputs[-1] >= 0:
             added[inputs[-1]] += 1
