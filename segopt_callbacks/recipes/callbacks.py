@@ -30,7 +30,7 @@ def recipe(
     """Callbacks that compress any model for a goal, and export it.
 
     - `"balanced"`: a small integer file, as good as the dense model.
-    - `"smallest"`: the fewest bytes after `gzip`, for a loss of half a hundredth at most.
+    - `"smallest"`: the fewest bytes after `gzip`, for a loss of about half a hundredth.
     - `"fastest"`: the least time, for wide networks: channels leave the files.
 
     docs/recipes.md has what each was measured to give. Nothing depends on the data: moments are fractions of the

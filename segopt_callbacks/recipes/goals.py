@@ -75,7 +75,7 @@ def sparsity_by_size(weights: int, kept: float = KEPT) -> float:
 
     Small networks have less to spare. Of 0.49M weights and more `kept` are kept, of fewer
     `kept * (0.49M / weights) ** 0.4`: a line through what two U-Nets of 31,000 and 490,000 weights were found to bear
-    on land cover (docs/recipes.md). More weights may bear more zeros; that was not measured.
+    on land cover (docs/recipes.md). More weights bear no more: 7.8M lose 0.006 on Dubai with 96.5%.
 
     >>> [round(sparsity_by_size(size), 3) for size in (1_000, 31_000, 500_000, 8_000_000)]
     [0.583, 0.894, 0.965, 0.965]
@@ -88,7 +88,7 @@ def sparsity_by_size(weights: int, kept: float = KEPT) -> float:
 GOALS: dict[Goal, Recipe] = {
     # An integer file as good as the dense float model.
     "balanced": Recipe(sparsity=None, kept=0.2, in_pairs=False, num_bits=4, formats=("int8",)),
-    # The fewest bytes after gzip, at most 0.005 of mIoU worse; `int4` is no faster than float32.
+    # The fewest bytes after gzip, about 0.005 of mIoU worse; `int4` is no faster than float32.
     "smallest": Recipe(sparsity=None, in_pairs=True, num_bits=4, formats=("int4", "dynamic_int8")),
     # The least time of a wide network, whose channels leave the files.
     "fastest": Recipe(

@@ -148,7 +148,7 @@ def test_images_of_an_open_size_are_refused(clock):
     hidden = keras.layers.Conv2D(8, 3, padding="same")(inputs)
     model = compiled(keras.Model(inputs, keras.layers.Conv2D(3, 1)(hidden)))
     prune = PruningScheduleCallback(0.3, pattern=channel(), scope="latency")
-    with pytest.raises(ValueError, match=r"on images of one size; train on images of a fixed height and width"):
+    with pytest.raises(ValueError, match=r"one size; give `Input` and the training images a fixed height and width"):
         fit(model, prune)
 
 
