@@ -1,13 +1,14 @@
 """What `recipe` gives: size and quality of its files beside those of the dense float32 file, five seeds each.
 
-    python benchmarks/recipes.py [--data_dir DIR] [--only SETTING] [--seed SEED] [--table]
+    python benchmarks/recipes.py [--data_dir DIR] [--only SETTING] [--way WAY] [--seed SEED] [--table]
 
 Each goal is trained as long as the dense network, with the callbacks of `recipe(goal)` and nothing else: no setting
-knows the data. Two networks were held out, nothing was chosen by them: a U-Net whose encoder is MobileNetV2, and a
-small classifier of handwritten digits (8 x 8 pixels, of scikit-learn).
+knows the data. Two networks were held out, nothing was chosen by them. One is a U-Net whose encoder is MobileNetV2, the
+other a small classifier of handwritten digits (8 x 8 pixels, of scikit-learn).
 The size is that of the whole file after `gzip -9`; the metric is that of the file, run on the whole test split.
 Results are appended to benchmarks/results.jsonl, and what stands there is not measured again. A training of
-land cover takes two minutes on two idle cores, one of digits some seconds. The table goes into docs/recipes.md.
+land cover takes two minutes on one core, one of Dubai thirteen, one of digits some seconds. The table goes into
+docs/recipes.md.
 """
 
 from __future__ import annotations

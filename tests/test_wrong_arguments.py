@@ -159,6 +159,7 @@ TABLE = {
             "metrics": METRICS,
             "verbose": VERBOSE,
             "sparsity": ["0.8", 80, 1.5, -0.1, NAN, [0.8], True],
+            "kept": [*FRACTION, 0],
             "prune_begin": FRACTION,
             "num_bits": ["8", 16, NAN],
             "in_pairs": FLAG,

@@ -118,7 +118,7 @@ def _chosen(goal: Any, settings: dict[str, Any]) -> tuple[Recipe, dict[str, Any]
     """The recipe with what was overridden, and what is left for the export.
 
     Raises:
-        ValueError: for a name that neither knows.
+        ValueError: for a name that neither knows, or two settings of which one has no effect.
     """
     require_one_of("goal", goal, GOALS)
     known = {one.name for one in fields(Recipe)}
@@ -129,7 +129,13 @@ def _chosen(goal: Any, settings: dict[str, Any]) -> tuple[Recipe, dict[str, Any]
             hint = did_you_mean(name, [*known, *exports]) or f" Its own are {', '.join(sorted(known))}."
             raise ValueError(f"A recipe takes its own settings and those of the export.{hint} Received: {name!r}.")
     overridden = {name: value for name, value in settings.items() if name in known}
-    return replace(GOALS[goal], **{"formats": goal_formats(goal), **overridden}), further
+    chosen = replace(GOALS[goal], **{"formats": goal_formats(goal), **overridden})
+    if "kept" in overridden and chosen.sparsity is not None:
+        raise ValueError(
+            "`kept` is for a `sparsity` that follows from the number of weights; leave one of the two out. "
+            f"Received: kept={chosen.kept}, sparsity={chosen.sparsity}."
+        )
+    return chosen, further
 
 
 def goal_formats(goal: Goal) -> tuple[Any, ...]:

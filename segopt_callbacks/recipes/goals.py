@@ -73,9 +73,9 @@ class Recipe:
 def sparsity_by_size(weights: int, kept: float = KEPT) -> float:
     """The fraction of zeros for a network of so many weights in its kernels, as hard on it as on one of 0.49M.
 
-    Small networks have less to spare. Of 0.49M weights and more `kept` are kept, of fewer
-    `kept * (0.49M / weights) ** 0.4`: a line through what two U-Nets of 31,000 and 490,000 weights were found to bear
-    on land cover (docs/recipes.md). More weights bear no more: 7.8M lose 0.006 on Dubai with 96.5%.
+    Of 0.49M weights and more `kept` are kept. Small networks have less to spare: of fewer weights
+    `kept * (0.49M / weights) ** 0.4`. That is a line through what two U-Nets, of 31,000 and 490,000 weights, were found
+    to bear on land cover. More weights bear no more: 7.8M lose 0.006 on Dubai with 96.5% (docs/recipes.md).
 
     >>> [round(sparsity_by_size(size), 3) for size in (1_000, 31_000, 500_000, 8_000_000)]
     [0.583, 0.894, 0.965, 0.965]

@@ -1,11 +1,14 @@
 """A goal becomes callbacks that keep its promises, in any model's fit."""
 
+import dataclasses
+import pathlib
+
 import numpy as np
 import pytest
 
 from segopt_callbacks import PruningScheduleCallback, compat, ramp_by_fraction, recipe
 from segopt_callbacks.compat import keras
-from segopt_callbacks.recipes import GOALS, goal_formats
+from segopt_callbacks.recipes import GOALS, Recipe, goal_formats
 from tests.conformance import compiled
 
 IMAGES = np.random.default_rng(0).uniform(size=(32, 12, 12, 4)).astype("float32")
@@ -70,6 +73,9 @@ def test_zeros_and_values_are_as_promised_and_every_file_is_delivered(goal, tmp_
         ({"metrics": {}}, "Files need `export_dir`.*metrics"),
         ({"latency": False}, "Files need `export_dir`.*latency"),
         ({"sparsity": 1.5}, r"in \[0, 1\)"),
+        ({"kept": 0.1, "sparsity": 0.5}, "leave one of the two out.*kept=0.1, sparsity=0.5"),
+        ({"goal": "fastest", "kept": 0.1}, "leave one of the two out"),
+        ({"in_channels": True}, "give `in_pairs=False` and a `sparsity`"),
         ({"kept": 0}, r"fraction of the weights, in \(0, 1\]"),
         ({"num_bits": 3}, "8 or 4"),
         ({"round_begin": 2}, r"in \[0, 1\]"),
@@ -80,6 +86,13 @@ def test_zeros_and_values_are_as_promised_and_every_file_is_delivered(goal, tmp_
 def test_what_is_wrong_is_said_before_training(arguments, line):
     with pytest.raises(ValueError, match=line):
         recipe(**arguments)
+
+
+@pytest.mark.parametrize("page", ["api.md", "recipes.md"])
+def test_every_setting_is_on_the_page(page):
+    text = (pathlib.Path(__file__).parents[2] / "docs" / page).read_text()
+    row = next(line for line in text.splitlines() if "`in_pairs`" in line) if page == "api.md" else text
+    assert not [one.name for one in dataclasses.fields(Recipe) if f"`{one.name}`" not in row]
 
 
 def test_without_sparsity_nothing_is_pruned(capsys):

@@ -69,5 +69,5 @@ def test_a_file_that_may_be_large_needs_no_zeros():
     for settings in first_settings(space, [(3, 3, 64, 64)] * 4, 1_000_000):
         assert settings.sparsity == 0
         assert not any(isinstance(one, PruningScheduleCallback) for one in settings.callbacks())
-        again = space.suggest(optuna.trial.FixedTrial(space.parameters(settings) | {"against_rounding": False}))
+        again = space.suggest(optuna.trial.FixedTrial(space.parameters(settings)))
         assert again.as_dict() == settings.as_dict()

@@ -44,7 +44,7 @@ def floats(request, tmp_path_factory):
         if len(weight.shape) == 1:
             compat.assign(weight, compat.read(weight) + random.normal(0, 0.1, weight.shape).astype("float32"))
     data = None if x is None else (x, LABELS)
-    export_model(model, folder, ["float32", "dynamic_int8"], evaluation_data=data, verbose=0, sparse=False)
+    export_model(model, folder, ["float32"], evaluation_data=data, verbose=0, sparse=False)
     return folder, inputs
 
 
@@ -85,10 +85,10 @@ def test_weights_stay_and_their_scales_and_biases_are_shorter(floats, name):
             assert lost <= (1 + 2.0**-SPARE_BITS) * lost_before
 
 
-def test_the_converters_own_file_of_8_bits_is_shorter_too(floats):
-    content = (floats[0] / "dynamic_int8.tflite").read_bytes()
-    assert shorten(content) is content
-    rounded = [one for one in flatbuffer.stored_weights(content) if one.dtype == "int8"]
+def test_the_converters_own_file_of_8_bits_is_shorter_too(tmp_path):
+    export_model(wide(), tmp_path, ["dynamic_int8"], verbose=0)
+    rounded = [one for one in flatbuffer.stored_weights(tmp_path / "dynamic_int8.tflite") if one.dtype == "int8"]
+    assert len(rounded) == 3
     for one in rounded:
         np.testing.assert_array_equal(one.scales, significant(one.scales, 8 + SPARE_BITS))
 
@@ -97,7 +97,10 @@ def test_what_something_else_reads_stays(floats):
     folder, _ = floats
     model = schema.unpack(ai_edge.quantize((folder / "float32.tflite").read_bytes(), ai_edge.RECIPES["int4"]))
     (graph,) = model.subgraphs
-    other, before = next(iter(biases(schema.pack(model)).items()))
+    longer = {
+        name: one for name, one in biases(schema.pack(model)).items() if (significant(one, BIAS_BITS) != one).any()
+    }
+    other, before = next(iter(longer.items()))
     (index,) = [number for number, one in enumerate(graph.tensors) if schema.tensor_name(one) == other]
     graph.tensors.append(schema.computed_like(graph.tensors[index], "sum"))
     graph.operators.append(schema.addition(model, [index, index], [len(graph.tensors) - 1]))
