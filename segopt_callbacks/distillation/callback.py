@@ -78,7 +78,7 @@ class DistillationCallback(CompressionCallback):
         super().on_train_begin(logs)
 
     @property
-    def needs_dtypes(self) -> bool:
+    def needs_fed(self) -> bool:
         """A model that teaches itself is traced on what it is fed, images of bytes as such."""
         return self.teacher is None
 

@@ -124,7 +124,7 @@ class Lifecycle:
         self.steps.begin_epoch(epoch, steps_per_epoch=self._members.params.get("steps"), updates=updates)
         if not is_first:
             return
-        if compat.is_built(self.model) and not self._members.need_dtypes and self._knows_inputs():
+        if compat.is_built(self.model) and not self._members.need_fed and self._knows_inputs():
             self._prepare()
             self.attached.remake_step()
         else:

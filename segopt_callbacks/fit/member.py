@@ -60,8 +60,8 @@ class CompressionCallback(WithSettings, compat.Callback):
         return False
 
     @property
-    def needs_dtypes(self) -> bool:
-        """Whether `prepare` must see what the batches are made of: a subclassed model of Keras 3 forgets dtypes."""
+    def needs_fed(self) -> bool:
+        """Whether `prepare` must see what batches are made of: models forget dtypes (Keras 3), or leave sizes open."""
         return False
 
     def select(self) -> None:

@@ -66,9 +66,9 @@ class Members:
         return any(member.needs_inputs for member in self._members)
 
     @property
-    def need_dtypes(self) -> bool:
+    def need_fed(self) -> bool:
         """Whether anybody must see a batch first."""
-        return any(member.needs_dtypes for member in self._members)
+        return any(member.needs_fed for member in self._members)
 
     @property
     def have_target(self) -> bool:

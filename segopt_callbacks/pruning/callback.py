@@ -17,7 +17,6 @@ from segopt_callbacks.pruning.patterns import UNSTRUCTURED, Pattern
 from segopt_callbacks.pruning.pruned import PrunedWeights
 from segopt_callbacks.pruning.regrowth import end_of_regrowth, regrown_fraction
 from segopt_callbacks.pruning.schedules import AnySchedule
-from segopt_callbacks.pruning.timeline import Timeline
 from segopt_callbacks.rules import require_verbose
 
 
@@ -99,6 +98,11 @@ class PruningScheduleCallback(CompressionCallback):
     def needs_inputs(self) -> bool:
         """Whether `prepare` traces the model."""
         return self.method.needs_graph
+
+    @property
+    def needs_fed(self) -> bool:
+        """Layers are timed on images of the size that is fed; the model may take any."""
+        return self.method.times_layers
 
     def select(self) -> None:
         """Chooses the weights to prune."""
@@ -208,6 +212,7 @@ class PruningScheduleCallback(CompressionCallback):
 
     def _prune(self, group: Group, sparsity: float) -> None:
         record = self._record.read(group.paths) if self._record else None
+        step, ends = self.lifecycle.step, (group.timeline.end_step, self.lifecycle.last_step)
         chosen = self.method.masks(
             {path: tuple(self._weights[path].shape) for path in group.paths},
             sparsity,
@@ -215,10 +220,10 @@ class PruningScheduleCallback(CompressionCallback):
             read_mask=lambda path: self.pruned.masked[path].mask,
             outputs=self.pruned.outputs,
             record=record,
-            regrown_fraction=self._regrown_fraction(group.timeline),
+            regrown_fraction=regrown_fraction(step, end_of_regrowth(*ends)) if self.method.regrow else 0.0,
             labels=self.pruned.labels,
             costs=self.pruned.costs,
-            when=f"at step {self.lifecycle.step}",
+            when=f"at step {step}",
         )
         for path, mask, target in chosen:
             self.pruned.masked[path].mask = mask
@@ -228,16 +233,11 @@ class PruningScheduleCallback(CompressionCallback):
         if self._record:
             self._record.clear(group.paths)
         if self.verbose:
-            print(f"step {self.lifecycle.step}: pruned to sparsity {self.pruned.sparsity():.4f}")
+            print(f"step {step}: pruned to sparsity {self.pruned.sparsity():.4f}")
 
     def _apply_masks(self) -> None:
         """Before the first step of a model that may leave weights aside, they have zeros from that step on."""
         self.pruned.apply_masks(at_once=not self.lifecycle.left_alone.waits)
-
-    def _regrown_fraction(self, timeline: Timeline) -> float:
-        if self.method.regrow is None:
-            return 0.0
-        return regrown_fraction(self.lifecycle.step, end_of_regrowth(timeline.end_step, self.lifecycle.last_step))
 
     def _check_step(self) -> None:
         """After a change of the masks: does the training step keep the zeros? If not, put them back at each batch."""

@@ -108,7 +108,7 @@ class QuantizationAwareTrainingCallback(CompressionCallback):
         return True
 
     @property
-    def needs_dtypes(self) -> bool:
+    def needs_fed(self) -> bool:
         """Images of bytes are no tensor that is rounded; what they are cast to is."""
         return True
 

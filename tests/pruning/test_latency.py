@@ -6,6 +6,7 @@ import math
 import numpy as np
 import pytest
 import scipy.optimize
+import tensorflow as tf
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -143,13 +144,25 @@ def test_more_than_can_be_saved_is_refused(clock):
         fit(compiled(Segmenter()), prune)
 
 
-def test_images_of_an_open_size_are_refused(clock):
+def of_any_size():
     inputs = keras.Input((None, None, 3))
     hidden = keras.layers.Conv2D(8, 3, padding="same")(inputs)
-    model = compiled(keras.Model(inputs, keras.layers.Conv2D(3, 1)(hidden)))
+    return compiled(keras.Model(inputs, keras.layers.Conv2D(3, 1)(hidden)))
+
+
+def test_a_model_for_images_of_any_size_is_timed_on_the_size_that_is_fed(clock):
     prune = PruningScheduleCallback(0.3, pattern=channel(), scope="latency")
-    with pytest.raises(ValueError, match=r"one size; give `Input` and the training images a fixed height and width"):
-        fit(model, prune)
+    fit(of_any_size(), prune)
+    assert [layer.shape.reads[:2] for layer in prune.pruned.costs.layers] == [IMAGES.shape[1:3]] * 2
+    assert prune.pruned.sparsity() > 0
+
+
+def test_data_of_an_open_size_are_refused(clock):
+    shapes = [tf.TensorSpec((None, None, None, 3)), tf.TensorSpec((None, None, None, 3))]
+    data = tf.data.Dataset.from_generator(lambda: [(IMAGES, IMAGES)], output_signature=tuple(shapes))
+    prune = PruningScheduleCallback(0.3, pattern=channel(), scope="latency")
+    with pytest.raises(ValueError, match="one size; give the training data a fixed height and width"):
+        of_any_size().fit(data, callbacks=[prune], verbose=0, shuffle=False)
 
 
 def test_several_workers_are_refused(monkeypatch):
