@@ -135,7 +135,9 @@ class Job:
         except FormatError as error:
             outcome = Verification(causes=dict.fromkeys(self.runners, str(error)), results={MODEL: {"metrics": {}}})
         tolerances = {name: TARGETS[name].tolerance for name in outcome.agreements}
-        refused, doubts = judge(outcome.agreements, tolerances, self._nature)
+        has_learned = (self.sources.ranges or {}).get("learned")
+        learned = [name for name in tolerances if has_learned and TARGETS[name].takes_ranges]
+        refused, doubts = judge(outcome.agreements, tolerances, self._nature, learned)
         for name, cause in {**refused, **outcome.causes}.items():
             self._fail(name, cause)
         for name, told_of in doubts.items():

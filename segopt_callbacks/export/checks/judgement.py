@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Container, Iterable, Mapping
 
 import numpy as np
 
@@ -16,11 +16,18 @@ VARIES = 0.5  # of a channel's own largest answer: how far its answers are apart
 SHOWS = 0.05  # of the largest answer of the output: what 8 bits resolve six times over
 FEW = 128  # channels: in such an output every one counts, in a larger one (features) a tenth of them
 DOUBTFUL = 0.1  # of a channel's largest answer; a larger difference is told
+LEARNED = (
+    "its ranges were learned in training, too short or at too high a learning rate perhaps; train on, or call "
+    "export_model without `ranges`, which finds them in data"
+)
 USUAL = 0.9  # share of the commonest integer above which a constant answer is near
 
 
 def judge(
-    agreements: Mapping[str, Agreement], tolerances: Mapping[str, float | None], nature: Nature
+    agreements: Mapping[str, Agreement],
+    tolerances: Mapping[str, float | None],
+    nature: Nature,
+    learned: Container[str] = (),
 ) -> tuple[dict[str, str], dict[str, list[str]]]:
     """Which files must not be delivered, and what is to be said of the others.
 
@@ -28,6 +35,7 @@ def judge(
         agreements: format -> with the model in memory.
         tolerances: format -> as a fraction of the largest answer of an output; `None` for no limit.
         nature: of the model; nothing is said of the differences of one that draws random numbers.
+        learned: formats whose ranges were learned in training.
 
     Returns:
         format -> cause, and format -> warnings.
@@ -39,7 +47,8 @@ def judge(
         if found and nature.depends_on_batch:
             refused[name] = f"{'; '.join(nature.warnings())}; so {found[0]}"
         elif found:
-            refused[name] = "; ".join([*found[:3], "the file computes something else than the model"])
+            told = [*found[:3], "the file computes something else than the model"]
+            refused[name] = "; ".join([*told, LEARNED] if name in learned else told)
         elif told := doubts(agreement):
             warned[name] = told
     return refused, warned

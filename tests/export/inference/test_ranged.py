@@ -92,6 +92,14 @@ def test_ranges_that_are_missing_come_from_data_and_are_named(tmp_path):
         int8(model, tmp_path, ranges=wide)
 
 
+def test_learned_ranges_that_cut_answers_off_are_refused_with_what_to_do(tmp_path):
+    model = functional()
+    narrow = {one: (low, 1e-3) for one, (low, _) in trained(model, data=FLOAT_DATA).ranges.items()}
+    with pytest.raises(ExportError, match="ranges were learned in training.*call export_model without `ranges`"):
+        int8(model, tmp_path, ranges=narrow, evaluation_data=FLOAT_DATA)
+    assert int8(model, tmp_path, evaluation_data=FLOAT_DATA)["status"] == "ok"
+
+
 @pytest.mark.parametrize("method", ["percentile", "entropy", "mse"])
 def test_a_method_chooses_the_range_of_the_input(tmp_path, method):
     images = np.random.default_rng(0).standard_t(2, (20, 16, 16, 3)).astype("float32")
