@@ -10,9 +10,10 @@ import numpy as np
 import tensorflow as tf
 
 from segopt_callbacks.data.batches import Batches, is_sequence
+from segopt_callbacks.data.enough import enough
 
 BATCH_SIZE = 16  # of evaluation arrays; a dataset keeps its own
-EXAMPLE_LIMIT = 200  # ranges settle long before; each example is a run of the float model
+EXAMPLE_LIMIT = 200  # of images; each example is a run of the float model
 
 
 def as_evaluation_data(data: Any) -> Any:
@@ -167,7 +168,7 @@ def validate_representative_dataset(data: Any) -> None:
 
 
 def representative_examples(data: Any, inputs: Any) -> Iterator[Any]:
-    """Yields at most `EXAMPLE_LIMIT` examples, each of batch size 1, in the structure of `inputs`.
+    """Yields as many examples as are `enough`, each of batch size 1, in the structure of `inputs`.
 
     Args:
         data: a callable that yields what LiteRT takes (lists of arrays, or dicts by the input's name, batch first),
@@ -175,7 +176,10 @@ def representative_examples(data: Any, inputs: Any) -> Iterator[Any]:
         inputs: structure of `tf.TensorSpec`, batch first, what the model takes; or `None` if that is not known,
             then elements are taken to be batches.
     """
-    count = 0
+    return _enough(_representative(data, inputs))
+
+
+def _representative(data: Any, inputs: Any) -> Iterator[Any]:
     for element in data.as_numpy_iterator() if isinstance(data, tf.data.Dataset) else data():
         if isinstance(data, tf.data.Dataset):
             x = element[0] if isinstance(element, tuple) else element
@@ -184,22 +188,25 @@ def representative_examples(data: Any, inputs: Any) -> Iterator[Any]:
         x = tf.nest.map_structure(np.asarray, x)
         if inputs is not None and leaves(x)[0].ndim == leaves(inputs)[0].shape.rank - 1:
             x = tf.nest.map_structure(lambda leaf: leaf[np.newaxis], x)
-        for index in range(len(leaves(x)[0])):
-            if count == EXAMPLE_LIMIT:
-                return
-            count += 1
-            yield tf.nest.map_structure(lambda leaf, i=index: leaf[i : i + 1], x)
+        yield from _each(x)
 
 
 def evaluation_examples(data: Any) -> Iterator[Any]:
     """Yields the inputs of evaluation data as `representative_examples` does."""
-    count = 0
-    for x, _, _ in evaluation_batches(data):
-        for index in range(len(leaves(x)[0])):
-            if count == EXAMPLE_LIMIT:
-                return
-            count += 1
-            yield tf.nest.map_structure(lambda leaf, i=index: leaf[i : i + 1], x)
+    return _enough(example for x, _, _ in evaluation_batches(data) for example in _each(x))
+
+
+def _each(x: Any) -> Iterator[Any]:
+    """The examples of a batch, each of batch size 1."""
+    for index in range(len(leaves(x)[0])):
+        yield tf.nest.map_structure(lambda leaf, i=index: leaf[i : i + 1], x)
+
+
+def _enough(examples: Iterator[Any]) -> Iterator[Any]:
+    for count, example in enumerate(examples):
+        if count >= enough(leaves(example), EXAMPLE_LIMIT):
+            return
+        yield example
 
 
 def synthetic_example(inputs: Any) -> Any:

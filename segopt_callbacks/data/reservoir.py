@@ -6,7 +6,9 @@ import threading
 
 import numpy as np
 
-EXAMPLES = 128  # ranges settle long before
+from segopt_callbacks.data.enough import enough
+
+EXAMPLES = 128  # of images: ranges settle long before
 BYTES = 64 * 2**20
 FEWEST = 8  # kept however large they are
 
@@ -20,7 +22,7 @@ class Reservoir:
     `capacity` falls; what is left is a uniform sample still.
 
     Args:
-        capacity: examples to hold.
+        capacity: examples to hold; default: as many as are `enough`.
         max_bytes: of memory that they may take, but for the first `fewest`.
         fewest: examples that are held in any case.
         seed: of its own random numbers; equal streams give equal samples.
@@ -38,9 +40,9 @@ class Reservoir:
     """
 
     def __init__(
-        self, capacity: int = EXAMPLES, *, max_bytes: int = BYTES, fewest: int = FEWEST, seed: int = 0
+        self, capacity: int | None = None, *, max_bytes: int = BYTES, fewest: int = FEWEST, seed: int = 0
     ) -> None:
-        if capacity < 1:
+        if capacity is not None and capacity < 1:
             raise ValueError(
                 f"`capacity` must be a number of examples above 0; pass 1 or more. Received: capacity={capacity!r}."
             )
@@ -67,6 +69,8 @@ class Reservoir:
         """
         size = len(batch[0])
         with self._lock:
+            if size and self._capacity is None:
+                self._capacity = enough([leaf[0] for leaf in batch], EXAMPLES)
             self.seen += passed + size
             self._wait -= passed
             while self._wait < size:

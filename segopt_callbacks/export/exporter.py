@@ -66,9 +66,9 @@ def export_model(
         model: a built Keras model.
         export_dir: the folder for all files.
         formats: names out of `formats.TARGETS`.
-        representative_dataset: examples that show the ranges of activations, at most `data.EXAMPLE_LIMIT` are read: a
-            callable that yields lists or dicts of inputs, or a `tf.data.Dataset` of `x` or `(x, y)`. Default: the
-            inputs of `evaluation_data`.
+        representative_dataset: examples that show the ranges of activations: a callable that yields lists or dicts of
+            inputs, or a `tf.data.Dataset` of `x` or `(x, y)`. At most 200 are read, or up to 2,000 of few values.
+            Default: the inputs of `evaluation_data`.
         evaluation_data: what `fit` takes as `validation_data`: `(x, y[, sample_weight])` or a dataset of batches.
         metrics: name -> Keras metric, computed on every file's own answers; weighted, where there are weights.
             Default: the compiled ones.

@@ -15,6 +15,8 @@ from segopt_callbacks.quantization.learned_ranges import learned_activation, mov
 Limit = Callable[[tf.Tensor, tf.Tensor], tuple[Any, Any]]
 SLOWEST = 0.01  # share of one step in the average, once a hundred have been seen
 OUTWARD = 0.5  # of one of the first hundred steps whose values reach beyond the range, at least
+FEW = 10_000  # values: fewer of one step do not show how far the others reach
+FADES = 0.001  # share of one step in the end, where the range is to hold whatever was seen
 
 
 def _unlimited(low: tf.Tensor, high: tf.Tensor) -> tuple[Any, Any]:
@@ -28,6 +30,10 @@ class Range:
     that one of the first hundred reaches beyond moves half the way at once: the values of a young model grow faster
     than an average, and what is beyond its range is cut off in the file.
 
+    An average of what single steps reach is less than what all of them reach, the more so the fewer values a step has.
+    So a model's answers, and tensors of few values, are held whole: an end moves all the way outward, and fades slowly.
+    What is to be learned is averaged: its own gradient widens it.
+
     Args:
         state: `(6,)`, see `state`, or its first three or five; default: nothing seen.
         is_fixed: whether it never changes.
@@ -37,6 +43,7 @@ class Range:
 
     def __init__(self, state: Any = None, *, is_fixed: bool = False, is_learned: bool = False) -> None:
         self._is_fixed = is_fixed
+        self._is_learned = is_learned
         start = _whole_state(np.zeros(3) if state is None else state)
         self._state = (
             tf.constant(start)
@@ -44,17 +51,19 @@ class Range:
             else tf.Variable(start, trainable=is_learned, aggregation=tf.VariableAggregation.MEAN, name="range")
         )
 
-    def observe(self, values: tf.Tensor, limit: Limit = _unlimited) -> None:
+    def observe(self, values: tf.Tensor, limit: Limit = _unlimited, *, is_answer: bool = False) -> None:
         """Takes the values of one step into the average; where they are not finite, counts that and nothing else.
 
         Args:
             values: floating, any shape.
             limit: from the lowest and highest value to those that are taken.
+            is_answer: whether they are what the model answers, of which nothing is to be cut off.
         """
         if self._is_fixed:
             return
         least, greatest = limit(*extremes(tf.stop_gradient(values)))
-        self._state.assign(_observed(tf.stop_gradient(tf.convert_to_tensor(self._state)), least, greatest))
+        is_whole = tf.logical_and(not self._is_learned, tf.logical_or(is_answer, tf.size(values) < FEW))
+        self._state.assign(_observed(tf.stop_gradient(tf.convert_to_tensor(self._state)), least, greatest, is_whole))
 
     @property
     def bounds(self) -> Any:
@@ -103,13 +112,17 @@ class Range:
 
 
 # Traced once; a model has a hundred ranges, and each would be thirty operations of its step.
-@tf.function(input_signature=[tf.TensorSpec((6,)), tf.TensorSpec(()), tf.TensorSpec(())], autograph=False)
-def _observed(state: tf.Tensor, least: tf.Tensor, greatest: tf.Tensor) -> tf.Tensor:
+@tf.function(
+    input_signature=[tf.TensorSpec((6,)), tf.TensorSpec(()), tf.TensorSpec(()), tf.TensorSpec((), tf.bool)],
+    autograph=False,
+)
+def _observed(state: tf.Tensor, least: tf.Tensor, greatest: tf.Tensor, is_whole: tf.Tensor) -> tf.Tensor:
     """The state after one more step with these ends, see `Range.observe`."""
     low, high, count, low_before, high_before, spoiled = tf.unstack(state)
     more = count + 1.0
-    rate = tf.maximum(1.0 / more, SLOWEST)
-    faster = tf.where(rate > SLOWEST, tf.maximum(rate, OUTWARD), rate)
+    slow = tf.where(count > 0, tf.clip_by_value(1.0 / more, FADES, SLOWEST), 1.0)
+    rate = tf.where(is_whole, slow, tf.maximum(1.0 / more, SLOWEST))
+    faster = tf.where(is_whole, 1.0, tf.where(rate > SLOWEST, tf.maximum(rate, OUTWARD), rate))
     below, above = least - low, greatest - high
     new_low = low + tf.minimum(rate * below, faster * below)
     new_high = high + tf.maximum(rate * above, faster * above)

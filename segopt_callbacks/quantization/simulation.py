@@ -198,7 +198,7 @@ class _Rounding:
         def limit(low: tf.Tensor, high: tf.Tensor) -> tuple[Any, Any]:
             return resolved_ends(sites, name, low, high, lambda one: ranges[one].bounds)
 
-        ranges[name].observe(values, limit)
+        ranges[name].observe(values, limit, is_answer=name in sites.answers)
 
     def _held(self, kind: str, given: dict[str, Any], rounded: dict[str, Any]) -> dict[str, Any]:
         """Keeps a singular operation away from where it has no value."""

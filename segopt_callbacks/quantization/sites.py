@@ -53,6 +53,7 @@ class Sites:
         logits: tensors that nothing but a softmax reads.
         terms: what is added to give logits, or taken from them -> the other term.
         prepared: tensors that no kernel stands before: inputs, and what scales them.
+        answers: tensors whose range is that of an output.
     """
 
     activations: tuple[str, ...]
@@ -66,6 +67,7 @@ class Sites:
     logits: frozenset[str]
     terms: Mapping[str, str]
     prepared: frozenset[str] = frozenset()
+    answers: frozenset[str] = frozenset()
 
     @property
     def split_normalizations(self) -> bool:
@@ -137,7 +139,7 @@ def _sites(trace: Trace, outputs: set[str]) -> Sites:
     constants = [pair for pair in trace.operands if not (pair[0] in floats and _is_absorbed(floats[pair[0]], trace))]
     logits = {name for name in ranged if name not in outputs and _is_read_by_softmax(trace.made.get(name))}
     singular = {name: made for name, made in floats.items() if made.kind in SINGULAR}
-    behind = _behind(singular.values(), trace, set(ranged))
+    behind = _behind({name for made in singular.values() for name in made.inputs if name}, trace, set(ranged))
     given = {name: (made.kind, tuple(_given(made, behind))) for name, made in singular.items() if name in ranged}
     return Sites(
         activations=tuple(ranged),
@@ -151,6 +153,7 @@ def _sites(trace: Trace, outputs: set[str]) -> Sites:
         logits=frozenset(logits),
         terms=_terms([trace.made[name] for name in logits if name in trace.made], set(ranged)),
         prepared=frozenset(_prepared(trace)),
+        answers=frozenset(_behind(outputs, trace, set(ranged)).values()),
     )
 
 
@@ -164,10 +167,10 @@ def _prepared(trace: Trace) -> set[str]:
     return found
 
 
-def _behind(singular: Iterable[Made], trace: Trace, ranged: set[str]) -> dict[str, str]:
-    """Each tensor that singular operations read -> itself, or what it is a view of, where that has a range."""
+def _behind(names: Iterable[str], trace: Trace, ranged: set[str]) -> dict[str, str]:
+    """Each tensor -> itself, or what it is a view of, where that has a range."""
     found = {}
-    for read in {name for made in singular for name in made.inputs if name is not None}:
+    for read in names:
         name: str | None = read
         while name is not None and name not in ranged:
             made = trace.made.get(name)

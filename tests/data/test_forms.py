@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from segopt_callbacks.data.enough import MOST
 from segopt_callbacks.data.forms import (
     BATCH_SIZE,
     EXAMPLE_LIMIT,
@@ -60,9 +61,11 @@ def test_representative_examples_come_one_at_a_time(data):
 
 
 def test_no_more_examples_than_are_of_use():
-    many = np.zeros((EXAMPLE_LIMIT + 5, 4), "float32")
-    assert len(list(evaluation_examples((many, many)))) == EXAMPLE_LIMIT
-    assert len(list(representative_examples(dataset(many).repeat(), SPEC))) == EXAMPLE_LIMIT
+    many = np.zeros((MOST + 5, 4), "float32")
+    assert len(list(evaluation_examples((many, many)))) == MOST
+    assert len(list(representative_examples(dataset(many).repeat(), SPEC))) == MOST
+    images = np.zeros((EXAMPLE_LIMIT + 5, 16, 32), "float32")
+    assert len(list(evaluation_examples(images))) == EXAMPLE_LIMIT
 
 
 def test_noise_looks_like_what_the_model_takes():

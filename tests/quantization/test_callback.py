@@ -6,9 +6,10 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from segopt_callbacks import QuantizationAwareTrainingCallback, compat
+from segopt_callbacks import ExportQuantizedCallback, QuantizationAwareTrainingCallback, compat
 from segopt_callbacks.compat import keras
 from segopt_callbacks.quantization.calibration import rounded
+from segopt_callbacks.quantization.ranges import FEW, Range
 from segopt_callbacks.quantization.sites import Sites
 from tests.conformance import IMAGES, LABELS, Outer, Segmenter, Watch, built, compiled, fit
 from tests.fit.test_strategy import results, start
@@ -112,11 +113,49 @@ def test_rounding_begins_at_its_step():
     assert abs(losses[2] - plain) > 1e-3 * plain
 
 
-def test_ranges_are_averages_over_steps_until_they_are_held():
-    images = (np.arange(1, 9, dtype="float32")[:, None] * np.ones((1, 6))).astype("float32")
+@pytest.mark.parametrize(("values", "highest"), [(FEW, (2 + 4) / 2), (6, 4)], ids=["averages", "few_values_whole"])
+def test_ranges_are_those_of_the_steps_until_they_are_held(values, highest):
+    images = (np.arange(1, 9, dtype="float32")[:, None] * np.ones((1, values))).astype("float32")
+    model = keras.Sequential([keras.Input((values,)), keras.layers.Dense(1)])
+    model.compile("sgd", "mse")
     training = QuantizationAwareTrainingCallback(freeze_at=0.5)
-    dense().fit(images, Y, batch_size=2, shuffle=False, epochs=1, verbose=0, callbacks=[training])
-    assert training.ranges["input_0"] == (0.0, pytest.approx((2 + 4) / 2))
+    model.fit(images, images[:, :1], batch_size=2, shuffle=False, epochs=1, verbose=0, callbacks=[training])
+    assert training.ranges["input_0"] == (0.0, pytest.approx(highest))
+
+
+def reached(steps, **options):
+    """The highest value of a range that has seen one tensor a step."""
+    seen = Range()
+    for values in steps:
+        seen.observe(tf.constant(values, tf.float32), **options)
+    return seen.read()[1]
+
+
+def test_answers_are_not_cut_off_however_many_values_a_step_has():
+    random = np.random.default_rng(0)
+    steps = random.normal(size=(150, FEW)) * random.uniform(0.5, 1.5, (150, 1))
+    assert reached(steps, is_answer=True) > 0.85 * steps.max() > 0.8 * steps.max() > reached(steps)
+
+
+def test_what_was_an_answer_once_fades():
+    assert reached([[100.0], *[[1.0]] * 2000]) < 3
+
+
+@pytest.mark.slow
+def test_a_regression_answers_in_its_file_as_the_model_does(tmp_path):
+    """Batches reach two thirds of what all data reach; with averages of them, the error grew by 0.3."""
+    keras.utils.set_random_seed(1)
+    x = np.random.default_rng(0).normal(size=(2000, 20)).astype("float32")
+    y = (x.sum(1) + 0.3 * x[:, 0] ** 3)[:, None, None]
+    layers = [keras.layers.Dense(64, activation="relu"), keras.layers.Dense(64, activation="relu")]
+    model = keras.Sequential([keras.Input((20,)), *layers, keras.layers.Dense(1), keras.layers.Reshape((1, 1))])
+    model.compile("adam", "mse", metrics=["mae"])
+    export = ExportQuantizedCallback(tmp_path, ("int8",), evaluation_data=(x, y), latency=False, verbose=0)
+    callbacks = [QuantizationAwareTrainingCallback(), export]
+    model.fit(x, y, batch_size=32, epochs=10, verbose=0, callbacks=callbacks)
+    entry = export.report["formats"]["int8"]
+    assert entry["relative_difference"] < 0.1
+    assert entry["metrics"]["mae"] < 1.1 * export.report["model"]["metrics"]["mae"]
 
 
 def test_ranges_follow_values_that_grow():

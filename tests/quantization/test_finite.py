@@ -186,7 +186,7 @@ def test_a_step_that_is_not_finite_does_not_enter_a_range():
     seen = Range()
     for values in ([1.0, 2.0], [np.nan, 1.0], [-np.inf, 3.0], [0.0, 4.0]):
         seen.observe(tf.constant(values))
-    assert seen.read() == (0.0, 3.0)
+    assert seen.read() == (0.0, 4.0)
     assert seen.spoiled == 2
 
 
