@@ -55,6 +55,7 @@ def observe(
     method: Calibration = "min_max",
     *,
     logits: Collection[str] = (),
+    answers: Collection[str] = (),
     with_folded: bool = True,
 ) -> dict[str, tuple[float, float]]:
     """Runs a model for inference and finds the ranges of some of its tensors.
@@ -69,6 +70,7 @@ def observe(
         examples: returns inputs, each a list of arrays in the structure's order.
         method: a name of `calibration.METHODS`.
         logits: those of the tensors that nothing but a softmax reads, see `softmaxes.resolved_logits`.
+        answers: those of the tensors of which no method cuts anything off.
         with_folded: whether to look at what a converter multiplies into the next kernel, see `folded_forward`.
 
     Returns:
@@ -92,7 +94,8 @@ def observe(
         for name, value in values.items():
             found = Histogram.of(value, *bounds[name])
             histograms[name] = histograms[name] + found if name in histograms else found
-    return {name: METHODS[method](histogram) for name, histogram in histograms.items()}
+    found = {name: METHODS[method](histogram) for name, histogram in histograms.items()}
+    return found | {name: bounds[name] for name in answers if name in bounds}
 
 
 def _values(

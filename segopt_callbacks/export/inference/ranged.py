@@ -139,6 +139,7 @@ def _calibrated(
             examples,
             wanted.calibration,
             logits=sites.logits,
+            answers=sites.answers,
             with_folded=not wanted.is_plain,
         )
     except ValueError as error:

@@ -101,15 +101,21 @@ def test_learned_ranges_that_cut_answers_off_are_refused_with_what_to_do(tmp_pat
 
 
 @pytest.mark.parametrize("method", ["percentile", "entropy", "mse"])
-def test_a_method_chooses_the_range_of_the_input(tmp_path, method):
+def test_a_method_chooses_the_range_of_the_input_and_cuts_no_answer_off(tmp_path, method):
     images = np.random.default_rng(0).standard_t(2, (20, 16, 16, 3)).astype("float32")
-    entry = int8(functional(), tmp_path, evaluation_data=(images, None), calibration=method)
+    model = functional()
+    entry = int8(model, tmp_path, evaluation_data=(images, None), calibration=method)
     assert entry["ranges"] == {"learned": 0, "calibrated": sorted(entry["ranges"]["calibrated"]), "method": method}
     assert len(entry["ranges"]["calibrated"]) == 3
     (given,) = Interpreter(str(tmp_path / "int8.tflite")).get_input_details()
     low, high = METHODS[method](Histogram.of(images, images.min(), images.max()))
     np.testing.assert_allclose(given["quantization"][0], (high - low) / 255, rtol=1e-5)
     assert high - low < images.max() - images.min()
+    answers = model.predict(images, verbose=0)
+    (answer,) = Interpreter(str(tmp_path / "int8.tflite")).get_output_details()
+    np.testing.assert_allclose(
+        answer["quantization"][0], (max(answers.max(), 0) - min(answers.min(), 0)) / 255, rtol=1e-3
+    )
 
 
 def by_the_converter(model, images, folder):
