@@ -94,8 +94,8 @@ def observe(
         for name, value in values.items():
             found = Histogram.of(value, *bounds[name])
             histograms[name] = histograms[name] + found if name in histograms else found
-    found = {name: METHODS[method](histogram) for name, histogram in histograms.items()}
-    return found | {name: bounds[name] for name in answers if name in bounds}
+    chosen = {name: METHODS[method](histogram) for name, histogram in histograms.items()}
+    return chosen | {name: bounds[name] for name in answers if name in bounds}
 
 
 def _values(

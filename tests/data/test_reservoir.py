@@ -46,6 +46,15 @@ def test_every_example_is_held_equally_often(settings):
 
 
 @pytest.mark.either_keras
+@pytest.mark.parametrize(("shape", "held"), [((4,), 2000), ((100,), 1000), ((16, 64, 3), 128)])
+def test_more_examples_are_held_where_one_has_few_values(shape, held):
+    reservoir = Reservoir()
+    reservoir.add([np.zeros((0, *shape))])
+    reservoir.add([np.zeros((3000, *shape))])
+    assert len(reservoir.examples) == held
+
+
+@pytest.mark.either_keras
 def test_memory_is_bounded_and_examples_are_copies():
     reservoir = Reservoir(max_bytes=1000, fewest=2)
     batch = np.ones((64, 5, 5), np.float32)  # 100 bytes each

@@ -15,7 +15,7 @@ SEEN = 8  # answers in a channel without which nothing is said of how they vary
 VARIES = 0.5  # of a channel's own largest answer: how far its answers are apart in the model
 SHOWS = 0.05  # of the largest answer of the output: what 8 bits resolve six times over
 FEW = 128  # channels: in such an output every one counts, in a larger one (features) a tenth of them
-DOUBTFUL = 0.1  # of a channel's largest answer; a larger difference is told
+DOUBTFUL = 0.1  # of the largest answer of a channel or an output; a larger difference is told
 LEARNED = (
     "its ranges were learned in training, too short or at too high a learning rate perhaps; train on, or call "
     "export_model without `ranges`, which finds them in data"
@@ -80,26 +80,38 @@ def causes(agreement: Agreement, tolerance: float | None) -> list[str]:
 
 
 def doubts(agreement: Agreement) -> list[str]:
-    """What is to be known of a file that is delivered: channels whose own unit its rounding is too coarse for."""
-    found = []
-    for output in agreement.outputs:
-        channels = output.channels
-        if channels is None or output.has_classes:
-            continue
-        lost = _still(channels, _flat(channels) & (channels.spread >= VARIES * channels.magnitude))
-        if lost:
-            found.append(
-                f"{_channels(lost)} of output {output.name!r} are constant in the file, and vary in the model "
-                f"(up to {channels.magnitude[lost].max():.2g}; the output, up to {output.magnitude:.2g})"
-            )
-        elif channels.has_own_units and not output.shares_unit and channels.relative.max() > DOUBTFUL:
-            index = int(channels.relative.argmax())
-            found.append(
-                f"channels of output {output.name!r} differ by more than a factor of {APART:g} in scale; channel "
-                f"{index} is off by {channels.relative[index]:.2g} of its own largest answer; give what has another "
-                "unit an output of its own"
-            )
-    return found
+    """What is to be known of a file that is delivered: numbers, and channels with a unit of their own, that are off."""
+    numbers = [output for output in agreement.outputs if not output.has_classes]
+    return [told for output in numbers if (told := _of_channels(output) or _of_output(output))]
+
+
+def _of_channels(output: OutputAgreement) -> str:
+    channels = output.channels
+    if channels is None:
+        return ""
+    lost = _still(channels, _flat(channels) & (channels.spread >= VARIES * channels.magnitude))
+    if lost:
+        return (
+            f"{_channels(lost)} of output {output.name!r} are constant in the file, and vary in the model "
+            f"(up to {channels.magnitude[lost].max():.2g}; the output, up to {output.magnitude:.2g})"
+        )
+    if channels.has_own_units and not output.shares_unit and channels.relative.max() > DOUBTFUL:
+        index = int(channels.relative.argmax())
+        return (
+            f"channels of output {output.name!r} differ by more than a factor of {APART:g} in scale; channel "
+            f"{index} is off by {channels.relative[index]:.2g} of its own largest answer; give what has another "
+            "unit an output of its own"
+        )
+    return ""
+
+
+def _of_output(output: OutputAgreement) -> str:
+    if not output.is_float or output.relative <= DOUBTFUL:
+        return ""
+    return (
+        f"output {output.name!r} is off by up to {output.relative:.2g} of its largest answer; where data reach further "
+        "than what the file was calibrated on, pass more of them as `representative_dataset`"
+    )
 
 
 def _lost(output: OutputAgreement) -> list[int]:

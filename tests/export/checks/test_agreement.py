@@ -64,6 +64,16 @@ def test_channels_of_one_scale_have_no_figures_of_their_own():
     assert judged(found) == (None, None)
 
 
+@pytest.mark.parametrize("has_classes", [False, True])
+def test_numbers_whose_largest_are_cut_off_are_told_and_logits_are_not(has_classes):
+    values = RNG.normal(size=(50, 1)) if not has_classes else RNG.normal(size=(50, 3))
+    highest = 0.7 * values.max()
+    cause, doubts = judged(agreement(values, np.minimum(values, highest), has_classes=has_classes))
+    assert cause is None
+    assert (doubts is None) is has_classes
+    assert has_classes or "pass more of them as `representative_dataset`" in doubts[0]
+
+
 def test_of_many_channels_the_worst_are_told():
     expected = RNG.uniform(0, 1, (50, 1000)) * np.geomspace(1, 1000, 1000)
     found = agreement(expected, expected * np.linspace(1, 1.01, 1000)).result()["outputs"][0]["channels"]
