@@ -89,8 +89,8 @@ def _of_image(op: tf.Operation, x: tf.Tensor, kernel: tf.Tensor) -> Shape:
     sizes = [*x.shape[1:3], *op.outputs[0].shape[1:3]]
     if None in sizes:
         raise SettingsError(
-            'scope="latency" times layers on images of one size; give the training data a fixed height and width '
-            f"(ensure_shape of a tf.data.Dataset). Received: {op.name}, which reads {x.shape}."
+            'scope="latency" times layers on images of one size; give `Input` or the training data a fixed height and '
+            f"width (tf.ensure_shape in a tf.data.Dataset). Received: {op.name}, which reads {x.shape}."
         )
     padding = op.get_attr("padding").decode()
     return Shape(

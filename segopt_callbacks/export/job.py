@@ -135,9 +135,9 @@ class Job:
         except FormatError as error:
             outcome = Verification(causes=dict.fromkeys(self.runners, str(error)), results={MODEL: {"metrics": {}}})
         tolerances = {name: TARGETS[name].tolerance for name in outcome.agreements}
-        has_learned = (self.sources.ranges or {}).get("learned")
-        learned = [name for name in tolerances if has_learned and TARGETS[name].takes_ranges]
-        refused, doubts = judge(outcome.agreements, tolerances, self._nature, learned)
+        learned = {name for name in tolerances if self.entries[name].get("ranges", {}).get("learned")}
+        calibrated = {name for name in tolerances if TARGETS[name].is_integer} - learned
+        refused, doubts = judge(outcome.agreements, tolerances, self._nature, learned, calibrated)
         for name, cause in {**refused, **outcome.causes}.items():
             self._fail(name, cause)
         for name, told_of in doubts.items():

@@ -22,14 +22,15 @@ def what_the_model_takes(model: Any, fed: Any) -> Any:
         fed: structure of `tf.TensorSpec`, what the fit feeds to it.
 
     Returns:
-        `fed`, or what the model takes by its own account; `None` where that is not known, though it has its weights.
+        `fed`, with the sizes that only the model knows, or what it takes by its own account; `None` where that is not
+        known, though it has its weights.
 
     Raises:
         ValueError: if the model has no weights, and cannot be built from what is fed to it.
     """
     if compat.is_built(model):
         own = compat.model_input_specs(model)
-        return fed if own is None or _is_alike(own, fed) else own
+        return fed if own is None else _of_both(own, fed) if _is_alike(own, fed) else own
     try:
         compat.build_from_inputs(model, fed)
     except compat.converter_errors() as error:
@@ -49,6 +50,19 @@ def _is_alike(own: Any, fed: Any) -> bool:
     return len(owned) == len(given) and all(
         one.shape[1:].is_compatible_with(other.shape[1:]) for one, other in zip(owned, given, strict=True)
     )
+
+
+def _of_both(own: Any, fed: Any) -> Any:
+    """What is fed, of the sizes that either knows: data of open sizes may train a model of one size, and vice versa."""
+    pairs = zip(tf.nest.flatten(own), tf.nest.flatten(fed), strict=True)
+    return tf.nest.pack_sequence_as(fed, [_sized(one, other) for one, other in pairs])
+
+
+def _sized(own: tf.TensorSpec, fed: Any) -> Any:
+    if not isinstance(fed, tf.TensorSpec):  # ragged or sparse
+        return fed
+    batch = own.shape[:1] if fed.shape.rank is None else fed.shape[:1]
+    return tf.TensorSpec(batch.concatenate(own.shape[1:].merge_with(fed.shape[1:])), fed.dtype)
 
 
 def inputs_are_unknown(model: Any) -> ValueError:

@@ -83,9 +83,9 @@ def inner_kernels(roles: Mapping[str, Role], *, tell: bool) -> dict[str, Role]:
     inner = {path: role for path, role in roles.items() if role.outputs and not role.gives_output}
     if not inner:
         raise SettingsError(
-            "channel() must find a layer whose output channels another layer reads; use another pattern, or `filters` "
-            f'(recipe("balanced") instead of recipe("fastest")). Received: {", ".join(roles)}, which give the model\'s '
-            "output or are no convolution or dense kernels."
+            "channel() must find a layer whose output channels another layer reads; use another pattern or recipe, or "
+            f"`filters`. Received: {', '.join(roles)}, which give the model's output or are no convolution or dense "
+            "kernels."
         )
     spared = ", ".join(path for path in roles if path not in inner)
     if spared and tell:

@@ -27,9 +27,11 @@ class QuantizationAwareTrainingCallback(CompressionCallback):
 
     While the fit runs, kernels are rounded to integers with a scale for each output channel. Each tensor that the file
     will hold is rounded to 256 steps between its lowest and highest value (`fake_quant`), as the inference graph shows
-    it: of layers, custom layers and raw operations in `call` alike. Evaluations are rounded too. Ranges are averages
-    over training steps (`ranges.Range`). Near the end they are held, and BatchNormalization computes with its moving
-    statistics, as in inference (Jacob et al. 2018, https://arxiv.org/abs/1712.05877, section 3.1; Krishnamoorthi 2018,
+    it: of layers, custom layers and raw operations in `call` alike. Evaluations are rounded too.
+
+    Ranges are averages over training steps, but for answers and small tensors, which keep what was reached
+    (`ranges.Range`). Near the end they are held, and BatchNormalization computes with its moving statistics, as in
+    inference (Jacob et al. 2018, https://arxiv.org/abs/1712.05877, section 3.1; Krishnamoorthi 2018,
     https://arxiv.org/abs/1806.08342, section 4.3).
 
     With `learn_ranges`, averages are where ranges begin. They are then trained by gradients, with the weights, inside

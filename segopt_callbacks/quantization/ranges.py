@@ -27,12 +27,14 @@ class Range:
     """The lowest and the highest value of a tensor, averaged over training steps (Jacob et al. 2018, section 3.1).
 
     The first hundred steps have equal shares; from then on each has one of a hundredth, and older ones fade. An end
-    that one of the first hundred reaches beyond moves half the way at once: the values of a young model grow faster
+    that one of the first hundred reaches beyond moves half the way at once. For the values of a young model grow faster
     than an average, and what is beyond its range is cut off in the file.
 
     An average of what single steps reach is less than what all of them reach, the more so the fewer values a step has.
     So a model's answers, and tensors of few values, are held whole: an end moves all the way outward, and fades slowly.
     What is to be learned is averaged: its own gradient widens it.
+
+    Several replicas share the mean of their ranges, so that an end moves outward in some steps, not in one.
 
     Args:
         state: `(6,)`, see `state`, or its first three or five; default: nothing seen.

@@ -17,7 +17,7 @@ from segopt_callbacks.channels.layers import Shape
 from segopt_callbacks.compat import keras
 from segopt_callbacks.pruning.latency import Candidates, kept_for_time, most_saved
 from segopt_callbacks.pruning.timed import timed
-from tests.conformance import IMAGES, Segmenter, compiled, fit
+from tests.conformance import IMAGES, LABELS, Segmenter, compiled, fit
 
 SHAPE = Shape("MatMul", (1, 1, 1, 1), (1, 1, 1), (1, 1, 1))  # its sizes are those of `reads` and `makes`
 
@@ -144,25 +144,44 @@ def test_more_than_can_be_saved_is_refused(clock):
         fit(compiled(Segmenter()), prune)
 
 
-def of_any_size():
-    inputs = keras.Input((None, None, 3))
+OPEN = (tf.TensorSpec((None, None, None, 3)), tf.TensorSpec((None, None, None), tf.int32))
+
+
+def of_size(*size):
+    inputs = keras.Input((*size, 3))
     hidden = keras.layers.Conv2D(8, 3, padding="same")(inputs)
     return compiled(keras.Model(inputs, keras.layers.Conv2D(3, 1)(hidden)))
 
 
-def test_a_model_for_images_of_any_size_is_timed_on_the_size_that_is_fed(clock):
+def of_open_sizes():
+    data = tf.data.Dataset.from_generator(lambda: [(IMAGES, LABELS)], output_signature=OPEN)
+    return data.apply(tf.data.experimental.assert_cardinality(1))
+
+
+def with_sizes(images, labels):
+    return tf.ensure_shape(images, (None, *IMAGES.shape[1:])), labels
+
+
+@pytest.mark.parametrize(
+    ("model", "data"),
+    [
+        (lambda: of_size(None, None), lambda: tf.data.Dataset.from_tensors((IMAGES, LABELS))),
+        (lambda: of_size(None, None), lambda: of_open_sizes().map(with_sizes)),
+        (lambda: of_size(*IMAGES.shape[1:3]), of_open_sizes),
+    ],
+    ids=["of_the_data", "ensured", "of_the_model"],
+)
+def test_layers_are_timed_on_the_size_that_either_knows(clock, model, data):
     prune = PruningScheduleCallback(0.3, pattern=channel(), scope="latency")
-    fit(of_any_size(), prune)
+    model().fit(data(), callbacks=[prune], verbose=0, shuffle=False)
     assert [layer.shape.reads[:2] for layer in prune.pruned.costs.layers] == [IMAGES.shape[1:3]] * 2
     assert prune.pruned.sparsity() > 0
 
 
-def test_data_of_an_open_size_are_refused(clock):
-    shapes = [tf.TensorSpec((None, None, None, 3)), tf.TensorSpec((None, None, None, 3))]
-    data = tf.data.Dataset.from_generator(lambda: [(IMAGES, IMAGES)], output_signature=tuple(shapes))
+def test_images_of_an_open_size_are_refused(clock):
     prune = PruningScheduleCallback(0.3, pattern=channel(), scope="latency")
-    with pytest.raises(ValueError, match="one size; give the training data a fixed height and width"):
-        of_any_size().fit(data, callbacks=[prune], verbose=0, shuffle=False)
+    with pytest.raises(ValueError, match="one size; give `Input` or the training data a fixed height and width"):
+        of_size(None, None).fit(of_open_sizes(), callbacks=[prune], verbose=0, shuffle=False)
 
 
 def test_several_workers_are_refused(monkeypatch):

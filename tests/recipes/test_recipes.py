@@ -127,3 +127,13 @@ def test_a_model_whose_channels_take_no_time_is_refused_before_its_first_step(mo
     monkeypatch.setattr("segopt_callbacks.pruning.timed._in_a_process", lambda shapes: [1.0] * len(shapes))
     with pytest.raises(ValueError, match=r'save less than 1% here; use recipe\("balanced"\)'):
         fitted(recipe("fastest", verbose=0))
+
+
+def test_a_model_without_channels_to_prune_is_refused_before_its_first_step():
+    model = keras.Sequential([keras.Input((5, 4)), keras.layers.LSTM(3), keras.layers.Dense(2)])
+    model.compile("sgd", "mse")
+    before = model.get_weights()
+    with pytest.raises(ValueError, match=r"another layer reads; use another pattern or recipe.*Received: .*lstm"):
+        model.fit(np.zeros((8, 5, 4)), np.zeros((8, 2)), verbose=0, callbacks=recipe("fastest", verbose=0))
+    for one, other in zip(before, model.get_weights(), strict=True):
+        np.testing.assert_array_equal(one, other)

@@ -20,6 +20,7 @@ LEARNED = (
     "its ranges were learned in training, too short or at too high a learning rate perhaps; train on, or call "
     "export_model without `ranges`, which finds them in data"
 )
+CALIBRATED = "if data reach further than what it was calibrated on, pass more of them as `representative_dataset`"
 USUAL = 0.9  # share of the commonest integer above which a constant answer is near
 
 
@@ -28,6 +29,7 @@ def judge(
     tolerances: Mapping[str, float | None],
     nature: Nature,
     learned: Container[str] = (),
+    calibrated: Container[str] = (),
 ) -> tuple[dict[str, str], dict[str, list[str]]]:
     """Which files must not be delivered, and what is to be said of the others.
 
@@ -35,7 +37,8 @@ def judge(
         agreements: format -> with the model in memory.
         tolerances: format -> as a fraction of the largest answer of an output; `None` for no limit.
         nature: of the model; nothing is said of the differences of one that draws random numbers.
-        learned: formats whose ranges were learned in training.
+        learned: formats whose ranges come from training.
+        calibrated: those whose ranges come from data.
 
     Returns:
         format -> cause, and format -> warnings.
@@ -49,7 +52,7 @@ def judge(
         elif found:
             told = [*found[:3], "the file computes something else than the model"]
             refused[name] = "; ".join([*told, LEARNED] if name in learned else told)
-        elif told := doubts(agreement):
+        elif told := doubts(agreement, LEARNED if name in learned else CALIBRATED if name in calibrated else ""):
             warned[name] = told
     return refused, warned
 
@@ -79,10 +82,10 @@ def causes(agreement: Agreement, tolerance: float | None) -> list[str]:
     return found
 
 
-def doubts(agreement: Agreement) -> list[str]:
+def doubts(agreement: Agreement, remedy: str = "") -> list[str]:
     """What is to be known of a file that is delivered: numbers, and channels with a unit of their own, that are off."""
     numbers = [output for output in agreement.outputs if not output.has_classes]
-    return [told for output in numbers if (told := _of_channels(output) or _of_output(output))]
+    return [told for output in numbers if (told := _of_channels(output) or _of_output(output, remedy))]
 
 
 def _of_channels(output: OutputAgreement) -> str:
@@ -105,13 +108,11 @@ def _of_channels(output: OutputAgreement) -> str:
     return ""
 
 
-def _of_output(output: OutputAgreement) -> str:
-    if not output.is_float or output.relative <= DOUBTFUL:
+def _of_output(output: OutputAgreement, remedy: str) -> str:
+    if output.relative <= DOUBTFUL:
         return ""
-    return (
-        f"output {output.name!r} is off by up to {output.relative:.2g} of its largest answer; where data reach further "
-        "than what the file was calibrated on, pass more of them as `representative_dataset`"
-    )
+    told = f"output {output.name!r} is off by up to {output.relative:.2g} of its largest answer"
+    return "; ".join(filter(None, (told, remedy)))
 
 
 def _lost(output: OutputAgreement) -> list[int]:

@@ -1,5 +1,7 @@
 """Figures for each output, and each channel that has a unit of its own; what destroys one is never averaged away."""
 
+import re
+
 import numpy as np
 import pytest
 
@@ -64,14 +66,28 @@ def test_channels_of_one_scale_have_no_figures_of_their_own():
     assert judged(found) == (None, None)
 
 
-@pytest.mark.parametrize("has_classes", [False, True])
-def test_numbers_whose_largest_are_cut_off_are_told_and_logits_are_not(has_classes):
-    values = RNG.normal(size=(50, 1)) if not has_classes else RNG.normal(size=(50, 3))
-    highest = 0.7 * values.max()
-    cause, doubts = judged(agreement(values, np.minimum(values, highest), has_classes=has_classes))
-    assert cause is None
-    assert (doubts is None) is has_classes
-    assert has_classes or "pass more of them as `representative_dataset`" in doubts[0]
+def cut_off(**outputs):
+    values = RNG.normal(size=(50, 3))
+    return agreement(values, np.minimum(values, 0.7 * values.max()), **outputs)
+
+
+@pytest.mark.parametrize(
+    ("origin", "remedy"),
+    [
+        ("learned", "ranges were learned in training.*call export_model without `ranges`"),
+        ("calibrated", "calibrated on, pass more of them as `representative_dataset`"),
+        ("", "of its largest answer$"),
+    ],
+)
+def test_numbers_whose_largest_are_cut_off_are_told_with_what_to_do(origin, remedy):
+    refused, warned = judge({"file": cut_off()}, {"file": 0.5}, Nature(), **({origin: ["file"]} if origin else {}))
+    assert refused == {}
+    (told,) = warned["file"]
+    assert re.search(remedy, told)
+
+
+def test_logits_whose_largest_are_cut_off_are_near():
+    assert judged(cut_off(has_classes=True)) == (None, None)
 
 
 def test_of_many_channels_the_worst_are_told():
